@@ -1,0 +1,2 @@
+//! Fatbins, ELF images and PTX text, parsed and lifted to hetIR.
+#![forbid(unsafe_code)]
