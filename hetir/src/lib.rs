@@ -2,4 +2,10 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod attr;
+pub mod build;
 pub mod diag;
+pub mod entity;
+pub mod ir;
+pub mod op;
+pub mod types;

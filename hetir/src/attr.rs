@@ -1,0 +1,256 @@
+//! Attributes: what an op needs to know beside its operands. Each kind is an enum whose variants have one spelling;
+//! an empty spelling is the silent default, and an attribute without a silent default is always written.
+
+/// One kind of attribute, as stored in an instruction (a byte).
+pub trait Attr: Copy + Sized {
+    /// Which kind.
+    const KIND: AttrKind;
+    /// The variant of this number; the first one where the number is unknown.
+    fn from_byte(byte: u8) -> Self;
+    /// Its number.
+    fn byte(self) -> u8;
+}
+
+macro_rules! attributes {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident $text:literal),* $(,)? })*) => {
+        /// The kinds of attributes.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        pub enum AttrKind { $($(#[$doc])* $name),* }
+
+        impl AttrKind {
+            /// Every kind.
+            pub const ALL: &'static [Self] = &[$(Self::$name),*];
+            /// The spellings of this kind's variants, by number.
+            pub const fn spellings(self) -> &'static [&'static str] {
+                match self { $(Self::$name => &[$($text),*]),* }
+            }
+        }
+
+        $($(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        #[repr(u8)]
+        pub enum $name { $($(#[$vdoc])* #[doc = concat!("`", $text, "`")] $variant),* }
+
+        impl $name {
+            /// Every variant.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+            /// Its spelling.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $text),* }
+            }
+        }
+
+        impl Attr for $name {
+            const KIND: AttrKind = AttrKind::$name;
+            fn from_byte(byte: u8) -> Self {
+                Self::ALL.get(byte as usize).copied().unwrap_or(Self::ALL[0])
+            }
+            fn byte(self) -> u8 {
+                self as u8
+            }
+        })*
+    };
+}
+
+attributes! {
+    /// Signedness of an integer op.
+    Sign { U "u", S "s" }
+    /// Signedness of the second operand.
+    SignB { U "bu", S "bs" }
+    /// Rounding of a floating-point result.
+    Round {
+        /// To nearest, ties to even.
+        Rn "rn",
+        /// Towards zero.
+        Rz "rz",
+        /// Towards minus infinity.
+        Rm "rm",
+        /// Towards plus infinity.
+        Rp "rp",
+        /// To nearest, ties away from zero.
+        Rna "rna",
+    }
+    /// Denormal operands and results become zero of the same sign.
+    Ftz { No "", Yes "ftz" }
+    /// Saturation: floats to [0, 1] with NaN as +0, integers to their type's range.
+    Sat { No "", Yes "sat" }
+    /// Negative results and -0 become +0, NaN becomes the canonical NaN.
+    Relu { No "", Yes "relu" }
+    /// A conversion's overflow gives the largest finite value.
+    SatFinite { No "", Yes "satfinite" }
+    /// An out-of-bounds NaN operand makes the result +0.
+    Oob { No "", Yes "oob" }
+    /// A NaN operand makes the result NaN.
+    PropagateNan { No "", Yes "nan" }
+    /// The result's sign is the exclusive or of the operands', and magnitudes are compared.
+    XorSign { No "", Yes "xorsign" }
+    /// Magnitudes are taken before the op.
+    AbsOperands { No "", Yes "abs" }
+    /// Integer comparison.
+    IntCmp { Eq "eq", Ne "ne", Lt "lt", Le "le", Gt "gt", Ge "ge" }
+    /// Floating-point comparison; the `u` forms are also true where an operand is NaN.
+    FloatCmp {
+        Eq "eq", Ne "ne", Lt "lt", Le "le", Gt "gt", Ge "ge",
+        Equ "equ", Neu "neu", Ltu "ltu", Leu "leu", Gtu "gtu", Geu "geu",
+        /// Both operands are numbers.
+        Num "num",
+        /// An operand is NaN.
+        Nan "isnan",
+    }
+    /// Class tested by `ftest`.
+    FloatClass {
+        Finite "finite", Infinite "infinite", Number "number", NotANumber "notanumber", Normal "normal",
+        Subnormal "subnormal",
+    }
+    /// Approximate functions.
+    ApproxFn {
+        Rcp "rcp", Rsqrt "rsqrt", Sqrt "sqrt", Sin "sin", Cos "cos", Lg2 "lg2", Ex2 "ex2", Tanh "tanh",
+    }
+    /// Approximate divisions.
+    ApproxDiv {
+        /// Division by way of the approximate reciprocal.
+        Approx "approx",
+        /// The full-range approximate division.
+        Full "full",
+    }
+    /// Storage formats that are converted to and from, never computed with.
+    Narrow {
+        E4m3 "e4m3", E5m2 "e5m2", E2m3 "e2m3", E3m2 "e3m2", E2m1 "e2m1", Ue8m0 "ue8m0", Tf32 "tf32",
+    }
+    /// What a shift or field amount beyond the width means.
+    Wrap { Clamp "clamp", Wrap "wrap" }
+    /// Direction of a funnel shift.
+    Direction { Left "l", Right "r" }
+    /// Byte selection of `prmt`.
+    Permute { Index "", F4e "f4e", B4e "b4e", Rc8 "rc8", Ecl "ecl", Ecr "ecr", Rc16 "rc16" }
+    /// Which half of a long product or operand.
+    Half { Lo "lo", Hi "hi" }
+    /// State space of an access. Addresses in `generic` may point into any window.
+    Space {
+        Generic "generic", Global "global", Shared "shared", Local "local", Const "const", Param "param",
+        /// Shared memory of any block of the cluster.
+        Cluster "cluster",
+    }
+    /// Ordering and strength of an access.
+    Order {
+        Weak "", Relaxed "relaxed", Acquire "acquire", Release "release", AcqRel "acq_rel", SeqCst "sc",
+        Volatile "volatile", Mmio "mmio",
+    }
+    /// Threads among which an access or fence is ordered.
+    Scope { None "", Cta "cta", Cluster "cluster_scope", Gpu "gpu", Sys "sys" }
+    /// Cache operator: a hint.
+    Cache { None "", Ca "ca", Cg "cg", Cs "cs", Lu "lu", Cv "cv", Wb "wb", Wt "wt" }
+    /// L1 eviction priority: a hint.
+    EvictL1 {
+        None "", Normal "l1_normal", Unchanged "l1_unchanged", First "l1_first", Last "l1_last",
+        NoAllocate "l1_no_allocate",
+    }
+    /// L2 eviction priority: a hint.
+    EvictL2 {
+        None "", Normal "l2_normal", First "l2_first", Last "l2_last", Unchanged "l2_unchanged",
+    }
+    /// L2 eviction priority of the accesses outside a policy's fraction: a hint.
+    EvictL2Rest { None "", Unchanged "rest_unchanged", First "rest_first" }
+    /// A cache policy stands behind the other operands.
+    Policy { No "", Yes "policy" }
+    /// Direction of a register count hint.
+    SetMaxReg { Inc "inc", Dec "dec" }
+    /// L2 prefetch size: a hint.
+    Prefetch { None "", B64 "pf64", B128 "pf128", B256 "pf256" }
+    /// Load path.
+    Path {
+        Default "",
+        /// Read-only data for the kernel's whole run.
+        NonCoherent "nc",
+        /// The same address in all threads of the warp.
+        Uniform "ldu",
+    }
+    /// The address is the same on every device of the system: a hint.
+    Unified { No "", Yes "unified" }
+    /// Atomic operation.
+    AtomOp {
+        Add "add", And "and", Or "or", Xor "xor", Exch "exch", Inc "inc", Dec "dec", SMin "smin", SMax "smax",
+        UMin "umin", UMax "umax", FAdd "fadd", FMin "fmin", FMax "fmax",
+    }
+    /// What a fence orders beyond ordinary accesses.
+    FenceKind {
+        Memory "", Alias "alias", Async "async", AsyncGlobal "async_global", AsyncShared "async_shared",
+        AsyncCluster "async_cluster", TensorMap "tensormap", MbarrierInit "mbarrier_init",
+        SyncRestrictCta "restrict_cta", SyncRestrictCluster "restrict_cluster",
+        AsyncRestrictCta "async_restrict_cta", AsyncRestrictCluster "async_restrict_cluster",
+    }
+    /// Lane selection of a shuffle.
+    ShuffleMode { Up "up", Down "down", Bfly "bfly", Idx "idx" }
+    /// What a vote computes.
+    VoteMode { All "all", Any "any", Uni "uni" }
+    /// What a match computes.
+    MatchMode { Any "any", All "all" }
+    /// Whole-warp reductions.
+    ReduxOp {
+        Add "add", SMin "smin", SMax "smax", UMin "umin", UMax "umax", And "and", Or "or", Xor "xor", FMin "fmin",
+        FMax "fmax",
+    }
+    /// What a reducing barrier computes.
+    BarrierOp { Popc "popc", And "and", Or "or" }
+    /// All threads of a warp execute the barrier together.
+    Aligned { No "", Yes "aligned" }
+    /// Cache level.
+    Level { L1 "l1", L2 "l2", L1Uniform "l1_uniform" }
+    /// Library calls that every device provides.
+    Syscall {
+        /// `vprintf(format, arguments)`.
+        Vprintf "vprintf",
+        /// `malloc(bytes)`.
+        Malloc "malloc",
+        /// `free(address)`.
+        Free "free",
+        /// `__assertfail(message, file, line, function, char size)`.
+        AssertFail "assertfail",
+    }
+    /// Special registers, read by `sreg`. The first group is fixed by the launch and the thread's place in it.
+    Sreg {
+        TidX "tid.x", TidY "tid.y", TidZ "tid.z",
+        NtidX "ntid.x", NtidY "ntid.y", NtidZ "ntid.z",
+        CtaidX "ctaid.x", CtaidY "ctaid.y", CtaidZ "ctaid.z",
+        NctaidX "nctaid.x", NctaidY "nctaid.y", NctaidZ "nctaid.z",
+        LaneId "laneid", WarpId "warpid", NWarpId "nwarpid",
+        LaneMaskEq "lanemask_eq", LaneMaskLe "lanemask_le", LaneMaskLt "lanemask_lt", LaneMaskGe "lanemask_ge",
+        LaneMaskGt "lanemask_gt",
+        SmId "smid", NSmId "nsmid", GridId "gridid",
+        Clock "clock", ClockHi "clock_hi", Clock64 "clock64",
+        GlobalTimer "globaltimer", GlobalTimerLo "globaltimer_lo", GlobalTimerHi "globaltimer_hi",
+        DynamicSharedSize "dynamic_smem_size", TotalSharedSize "total_smem_size", AggrSharedSize "aggr_smem_size",
+        ReservedSharedBegin "reserved_smem_offset_begin", ReservedSharedEnd "reserved_smem_offset_end",
+        ReservedSharedCap "reserved_smem_offset_cap", ReservedShared0 "reserved_smem_offset_0",
+        ReservedShared1 "reserved_smem_offset_1",
+        IsExplicitCluster "is_explicit_cluster",
+        ClusterIdX "clusterid.x", ClusterIdY "clusterid.y", ClusterIdZ "clusterid.z",
+        NClusterIdX "nclusterid.x", NClusterIdY "nclusterid.y", NClusterIdZ "nclusterid.z",
+        ClusterCtaIdX "cluster_ctaid.x", ClusterCtaIdY "cluster_ctaid.y", ClusterCtaIdZ "cluster_ctaid.z",
+        ClusterNCtaIdX "cluster_nctaid.x", ClusterNCtaIdY "cluster_nctaid.y", ClusterNCtaIdZ "cluster_nctaid.z",
+        ClusterCtaRank "cluster_ctarank", ClusterNCtaRank "cluster_nctarank",
+        CurrentGraphExec "current_graph_exec",
+        /// `%envreg<imm>`: 0 but for the two that hold the grid barrier's workspace.
+        EnvReg "envreg",
+        /// `%pm<imm>`: 0.
+        Pm "pm",
+        /// `%pm<imm>_64`: 0.
+        Pm64 "pm64",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_first_variant_may_be_silent_and_spellings_differ() {
+        for &kind in AttrKind::ALL {
+            let names = kind.spellings();
+            assert!(names[1..].iter().all(|n| !n.is_empty()), "{kind:?}");
+            for (i, n) in names.iter().enumerate() {
+                assert!(!names[..i].contains(n), "{kind:?} has {n} twice");
+            }
+        }
+    }
+}
