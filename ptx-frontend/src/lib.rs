@@ -1,2 +1,4 @@
 //! Fatbins, ELF images and PTX text, parsed and lifted to hetIR.
 #![forbid(unsafe_code)]
+
+pub mod ast;
