@@ -7,5 +7,6 @@ pub mod build;
 pub mod diag;
 pub mod entity;
 pub mod ir;
+pub mod num;
 pub mod op;
 pub mod types;

@@ -1,0 +1,165 @@
+//! Approximate functions: the special cases of the PTX manual, and nearly correctly rounded values elsewhere.
+
+use super::{Format, Mode, convert, nan};
+
+/// An approximate function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Approx {
+    /// 1 / a (f32; f64 as the form that reads and writes upper halves only).
+    Rcp,
+    /// 1 / sqrt(a) (f32, f64).
+    Rsqrt,
+    /// sqrt(a) (f32).
+    Sqrt,
+    /// sin(a) (f32).
+    Sin,
+    /// cos(a) (f32).
+    Cos,
+    /// log2(a) (f32).
+    Lg2,
+    /// 2^a (f32, f16, bf16).
+    Ex2,
+    /// tanh(a) (f32, f16, bf16).
+    Tanh,
+    /// a / b as a * (1 / b) (f32).
+    Div,
+    /// a / b over the full range (f32).
+    DivFull,
+}
+
+/// How far a result may be from the exact value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Error {
+    /// Units in the last place of the exact value.
+    Ulp(f64),
+    /// Relative to the exact value.
+    Relative(f64),
+    /// Absolute.
+    Absolute(f64),
+}
+
+/// The PTX manual's accuracy of one function: pieces of the domain of |a| (of |b| for divisions), bounds inclusive.
+/// Outside of all pieces there is no bound.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bound {
+    /// (low, high, error).
+    pub pieces: &'static [(f64, f64, Error)],
+}
+
+impl Bound {
+    /// Whether `got`, a number or infinity of format `f`, is near enough to `exact` where the argument that decides
+    /// is `at`.
+    pub fn allows(self, f: Format, at: f64, exact: f64, got: u64) -> bool {
+        let got = to_f64(f, got);
+        self.pieces.iter().filter(|p| (p.0..=p.1).contains(&at.abs())).all(|p| {
+            let limit = match p.2 {
+                Error::Ulp(n) => n * ulp(f, exact),
+                Error::Relative(e) => e * exact.abs(),
+                Error::Absolute(e) => e,
+            };
+            got == exact || (got - exact).abs() <= limit
+        })
+    }
+}
+
+/// One unit in the last place of the number of format `f` nearest to x.
+fn ulp(f: Format, x: f64) -> f64 {
+    let field = (convert(Format::F64, f, x.abs().to_bits(), Mode::RN) & f.infinity()).max(f.min_normal());
+    let bias = (f.one() >> f.mantissa_bits()) as i32;
+    let e = (field >> f.mantissa_bits()) as i32 - bias - f.mantissa_bits() as i32;
+    2f64.powi(e)
+}
+
+/// The PTX manual's error bound of a function.
+pub fn error_bound(f: Format, fun: Approx) -> Bound {
+    const ALL: f64 = f64::INFINITY;
+    const TWO_PI: f64 = 2.0 * std::f64::consts::PI;
+    const HUNDRED_PI: f64 = 100.0 * std::f64::consts::PI;
+    // 2^-20.5, 2^-14.7, 2^-22.9, 2^-9.9, 2^-10.987
+    const P20_5: f64 = 6.743_495_761_743_044e-7;
+    const P14_7: f64 = 3.757_036_966_018_117_7e-5;
+    const P22_9: f64 = 1.277_662_777_424_212_5e-7;
+    const P9_9: f64 = 1.046_661_347_266_068_6e-3;
+    const P10_987: f64 = 4.926_981_929_937_98e-4;
+    let pieces: &'static [(f64, f64, Error)] = match (f, fun) {
+        (Format::F32, Approx::Rcp) => &[(0.0, ALL, Error::Ulp(1.0))],
+        (Format::F32, Approx::Sqrt) => &[(0.0, ALL, Error::Relative(1.0 / 8_388_608.0))],
+        (Format::F32, Approx::Rsqrt) => &[(0.0, ALL, Error::Relative(P22_9))],
+        (Format::F32, Approx::Sin | Approx::Cos) => {
+            &[(0.0, TWO_PI, Error::Absolute(P20_5)), (0.0, HUNDRED_PI, Error::Absolute(P14_7))]
+        }
+        (Format::F32, Approx::Lg2) => &[
+            (0.0, 0.5, Error::Relative(1.0 / 4_194_304.0)),
+            (0.500_000_001, 1.999_999_999, Error::Absolute(1.0 / 4_194_304.0)),
+            (2.0, ALL, Error::Relative(1.0 / 4_194_304.0)),
+        ],
+        (Format::F32, Approx::Ex2) => &[(0.0, ALL, Error::Ulp(2.0))],
+        (Format::F32, Approx::Tanh) => &[(0.0, ALL, Error::Relative(1.0 / 2048.0))],
+        (Format::F32, Approx::Div) => &[(1.0 / 8.507_059_173_023_462e37, 8.507_059_173_023_462e37, Error::Ulp(2.0))],
+        (Format::F32, Approx::DivFull) => &[(0.0, ALL, Error::Ulp(2.0))],
+        (Format::F16, Approx::Ex2) => &[(0.0, ALL, Error::Relative(P9_9))],
+        (Format::Bf16, Approx::Ex2) => &[(0.0, ALL, Error::Relative(1.0 / 128.0))],
+        (Format::F16, Approx::Tanh) => &[(0.0, ALL, Error::Absolute(P10_987))],
+        (Format::Bf16, Approx::Tanh) => &[(0.0, ALL, Error::Absolute(1.0 / 256.0))],
+        (Format::F16 | Format::Bf16 | Format::F64, _) => &[],
+    };
+    Bound { pieces }
+}
+
+/// The value of a pattern.
+fn to_f64(f: Format, a: u64) -> f64 {
+    f64::from_bits(convert(f, Format::F64, a, Mode::RN))
+}
+
+/// The function in f64, before it is rounded to a format; NaN where it has no value.
+pub fn reference(fun: Approx, a: f64, b: f64) -> f64 {
+    match fun {
+        Approx::Rcp => 1.0 / a,
+        Approx::Rsqrt if a == 0.0 => f64::INFINITY.copysign(a),
+        Approx::Rsqrt => 1.0 / a.sqrt(),
+        Approx::Sqrt => a.sqrt(),
+        Approx::Sin => a.sin(),
+        Approx::Cos => a.cos(),
+        Approx::Lg2 => a.log2(),
+        Approx::Ex2 => a.exp2(),
+        Approx::Tanh => a.tanh(),
+        Approx::Div | Approx::DivFull => a / b,
+    }
+}
+
+/// An approximate function of a (and b for divisions). `ftz` flushes subnormal operands and results of f32 and bf16,
+/// and makes the f64 forms read only the upper 32 bits of a and write zero into the lower 32 bits of the result.
+pub fn approx(f: Format, fun: Approx, a: u64, b: u64, ftz: bool) -> u64 {
+    if f == Format::F64 {
+        return approx_f64(fun, a, b, ftz);
+    }
+    let flush = |x: u64| if ftz && x & f.infinity() == 0 { x & f.sign_bit() } else { x & f.mask() };
+    let (x, y) = (to_f64(f, flush(a)), to_f64(f, flush(b)));
+    // 1 / b is below the normal range there and counts as zero (PTX manual, div.approx).
+    let tiny_reciprocal = fun == Approx::Div && y.is_finite() && y.abs() > 2f64.powi(126);
+    let r = if tiny_reciprocal { x * 0f64.copysign(y) } else { reference(fun, x, y) };
+    if r.is_nan() {
+        return nan::invalid(f);
+    }
+    flush(convert(Format::F64, f, r.to_bits(), Mode::RN))
+}
+
+fn approx_f64(fun: Approx, a: u64, b: u64, ftz: bool) -> u64 {
+    const UPPER: u64 = 0xffff_ffff_0000_0000;
+    let f = Format::F64;
+    if f.is_nan(a) {
+        return nan::propagate(f, &[a]);
+    }
+    let flush = |x: u64| if ftz && x & f.infinity() == 0 { x & f.sign_bit() } else { x };
+    let a = if ftz { flush(a & UPPER) } else { a };
+    let r = reference(fun, f64::from_bits(a), f64::from_bits(b));
+    if r.is_nan() {
+        return nan::invalid(f);
+    }
+    let r = r.to_bits();
+    if !ftz {
+        return r;
+    }
+    // 20 mantissa bits remain: round to nearest in the upper half.
+    flush(r.wrapping_add(0x8000_0000) & UPPER)
+}
