@@ -1,0 +1,11 @@
+//! Filetests: one .ptx file with its launch and the memory expected after it, run on every engine. The format is
+//! described in `tests/README.md`.
+
+pub mod compare;
+pub mod elem;
+pub mod engine;
+pub mod fault;
+pub mod files;
+pub mod header;
+pub mod pattern;
+pub mod ptxas;

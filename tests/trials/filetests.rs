@@ -1,0 +1,94 @@
+//! Every filetest as trials: `FILE::runK::DEVICE`, `FILE::ptxas`, `FILE::lift`; a file whose header is wrong is the
+//! failing trial `FILE::header`.
+//!
+//! `--on DEVICE` (several by commas) chooses the devices; without it `HETGPU_TEST_ON` does; the default is `interp`.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use hetgpu_tests::engine::{self, Engine};
+use hetgpu_tests::files::{self, File};
+use hetgpu_tests::header::Filetest;
+use hetgpu_tests::{engines, ptxas};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+
+/// The device name under which ptxas judges the files.
+const PTXAS: &str = "ptxas";
+
+fn main() -> ExitCode {
+    let mut on = std::env::var("HETGPU_TEST_ON").unwrap_or_else(|_| "interp".into());
+    let mut rest = Vec::new();
+    let mut arguments = std::env::args();
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--on" => on = arguments.next().unwrap_or_default(),
+            _ => rest.push(argument),
+        }
+    }
+    let devices: Vec<String> = on.split(',').filter(|name| !name.is_empty()).map(String::from).collect();
+    let unknown = devices.iter().find(|name| *name != PTXAS && engines::named(name).is_none());
+    if let Some(unknown) = unknown {
+        eprintln!("no device `{unknown}`; there are {} {PTXAS}", engines::names());
+        return ExitCode::FAILURE;
+    }
+    let files = match files::find(&files::default_root()) {
+        Ok(files) => files,
+        Err(error) => {
+            eprintln!("{}: {error}", files::default_root().display());
+            return ExitCode::FAILURE;
+        }
+    };
+    let trials = files.iter().flat_map(|file| trials(file, &devices)).collect();
+    let arguments = Arguments::from_iter(rest);
+    let listing = arguments.list;
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    if !listing {
+        println!(
+            "{} passed, {} failed, {} skipped",
+            conclusion.num_passed, conclusion.num_failed, conclusion.num_ignored
+        );
+    }
+    conclusion.exit_code()
+}
+
+fn trials(file: &File, devices: &[String]) -> Vec<Trial> {
+    let failing = |message: String| {
+        vec![Trial::test(format!("{}::header", file.name), move || Err(Failed::from(message)))]
+    };
+    let source = match std::fs::read_to_string(&file.path) {
+        Ok(source) => Arc::new(source),
+        Err(error) => return failing(format!("{}: {error}", file.path.display())),
+    };
+    let filetest = match Filetest::parse(&source) {
+        Ok(filetest) => Arc::new(filetest),
+        Err(error) => return failing(format!("{}: {error}", file.path.display())),
+    };
+    let mut out = Vec::new();
+    for device in devices {
+        if device == PTXAS {
+            out.push(judge_trial(file, &filetest));
+        } else if let Some(engine) = engines::named(device) {
+            for index in 0..filetest.runs.len() {
+                let (source, filetest) = (source.clone(), filetest.clone());
+                out.push(Trial::test(format!("{}::run{index}::{device}", file.name), move || {
+                    Ok(engine::execute(engine, engines::oracle(), &source, &filetest.runs[index])?)
+                }));
+            }
+            if engine.name() == engines::oracle().name() && !filetest.errors.is_empty() {
+                let (source, filetest) = (source.clone(), filetest.clone());
+                out.push(Trial::test(format!("{}::lift", file.name), move || {
+                    Ok(engines::judge_errors(&source, &filetest.errors)?)
+                }));
+            }
+        }
+    }
+    out
+}
+
+fn judge_trial(file: &File, filetest: &Arc<Filetest>) -> Trial {
+    let (path, filetest) = (file.path.clone(), filetest.clone());
+    Trial::ignorable_test(format!("{}::{PTXAS}", file.name), move || match ptxas::locate() {
+        Ok(ptxas) => ptxas::judge(&ptxas, &path, &filetest.ptxas).map(|()| Completion::completed()).map_err(Failed::from),
+        Err(reason) => Ok(Completion::ignored_with(reason)),
+    })
+}
