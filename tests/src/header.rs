@@ -340,7 +340,9 @@ fn ptxas(value: Option<&Value<'_>>, front_end_refuses: bool) -> Parsed<Ptxas> {
             out.accepts = true;
         }
         (Some(why), _) => return wrong(why, "ptxas is expected to refuse a file with `error` without further words"),
-        (_, Some(why)) => return wrong(why, "ptxas is expected to accept a file without `error` without further words"),
+        (_, Some(why)) => {
+            return wrong(why, "ptxas is expected to accept a file without `error` without further words");
+        }
     }
     fields.finish()?;
     Ok(out)
@@ -450,7 +452,9 @@ fn arg(value: &Value<'_>) -> Parsed<Arg> {
     let elem = element(key.get_ref(), key.span())?;
     let mut bytes = Vec::new();
     match content.get_ref() {
-        DeValue::Array(all) => all.iter().try_for_each(|one| bits(elem, one).map(|bits| elem.push(&mut bytes, bits)))?,
+        DeValue::Array(all) => {
+            all.iter().try_for_each(|one| bits(elem, one).map(|bits| elem.push(&mut bytes, bits)))?
+        }
         _ => elem.push(&mut bytes, bits(elem, content)?),
     }
     Ok(Arg::Value(bytes))

@@ -106,8 +106,9 @@ fn scalars_and_aggregates() {
 
 #[test]
 fn literals() {
-    let bits = |elem: &str, literal: &str| match one_buffer(&format!("buf = \"{elem}\", in = [{literal}]")) {
-        buffer => buffer.elem.load(&buffer.initial, 0),
+    let bits = |elem: &str, literal: &str| {
+        let buffer = one_buffer(&format!("buf = \"{elem}\", in = [{literal}]"));
+        buffer.elem.load(&buffer.initial, 0)
     };
     for (literal, expected) in [
         ("1", 0x3f80_0000),

@@ -4,6 +4,7 @@
 pub mod compare;
 pub mod elem;
 pub mod engine;
+pub mod engines;
 pub mod fault;
 pub mod files;
 pub mod header;

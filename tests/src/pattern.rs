@@ -96,7 +96,8 @@ fn edges(elem: Elem) -> Vec<u64> {
 fn integer_edges(elem: Elem) -> Vec<u64> {
     let width = 8 * elem.size() as u32;
     let mask = elem.mask();
-    let mut out = vec![0, 1, 2, 3, 7, 31, 32, 33, 63, 64, 65, mask, mask - 1, mask / 3, mask / 3 * 2, mask / 255 * 0x80];
+    let mut out =
+        vec![0, 1, 2, 3, 7, 31, 32, 33, 63, 64, 65, mask, mask - 1, mask / 3, mask / 3 * 2, mask / 255 * 0x80];
     for power in 0..width {
         let bit = 1u64 << power;
         out.extend([bit, bit.wrapping_sub(1), bit | 1, bit.wrapping_neg() & mask]);

@@ -1,12 +1,12 @@
-//! Every filetest as trials: `FILE::runK::DEVICE`, `FILE::ptxas`, `FILE::lift`; a file whose header is wrong is the
+//! Every filetest as trials: `FILE::runK::DEVICE`, `FILE::ptxas`; a file whose header is wrong is the
 //! failing trial `FILE::header`.
 //!
-//! `--on DEVICE` (several by commas) chooses the devices; without it `HETGPU_TEST_ON` does; the default is `interp`.
+//! `--on DEVICE` (several by commas) chooses the devices; without it `HETGPU_TEST_ON` does.
 
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use hetgpu_tests::engine::{self, Engine};
+use hetgpu_tests::engine;
 use hetgpu_tests::files::{self, File};
 use hetgpu_tests::header::Filetest;
 use hetgpu_tests::{engines, ptxas};
@@ -16,7 +16,7 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 const PTXAS: &str = "ptxas";
 
 fn main() -> ExitCode {
-    let mut on = std::env::var("HETGPU_TEST_ON").unwrap_or_else(|_| "interp".into());
+    let mut on = std::env::var("HETGPU_TEST_ON").unwrap_or_default();
     let mut rest = Vec::new();
     let mut arguments = std::env::args();
     while let Some(argument) = arguments.next() {
@@ -52,9 +52,8 @@ fn main() -> ExitCode {
 }
 
 fn trials(file: &File, devices: &[String]) -> Vec<Trial> {
-    let failing = |message: String| {
-        vec![Trial::test(format!("{}::header", file.name), move || Err(Failed::from(message)))]
-    };
+    let failing =
+        |message: String| vec![Trial::test(format!("{}::header", file.name), move || Err(Failed::from(message)))];
     let source = match std::fs::read_to_string(&file.path) {
         Ok(source) => Arc::new(source),
         Err(error) => return failing(format!("{}: {error}", file.path.display())),
@@ -68,16 +67,11 @@ fn trials(file: &File, devices: &[String]) -> Vec<Trial> {
         if device == PTXAS {
             out.push(judge_trial(file, &filetest));
         } else if let Some(engine) = engines::named(device) {
+            let oracle = engines::oracle();
             for index in 0..filetest.runs.len() {
                 let (source, filetest) = (source.clone(), filetest.clone());
                 out.push(Trial::test(format!("{}::run{index}::{device}", file.name), move || {
-                    Ok(engine::execute(engine, engines::oracle(), &source, &filetest.runs[index])?)
-                }));
-            }
-            if engine.name() == engines::oracle().name() && !filetest.errors.is_empty() {
-                let (source, filetest) = (source.clone(), filetest.clone());
-                out.push(Trial::test(format!("{}::lift", file.name), move || {
-                    Ok(engines::judge_errors(&source, &filetest.errors)?)
+                    Ok(engine::execute(engine, oracle, &source, &filetest.runs[index])?)
                 }));
             }
         }
@@ -88,7 +82,7 @@ fn trials(file: &File, devices: &[String]) -> Vec<Trial> {
 fn judge_trial(file: &File, filetest: &Arc<Filetest>) -> Trial {
     let (path, filetest) = (file.path.clone(), filetest.clone());
     Trial::ignorable_test(format!("{}::{PTXAS}", file.name), move || match ptxas::locate() {
-        Ok(ptxas) => ptxas::judge(&ptxas, &path, &filetest.ptxas).map(|()| Completion::completed()).map_err(Failed::from),
+        Ok(ptxas) => ptxas::judge(&ptxas, &path, &filetest.ptxas).map(|()| Completion::Completed).map_err(Failed::from),
         Err(reason) => Ok(Completion::ignored_with(reason)),
     })
 }
