@@ -6,6 +6,7 @@ pub mod attr;
 pub mod build;
 pub mod diag;
 pub mod entity;
+pub mod interp;
 pub mod ir;
 pub mod num;
 pub mod op;
