@@ -1,1 +1,74 @@
-fn main() {}
+//! `cargo xtask`: the project's own commands. Each that checks something closes with one line of counts.
+#![forbid(unsafe_code)]
+
+mod check;
+mod demo;
+mod report;
+mod tidy;
+mod tool;
+
+use std::process::ExitCode;
+
+use report::Counts;
+
+const USAGE: &str = "\
+cargo xtask check [STAGE...]            everything that CI runs, or the stages named
+cargo xtask tidy                        the rules of the house: rooms, names, unsafe, sizes, licences
+cargo xtask filetest [NAME] [--on DEV]  filetests whose name contains NAME; DEV: a device, or ptxas
+cargo xtask gen [--check]               writes the generated pages of docs/, or compares them
+cargo xtask bless                       accepts what the golden files and generated pages would become
+cargo xtask demo                        a CUDA program built by nvcc, run through our libcuda.so.1";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let (command, rest) = match arguments.split_first() {
+        Some((command, rest)) => (command.as_str(), rest),
+        None => ("help", &[][..]),
+    };
+    let result = match command {
+        "check" => check::run(rest),
+        "tidy" => none_left(rest).and_then(|()| tidy::run()),
+        "filetest" => filetest(rest),
+        "gen" => match rest {
+            [] => tool::generate(false),
+            [flag] if flag == "--check" => tool::generate(true),
+            _ => Err("gen takes only --check".into()),
+        },
+        "bless" => none_left(rest).and_then(|()| tool::bless()),
+        "demo" => none_left(rest).and_then(|()| demo::run()),
+        "help" | "--help" | "-h" => {
+            println!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        other => Err(format!("there is no command `{other}`\n{USAGE}")),
+    };
+    match result {
+        Ok(counts) => {
+            println!("{counts}");
+            if counts.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn none_left(rest: &[String]) -> Result<(), String> {
+    rest.first().map_or(Ok(()), |extra| Err(format!("`{extra}` is one argument too many\n{USAGE}")))
+}
+
+fn filetest(rest: &[String]) -> Result<Counts, String> {
+    let mut device = "interp";
+    let mut name = None;
+    let mut rest = rest.iter();
+    while let Some(argument) = rest.next() {
+        match argument.as_str() {
+            "--on" => device = rest.next().ok_or("--on needs a device")?,
+            flag if flag.starts_with('-') => return Err(format!("there is no flag `{flag}`\n{USAGE}")),
+            argument if name.is_none() => name = Some(argument),
+            extra => return Err(format!("`{extra}` is one argument too many\n{USAGE}")),
+        }
+    }
+    tool::filetest(name, device)
+}

@@ -1,0 +1,65 @@
+//! `cargo xtask check`: the stages that CI runs, each with its time, and their sum.
+
+use std::process::Command;
+use std::time::Instant;
+
+use crate::report::Counts;
+use crate::tool::{cargo, counted, filetest, generate, succeeds};
+use crate::{demo, tidy};
+
+type Stage = (&'static str, fn() -> Result<Counts, String>);
+
+const STAGES: &[Stage] = &[
+    ("fmt", || one(cargo().args(["fmt", "--all", "--", "--check"]))),
+    ("clippy", || one(cargo().args(["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]))),
+    ("tidy", tidy::run),
+    ("deny", deny),
+    ("gen", || generate(true)),
+    ("test", test),
+    ("filetest", || filetest(None, "interp")),
+    ("ptxas", || filetest(None, "ptxas")),
+    ("demo", demo::run),
+    ("doc", || one(cargo().args(["doc", "--quiet", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))),
+];
+
+/// Runs the stages named, or all of them; a failed stage does not stop the others.
+pub(crate) fn run(names: &[String]) -> Result<Counts, String> {
+    if let Some(unknown) = names.iter().find(|name| !STAGES.iter().any(|stage| stage.0 == *name)) {
+        let known: Vec<_> = STAGES.iter().map(|stage| stage.0).collect();
+        return Err(format!("there is no stage `{unknown}`; there are {}", known.join(" ")));
+    }
+    let mut lines = Vec::new();
+    let mut sum = Counts::default();
+    for (name, stage) in STAGES.iter().filter(|stage| names.is_empty() || names.iter().any(|name| name == stage.0)) {
+        println!("== {name}");
+        let start = Instant::now();
+        let counts = stage().unwrap_or_else(|message| {
+            eprintln!("{message}");
+            Counts::one(false)
+        });
+        let line = format!("{name:<10} {:>7.1} s   {counts}", start.elapsed().as_secs_f64());
+        println!("-- {line}");
+        sum += counts;
+        lines.push(line);
+    }
+    println!("\n{}", lines.join("\n"));
+    Ok(sum)
+}
+
+fn one(command: &mut Command) -> Result<Counts, String> {
+    succeeds(command).map(Counts::one)
+}
+
+/// All tests but the filetests, which are stages of their own.
+fn test() -> Result<Counts, String> {
+    counted(cargo().args(["test", "--quiet", "--workspace"]).env("HETGPU_TEST_ON", ""), Counts::test_result)
+}
+
+fn deny() -> Result<Counts, String> {
+    let installed = Command::new("cargo-deny").arg("--version").output().is_ok_and(|output| output.status.success());
+    if !installed {
+        println!("skipped deny: cargo-deny is not installed (cargo install cargo-deny)");
+        return Ok(Counts::SKIPPED);
+    }
+    one(cargo().args(["deny", "--workspace", "check"]))
+}

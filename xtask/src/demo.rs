@@ -1,0 +1,56 @@
+//! `cargo xtask demo`: the main job. A CUDA program built by nvcc with its static runtime, started with our
+//! libcuda.so.1 in the library path.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::report::Counts;
+use crate::tool::{cargo, root, succeeds};
+
+/// The variable that names a CUDA toolkit: a folder with bin/nvcc.
+const TOOLKIT: &str = "HETGPU_CUDA_TOOLKIT";
+
+/// The text that vectorAdd prints when the sum is right.
+const RIGHT: &str = "Test PASSED";
+
+pub(crate) fn run() -> Result<Counts, String> {
+    let root = root();
+    let toolkit = std::env::var_os(TOOLKIT).map_or_else(|| root.join(".build/cuda/toolkit"), PathBuf::from);
+    let nvcc = toolkit.join("bin/nvcc");
+    if !nvcc.is_file() {
+        return Err(format!("no nvcc at {}: run ./setup.sh, or let {TOOLKIT} name a CUDA toolkit", nvcc.display()));
+    }
+    let work = root.join(".build/demo");
+    std::fs::create_dir_all(&work).map_err(|error| format!("{}: {error}", work.display()))?;
+
+    println!("building libcuda.so.1");
+    if !succeeds(cargo().args(["build", "--quiet", "--package", "hetgpu-shim"]))? {
+        return Ok(Counts::one(false));
+    }
+    let library = root.join("target/debug/libcuda.so");
+    let link = work.join("libcuda.so.1");
+    let _ = std::fs::remove_file(&link);
+    std::os::unix::fs::symlink(&library, &link).map_err(|error| format!("{}: {error}", link.display()))?;
+
+    println!("building vectorAdd with nvcc");
+    let program = work.join("vectorAdd");
+    let source = root.join("tests/programs/vectorAdd.cu");
+    let mut compile = Command::new(&nvcc);
+    compile.args(["-gencode", "arch=compute_75,code=compute_75", "-o"]).arg(&program).arg(&source);
+    if !succeeds(&mut compile)? {
+        return Ok(Counts::one(false));
+    }
+
+    println!("running it");
+    let output = Command::new(&program)
+        .env("LD_LIBRARY_PATH", &work)
+        .output()
+        .map_err(|error| format!("{}: {error}", program.display()))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    print!("{text}{}", String::from_utf8_lossy(&output.stderr));
+    let right = output.status.success() && text.contains(RIGHT);
+    if !right {
+        println!("vectorAdd ended with {} and did not print `{RIGHT}`", output.status);
+    }
+    Ok(Counts::one(right))
+}
