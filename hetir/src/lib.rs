@@ -10,4 +10,5 @@ pub mod interp;
 pub mod ir;
 pub mod num;
 pub mod op;
+pub mod text;
 pub mod types;
