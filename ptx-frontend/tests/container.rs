@@ -312,6 +312,13 @@ fn made_here_in_each_encoding() {
     assert_eq!(images[3].kind, ImageKind::Other(8));
     assert_eq!(images[3].payload.decode(LIMIT).unwrap(), b"intermediate".as_slice());
 
+    // Around the lengths at which LZ4 needs another byte to say them.
+    for len in [0, 1, 14, 15, 16, 268, 269, 270, 523, 524, 525] {
+        let text = "x".repeat(len);
+        let bytes = fatbin(&[Entry::lz4(&lz4_literals(text.as_bytes()), len as u64)]);
+        assert_eq!(self::images(&bytes).unwrap()[0].ptx(LIMIT).unwrap(), text);
+    }
+
     let repeated = Entry::lz4(&lz4_repeat(b"ab", 5000, b'!'), 5003);
     let bytes = fatbin(&[repeated]);
     assert_eq!(self::images(&bytes).unwrap()[0].ptx(LIMIT).unwrap(), "ab".repeat(2501) + "!");
@@ -340,11 +347,16 @@ fn claims_are_refused_before_anything_is_allocated() {
         assert_eq!(decode(Entry::lz4(&lz4_literals(text), claim), LIMIT), "container::too-large");
         assert_eq!(decode(Entry::zstd(&zstd_raw(text), claim), LIMIT), "container::too-large");
     }
-    // Where the limit lets it through, there is still no data behind it. An allocation of this size would fail.
+    // Where the limit lets it through, decoding goes as far as there is data. An allocation of this size would fail.
+    let decode = |entry: Entry| {
+        let bytes = fatbin(&[entry]);
+        images(&bytes).unwrap()[0].payload.decode(u64::MAX).unwrap_err().message
+    };
     for claim in [1 << 50, u64::MAX] {
-        assert_eq!(decode(Entry::lz4(&lz4_literals(text), claim), u64::MAX), "container::compression");
-        assert_eq!(decode(Entry::zstd(&zstd_raw(text), claim), u64::MAX), "container::compression");
-        assert_eq!(decode(Entry::zstd(&zstd_bomb(claim, 3), claim), u64::MAX), "container::compression");
+        let ended = |len: usize| format!("it holds {len} bytes where {claim} are stated");
+        assert!(decode(Entry::lz4(&lz4_literals(text), claim)).ends_with(&ended(text.len())));
+        assert!(decode(Entry::zstd(&zstd_raw(text), claim)).ends_with(&ended(text.len())));
+        assert!(decode(Entry::zstd(&zstd_bomb(1 << 39, 3), claim)).ends_with(&ended(3 << 17)));
     }
 }
 
@@ -514,6 +526,10 @@ fn specific_targets_come_after_portable_ones() {
     assert_eq!(chosen(&images[1..2], 90).unwrap().target(), "sm_90a");
     assert_eq!(chosen(&images[1..2], 120).unwrap().target(), "sm_90a", "better than nothing");
     assert_eq!(chosen(&images[1..2], 89), None);
+
+    let twice = [ZSTD, RAW].concat();
+    let twice = self::images(&twice).unwrap();
+    assert_eq!(chosen(&twice, 75).unwrap().payload.offset, twice[0].payload.offset, "the first of equals");
 }
 
 #[test]
