@@ -161,9 +161,6 @@ impl<'m, M: HostMemory + ?Sized> Reader<'m, M> {
                 let message = format!("the list of linked fatbins at {list:#x} leads to address {part:#x} twice");
                 return Err(Diagnostic::error("container::cyclic-wrapper", message));
             }
-            if found.prelinked.len() == limits.prelinked {
-                break;
-            }
             found.prelinked.push(self.fatbin(part)?);
         }
         let message = format!("the list of linked fatbins at {list:#x} has more than {} entries", limits.prelinked);
