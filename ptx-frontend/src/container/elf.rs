@@ -12,7 +12,7 @@ pub(super) const HEADER: usize = 64;
 const SECTION: u64 = 64;
 /// Size of a program header.
 const SEGMENT: u64 = 56;
-const MACHINE_CUDA: u16 = 190;
+const MACHINE_CUBIN: u16 = 190;
 /// Section type of those that take no room in the file.
 const NOBITS: u32 = 8;
 /// First of the section types whose meaning depends on the system or machine.
@@ -161,7 +161,7 @@ impl<'a> Elf<'a> {
 
     /// Whether it is device code.
     pub fn is_cubin(&self) -> bool {
-        u16_at(self.header, 18) == Some(MACHINE_CUDA)
+        u16_at(self.header, 18) == Some(MACHINE_CUBIN)
     }
 
     /// The target of a cubin, ten times the major plus the minor compute capability. Up to version 7 of its ABI the low

@@ -296,7 +296,7 @@ impl Choice<'_, '_> {
             ),
             Self::ElfOnly(targets) => Some(
                 error(format!("the module holds machine code for {} and no PTX", targets.join(", ")))
-                    .note("machine code of NVIDIA devices runs on those devices only")
+                    .note("machine code runs only on the devices that it was made for, and is not translated")
                     .note(format!("build the program with PTX in it: -gencode {arch}")),
             ),
             Self::Nothing => Some(error("the module holds neither PTX nor machine code".to_owned())),
