@@ -1,0 +1,126 @@
+#!/usr/bin/env bash
+# Sets a Debian 12 or Ubuntu 24.04 machine up to build, run and test hetGPU. It asks nothing, may be run again, and
+# installs only what is missing: distribution packages, Rust, and a CUDA toolkit without a GPU driver in .build/cuda.
+# HETGPU_CUDA_TOOLKIT may name a CUDA 13 toolkit that is there already (a folder with bin/nvcc, or the Python
+# environment that holds one). Afterwards `. .build/env` gives the shell what was installed.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+RUST_MINIMUM=1.90
+RUSTUP_VERSION=1.28.2
+RUSTUP_SHA256_x86_64=20a06e644b0d9bd2fbdbfd52d42540bdde820ea7df86e92e533c073da0cdd43c
+RUSTUP_SHA256_aarch64=e3853c5a252fca15252d07cb23a1bdd9377a8c6f3efa01531109281ae47f841c
+PACKAGES=(build-essential ca-certificates git pkg-config python3 python3-pip python3-venv)
+# One release each: pip would mix releases that do not fit together.
+TOOLKIT_PINS=(nvidia-cuda-nvcc==13.0.88 nvidia-cuda-crt==13.0.88 nvidia-nvvm==13.0.88 nvidia-cuda-runtime==13.0.96
+              nvidia-cuda-cccl==13.0.85 nvidia-cuda-nvrtc==13.0.88)
+
+say() { printf 'setup: %s\n' "$*"; }
+fail() { printf 'setup: %s\n' "$@" >&2; exit 1; }
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    elif command -v sudo >/dev/null; then
+        sudo "$@"
+    else
+        fail "this needs root or sudo: $*"
+    fi
+}
+
+install_packages() {
+    local missing=() package
+    command -v dpkg-query >/dev/null || fail "no dpkg here: this script knows Debian 12 and Ubuntu 24.04;" \
+        "elsewhere install gcc, g++, git, python3 with venv and pip, and Rust $RUST_MINIMUM or newer"
+    for package in "$@"; do
+        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q '^install ok installed$' || missing+=("$package")
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    say "installing ${missing[*]}"
+    as_root apt-get update -q
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}"
+}
+
+# True if there is a cargo that is new enough, with rustfmt and clippy.
+rust_is_there() {
+    local version
+    version=$(cargo --version 2>/dev/null | cut -d ' ' -f 2) || return 1
+    [ "$(printf '%s\n' "$RUST_MINIMUM" "$version" | sort -V | head -n 1)" = "$RUST_MINIMUM" ] || return 1
+    cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1
+}
+
+fetch_rustup() {
+    local machine sum file=.build/rustup-init
+    machine=$(uname -m)
+    sum=RUSTUP_SHA256_$machine
+    [ -n "${!sum:-}" ] || fail "no Rust installer is known for $machine: install Rust $RUST_MINIMUM or newer"
+    say "fetching rustup $RUSTUP_VERSION"
+    python3 -c 'import sys, urllib.request; urllib.request.urlretrieve(sys.argv[1], sys.argv[2])' \
+        "https://static.rust-lang.org/rustup/archive/$RUSTUP_VERSION/$machine-unknown-linux-gnu/rustup-init" "$file" ||
+        fail "rustup cannot be fetched. Install Rust $RUST_MINIMUM or newer with rustfmt and clippy" \
+             "(https://rust-lang.org/tools/install), see that cargo is in PATH, and run this again"
+    printf '%s  %s\n' "${!sum}" "$file" | sha256sum --check --quiet || fail "$file is not the expected file"
+    chmod +x "$file"
+    "$file" -y --quiet --no-update-default-toolchain --default-toolchain none
+}
+
+install_rust() {
+    export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
+    rust_is_there && return 0
+    if ! command -v rustup >/dev/null; then
+        # Ubuntu has a rustup package; the Rust of both distributions is older than needed.
+        if [ -n "$(apt-cache policy rustup 2>/dev/null | grep 'Candidate: [0-9]')" ]; then
+            install_packages rustup
+        else
+            fetch_rustup
+        fi
+        hash -r
+    fi
+    say "installing the stable Rust toolchain"
+    rustup toolchain install stable --profile minimal --component rustfmt --component clippy
+    rust_is_there || rustup default stable
+    rust_is_there || fail "cargo is $(cargo --version 2>&1 | head -n 1) at $(command -v cargo):" \
+        "$RUST_MINIMUM or newer with rustfmt and clippy is needed; see that it comes first in PATH"
+}
+
+# The toolkit folder of a path that is one or holds one.
+toolkit_in() {
+    local folder
+    for folder in "$1" "$1"/lib/python3*/site-packages/nvidia/cu13; do
+        [ -x "$folder/bin/nvcc" ] && [ -x "$folder/bin/ptxas" ] && { (cd "$folder" && pwd -P); return 0; }
+    done
+    return 1
+}
+
+install_toolkit() {
+    local venv=.build/cuda/venv stamp=.build/cuda/venv/pins toolkit
+    mkdir -p .build/cuda
+    if [ -n "${HETGPU_CUDA_TOOLKIT:-}" ]; then
+        toolkit=$(toolkit_in "$HETGPU_CUDA_TOOLKIT") ||
+            fail "HETGPU_CUDA_TOOLKIT=$HETGPU_CUDA_TOOLKIT holds no bin/nvcc and bin/ptxas"
+    else
+        if [ "$(cat "$stamp" 2>/dev/null)" != "${TOOLKIT_PINS[*]}" ]; then
+            say "installing a CUDA toolkit into $venv"
+            rm -rf "$venv"
+            python3 -m venv "$venv"
+            "$venv/bin/pip" install --quiet --disable-pip-version-check --no-input "${TOOLKIT_PINS[@]}"
+            printf '%s' "${TOOLKIT_PINS[*]}" >"$stamp"
+        fi
+        toolkit=$(toolkit_in "$venv") || fail "the wheels in $venv hold no nvcc: remove the folder and run this again"
+    fi
+    # nvcc looks for lib64 and for the plain name of the runtime library; the wheels have neither.
+    [ -e "$toolkit/lib64" ] || ln -s lib "$toolkit/lib64"
+    [ -e "$toolkit/lib64/libcudart.so" ] || ln -s libcudart.so.13 "$toolkit/lib64/libcudart.so"
+    ln -sfn "$toolkit" .build/cuda/toolkit
+    say "CUDA toolkit: $toolkit"
+}
+
+install_packages "${PACKAGES[@]}"
+mkdir -p .build
+install_rust
+install_toolkit
+cat >.build/env <<EOF
+export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:\$PATH"
+export HETGPU_CUDA_TOOLKIT="$PWD/.build/cuda/toolkit"
+EOF
+say "done with $(cargo --version)"
