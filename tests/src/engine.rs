@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::compare::mismatch;
-use crate::fault::FaultKind;
+use crate::fault::{self, FaultKind};
 use crate::header::{Arg, Expect, ExpectedFault, Run};
 
 /// Something that executes PTX.
@@ -36,7 +36,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused { log } => write!(f, "refused:\n{log}"),
-            Self::Fault { kind, message } => write!(f, "fault `{kind}`: {message}"),
+            Self::Fault { kind, message } => write!(f, "fault `{}`: {message}", fault::name(*kind)),
             Self::Broken(message) => write!(f, "the engine failed: {message}"),
         }
     }
@@ -60,9 +60,13 @@ pub fn needs_oracle(run: &Run) -> bool {
 
 /// Runs and judges one run; `Err` says what is wrong. `oracle` is asked where the run needs it, unless it is the engine.
 pub fn execute(engine: &dyn Engine, oracle: Option<&dyn Engine>, ptx: &str, run: &Run) -> Result<(), String> {
-    let expectation = execute_seeds(engine, oracle, ptx, run);
-    match (run.xfail.get(engine.name()), expectation) {
-        (None, result) => result,
+    with_xfail(run, engine.name(), execute_seeds(engine, oracle, ptx, run))
+}
+
+/// Turns the verdict on a device around where the header says that the run must fail there.
+pub fn with_xfail(run: &Run, device: &str, verdict: Result<(), String>) -> Result<(), String> {
+    match (run.xfail.get(device), verdict) {
+        (None, verdict) => verdict,
         (Some(_), Err(_)) => Ok(()),
         (Some(reason), Ok(())) => Err(format!("unexpected pass: the header says that it fails here because: {reason}")),
     }
@@ -98,7 +102,7 @@ pub fn judge(
     match (&run.fault, result) {
         (Some(expected), Err(Failure::Fault { kind, message })) => judge_fault(expected, kind, &message),
         (Some(expected), Ok(())) => {
-            Err(format!("expected the fault `{}`, but the kernel ran to its end", expected.kind))
+            Err(format!("expected the fault `{}`, but the kernel ran to its end", fault::name(expected.kind)))
         }
         (_, Err(failure)) => Err(failure.to_string()),
         (None, Ok(())) => judge_memory(run, buffers, reference),
@@ -107,7 +111,11 @@ pub fn judge(
 
 fn judge_fault(expected: &ExpectedFault, kind: FaultKind, message: &str) -> Result<(), String> {
     if expected.kind != kind {
-        return Err(format!("expected the fault `{}`, got `{kind}`: {message}", expected.kind));
+        return Err(format!(
+            "expected the fault `{}`, got `{}`: {message}",
+            fault::name(expected.kind),
+            fault::name(kind)
+        ));
     }
     if !message.contains(&expected.message) {
         return Err(format!("the fault's message does not contain {:?}: {message}", expected.message));

@@ -1,49 +1,21 @@
-//! Why a launch ended early, as every engine reports it.
+//! The names of faults in headers: the interpreter's, which every device reports under.
 
-use std::fmt;
+pub use hetir::interp::FaultKind;
 
-/// The kinds of fault that a filetest may expect.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum FaultKind {
-    OutOfBounds,
-    Misaligned,
-    Race,
-    Uninitialised,
-    DivergentBarrier,
-    Deadlock,
-    Trap,
-    Assert,
-    Invalid,
-    Limit,
+/// What the codes of a launch's faults begin with.
+const PREFIX: &str = "run::";
+
+/// The name of a kind, such as `out-of-bounds`.
+pub fn name(kind: FaultKind) -> &'static str {
+    kind.code().strip_prefix(PREFIX).unwrap_or(kind.code())
 }
 
-const TABLE: [(FaultKind, &str); 10] = [
-    (FaultKind::OutOfBounds, "out-of-bounds"),
-    (FaultKind::Misaligned, "misaligned"),
-    (FaultKind::Race, "race"),
-    (FaultKind::Uninitialised, "uninitialised"),
-    (FaultKind::DivergentBarrier, "divergent-barrier"),
-    (FaultKind::Deadlock, "deadlock"),
-    (FaultKind::Trap, "trap"),
-    (FaultKind::Assert, "assert"),
-    (FaultKind::Invalid, "invalid"),
-    (FaultKind::Limit, "limit"),
-];
-
-impl FaultKind {
-    /// The kind of that name.
-    pub fn named(name: &str) -> Option<Self> {
-        TABLE.iter().find(|row| row.1 == name).map(|row| row.0)
-    }
-
-    /// All names, for messages.
-    pub fn names() -> String {
-        TABLE.map(|row| row.1).join(" ")
-    }
+/// The kind of that name.
+pub fn named(text: &str) -> Option<FaultKind> {
+    FaultKind::ALL.into_iter().find(|kind| name(*kind) == text)
 }
 
-impl fmt::Display for FaultKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(TABLE[*self as usize].1)
-    }
+/// All names, for messages.
+pub fn names() -> String {
+    FaultKind::ALL.map(name).join(" ")
 }

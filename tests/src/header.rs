@@ -9,7 +9,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::elem::Elem;
-use crate::fault::FaultKind;
+use crate::fault::{self, FaultKind};
 use crate::pattern::Pattern;
 
 /// What a buffer holds where the header gives no contents: a kernel that writes nothing is not taken for right.
@@ -427,8 +427,8 @@ fn dimensions(value: &Value<'_>) -> Parsed<[u32; 3]> {
 fn expected_fault(value: &Value<'_>) -> Parsed<ExpectedFault> {
     let kind = |value: &Value<'_>| {
         let name = string(value)?;
-        let unknown = format!("no fault `{name}`; there are {}", FaultKind::names());
-        FaultKind::named(name).map_or_else(|| wrong(value, unknown), Ok)
+        let unknown = format!("no fault `{name}`; there are {}", fault::names());
+        fault::named(name).map_or_else(|| wrong(value, unknown), Ok)
     };
     if value.get_ref().is_str() {
         return Ok(ExpectedFault { kind: kind(value)?, message: String::new() });

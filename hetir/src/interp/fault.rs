@@ -46,6 +46,28 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
+    /// Every kind.
+    pub const ALL: [Self; 18] = [
+        Self::OutOfBounds,
+        Self::Misaligned,
+        Self::Race,
+        Self::Uninitialised,
+        Self::DivergentBarrier,
+        Self::BadBarrier,
+        Self::BadMask,
+        Self::Deadlock,
+        Self::Trap,
+        Self::Breakpoint,
+        Self::AssertFail,
+        Self::StackOverflow,
+        Self::StepLimit,
+        Self::Interrupted,
+        Self::BadCall,
+        Self::BadLaunch,
+        Self::BadOperand,
+        Self::Unsupported,
+    ];
+
     /// A stable short name.
     pub const fn code(self) -> &'static str {
         match self {

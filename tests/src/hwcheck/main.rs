@@ -1,0 +1,269 @@
+//! `hetgpu-hwcheck`: runs filetests on NVIDIA's own driver and compares. It needs nothing but this binary, the files and
+//! libcuda.so.1.
+
+mod driver;
+mod hardware;
+mod worker;
+
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, ExitCode, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use hetgpu_tests::files::{self, File};
+use serde_json::{Value, json};
+
+const USAGE: &str = "\
+hetgpu-hwcheck [--libcuda PATH] [--report FILE] [--only NAME] [--jobs N] [--seconds N] DIR...
+  runs every .ptx file below the folders on device 0 of NVIDIA's driver and compares it with its header
+  --libcuda PATH  the driver library; else the usual places are tried
+  --report FILE   writes the results as JSON
+  --only NAME     only files whose name contains NAME
+  --jobs N        processes at the same time (4)
+  --seconds N     longest time for one launch (60)";
+
+/// Where the driver's library usually is. It is opened by an absolute path so that a library of the same name in the
+/// search path is not taken for it.
+const LIBRARIES: [&str; 4] = [
+    "/usr/lib/x86_64-linux-gnu/libcuda.so.1",
+    "/usr/lib64/libcuda.so.1",
+    "/usr/local/nvidia/lib64/libcuda.so.1",
+    "/usr/lib/aarch64-linux-gnu/libcuda.so.1",
+];
+
+struct Settings {
+    libcuda: Option<PathBuf>,
+    report: Option<PathBuf>,
+    only: String,
+    jobs: usize,
+    seconds: u64,
+    folders: Vec<PathBuf>,
+    is_worker: bool,
+}
+
+fn main() -> ExitCode {
+    let result = settings().and_then(|settings| {
+        if !settings.is_worker {
+            return check(&settings);
+        }
+        let library = library(&settings)?;
+        worker::serve(&library).map(|()| true)
+    });
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn settings() -> Result<Settings, String> {
+    let mut out = Settings {
+        libcuda: None,
+        report: None,
+        only: String::new(),
+        jobs: 4,
+        seconds: 60,
+        folders: Vec::new(),
+        is_worker: false,
+    };
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value\n{USAGE}"));
+        let number = |text: String| match text.parse::<usize>() {
+            Ok(number) if number > 0 => Ok(number),
+            _ => Err(format!("`{text}` is no positive number")),
+        };
+        match argument.as_str() {
+            "--libcuda" => out.libcuda = Some(value()?.into()),
+            "--report" => out.report = Some(value()?.into()),
+            "--only" => out.only = value()?,
+            "--jobs" => out.jobs = number(value()?)?,
+            "--seconds" => out.seconds = number(value()?)? as u64,
+            "--worker" => out.is_worker = true,
+            flag if flag.starts_with('-') => return Err(USAGE.into()),
+            folder => out.folders.push(folder.into()),
+        }
+    }
+    if out.folders.is_empty() && !out.is_worker {
+        return Err(USAGE.into());
+    }
+    Ok(out)
+}
+
+fn library(settings: &Settings) -> Result<PathBuf, String> {
+    let mut usual = LIBRARIES.iter().map(PathBuf::from);
+    let found = settings.libcuda.clone().or_else(|| usual.find(|path| path.exists()));
+    found.ok_or_else(|| format!("no libcuda.so.1 in the usual places; name it with --libcuda\n{USAGE}"))
+}
+
+/// Runs all files and prints what is wrong; true if nothing is.
+fn check(settings: &Settings) -> Result<bool, String> {
+    let library = library(settings)?;
+    let mut queue = VecDeque::new();
+    for folder in &settings.folders {
+        let found = files::find(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        queue.extend(found.into_iter().filter(|file| file.name.contains(&settings.only)));
+    }
+    if queue.is_empty() {
+        return Err("no files".into());
+    }
+    let queue = Mutex::new(queue);
+    let state = Mutex::new((Value::Null, Vec::new()));
+    std::thread::scope(|scope| {
+        let jobs: Vec<_> =
+            (0..settings.jobs).map(|_| scope.spawn(|| job(settings, &library, &queue, &state))).collect();
+        jobs.into_iter().try_for_each(|job| job.join().unwrap_or_else(|_| Err("a thread panicked".into())))
+    })?;
+    let (machine, mut results) = state.into_inner().unwrap_or_else(PoisonError::into_inner);
+    results.sort_by_key(|result: &Value| (result["file"].to_string(), result["run"].as_u64()));
+    for result in &results {
+        let status = result["status"].as_str().unwrap_or_default();
+        if !matches!(status, "ok" | "skipped") {
+            let detail = result["detail"].as_str().unwrap_or_default();
+            println!("{} run {}: {status}: {detail}", result["file"].as_str().unwrap_or_default(), result["run"]);
+        }
+    }
+    let count = |wanted: &[&str]| {
+        results.iter().filter(|result| result["status"].as_str().is_some_and(|s| wanted.contains(&s))).count()
+    };
+    let (passed, skipped) = (count(&["ok"]), count(&["skipped"]));
+    let failed = results.len() - passed - skipped;
+    if let Some(path) = &settings.report {
+        let report = json!({
+            "device": machine["device"], "driver": machine["driver"],
+            "passed": passed, "failed": failed, "skipped": skipped, "results": results,
+        });
+        std::fs::write(path, format!("{report:#}\n")).map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    println!("{} with driver {}", machine["device"].as_str().unwrap_or("no device"), machine["driver"]);
+    println!("{passed} passed, {failed} failed, {skipped} skipped");
+    Ok(failed == 0)
+}
+
+type State = Mutex<(Value, Vec<Value>)>;
+
+/// Takes files from the queue until it is empty.
+fn job(settings: &Settings, library: &Path, queue: &Mutex<VecDeque<File>>, state: &State) -> Result<(), String> {
+    let mut worker = None;
+    loop {
+        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let Some(file) = next else { return Ok(()) };
+        let mut next_run = 0;
+        loop {
+            let mut running = match worker.take() {
+                Some(running) => running,
+                None => Worker::start(library, state)?,
+            };
+            let end = running.file(&file, next_run, Duration::from_secs(settings.seconds), &mut |mut result| {
+                result["file"] = json!(file.name);
+                next_run = result["run"].as_u64().map_or(usize::MAX, |run| run as usize + 1);
+                state.lock().unwrap_or_else(PoisonError::into_inner).1.push(result);
+            });
+            match end {
+                End::Done => {
+                    worker = Some(running);
+                    break;
+                }
+                // The process ended itself after a fault that it reported: the runs behind it go to another one.
+                End::Gone { reported: true } => {}
+                End::Gone { reported: false } => {
+                    let result = json!({ "file": file.name, "run": next_run, "status": "crashed",
+                        "detail": "the process that talks to the driver ended without an answer" });
+                    state.lock().unwrap_or_else(PoisonError::into_inner).1.push(result);
+                    break;
+                }
+                End::Silent => {
+                    let detail = format!("no answer within {} seconds", settings.seconds);
+                    let result = json!({ "file": file.name, "run": next_run, "status": "timeout", "detail": detail });
+                    state.lock().unwrap_or_else(PoisonError::into_inner).1.push(result);
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// A process that talks to the driver.
+struct Worker {
+    child: Child,
+    requests: ChildStdin,
+    answers: Receiver<String>,
+}
+
+/// How a request ended.
+enum End {
+    Done,
+    /// The process ended, with or without having reported a run of this request.
+    Gone {
+        reported: bool,
+    },
+    Silent,
+}
+
+impl Worker {
+    fn start(library: &Path, state: &State) -> Result<Self, String> {
+        let program = std::env::current_exe().map_err(|error| error.to_string())?;
+        let mut child = Command::new(program)
+            .arg("--worker")
+            .arg("--libcuda")
+            .arg(library)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| error.to_string())?;
+        let (Some(requests), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err("the process has no pipes".into());
+        };
+        let (sender, answers) = channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        let worker = Self { child, requests, answers };
+        // The first answer names the machine; without it the driver did not start, and no file will do better.
+        let Ok(hello) = worker.answers.recv_timeout(Duration::from_secs(120)) else {
+            return Err("the driver did not start".into());
+        };
+        let hello = serde_json::from_str(&hello).map_err(|error| error.to_string())?;
+        state.lock().unwrap_or_else(PoisonError::into_inner).0 = hello;
+        Ok(worker)
+    }
+
+    fn file(&mut self, file: &File, first: usize, patience: Duration, report: &mut dyn FnMut(Value)) -> End {
+        let mut reported = false;
+        if writeln!(self.requests, "{first} {}", file.path.display()).is_err() {
+            return End::Gone { reported };
+        }
+        loop {
+            match self.answers.recv_timeout(patience) {
+                Ok(line) => match serde_json::from_str::<Value>(&line) {
+                    Ok(answer) if answer["done"] == true => return End::Done,
+                    Ok(answer) => {
+                        report(answer);
+                        reported = true;
+                    }
+                    Err(_) => eprintln!("{line}"),
+                },
+                Err(RecvTimeoutError::Disconnected) => return End::Gone { reported },
+                Err(RecvTimeoutError::Timeout) => return End::Silent,
+            }
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // Both fail only where the process has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,118 @@
+//! The process that talks to the driver. It reads `RUN PATH` lines, runs the file from that run on, and answers with one
+//! JSON object a line for each run and `{"done": true}` behind the last. A fault leaves the context unusable, so the
+//! process ends after it.
+
+use std::io::{BufRead, Write};
+use std::path::Path;
+
+use hetgpu_tests::engine::{self, Failure, initial_buffers, judge, needs_oracle};
+use hetgpu_tests::engines;
+use hetgpu_tests::header::{Arg, Filetest, Run};
+use serde_json::{Value, json};
+
+use crate::driver::Driver;
+use crate::hardware;
+
+/// The device name in `xfail`.
+const DEVICE: &str = "hardware";
+
+/// So many elements of a wrong buffer are reported.
+const SHOWN: usize = 256;
+
+pub(crate) fn serve(libcuda: &Path) -> Result<(), String> {
+    let driver = Driver::open(libcuda)?;
+    answer(&json!({ "device": driver.device, "driver": driver.version }))?;
+    for line in std::io::stdin().lock().lines() {
+        let line = line.map_err(|error| error.to_string())?;
+        let (first, path) = line.split_once(' ').ok_or("a request is `RUN PATH`")?;
+        let first = first.parse().map_err(|_| "a request begins with a number")?;
+        if file(&driver, Path::new(path), first)? == Context::Lost {
+            return Ok(());
+        }
+        answer(&json!({ "done": true }))?;
+    }
+    Ok(())
+}
+
+#[derive(PartialEq, Eq)]
+enum Context {
+    Usable,
+    Lost,
+}
+
+fn answer(value: &Value) -> Result<(), String> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{value}").and_then(|()| out.flush()).map_err(|error| error.to_string())
+}
+
+fn file(driver: &Driver, path: &Path, first: usize) -> Result<Context, String> {
+    let parsed = std::fs::read_to_string(path).map_err(|error| error.to_string()).and_then(|source| {
+        Filetest::parse(&source).map(|filetest| (source, filetest)).map_err(|error| error.to_string())
+    });
+    let (source, filetest) = match parsed {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            answer(&json!({ "status": "broken", "detail": error }))?;
+            return Ok(Context::Usable);
+        }
+    };
+    for (index, run) in filetest.runs.iter().enumerate().skip(first) {
+        let (mut report, context) = match hardware::skipped(&filetest, run) {
+            Some(reason) => (json!({ "status": "skipped", "detail": reason }), Context::Usable),
+            None => one(driver, &source, run),
+        };
+        report["run"] = json!(index);
+        report["kernel"] = json!(run.kernel);
+        answer(&report)?;
+        if context == Context::Lost {
+            return Ok(context);
+        }
+    }
+    Ok(Context::Usable)
+}
+
+fn one(driver: &Driver, source: &str, run: &Run) -> (Value, Context) {
+    let mut reference = None;
+    if needs_oracle(run) {
+        let mut buffers = initial_buffers(run);
+        let computed = match engines::oracle() {
+            Some(oracle) => oracle.run(source, run, 0, &mut buffers),
+            None => Err(Failure::Broken("this build has no interpreter".into())),
+        };
+        if let Err(failure) = computed {
+            return (json!({ "status": "broken", "detail": format!("the oracle itself: {failure}") }), Context::Usable);
+        }
+        reference = Some(buffers);
+    }
+    let mut buffers = initial_buffers(run);
+    let result = hardware::run(driver, source, run, &mut buffers);
+    let context = if matches!(result, Err(Failure::Fault { .. })) { Context::Lost } else { Context::Usable };
+    let status = match &result {
+        Ok(()) => "mismatch",
+        Err(Failure::Refused { .. }) => "refused",
+        Err(Failure::Fault { .. }) => "fault",
+        Err(Failure::Broken(_)) => "broken",
+    };
+    let mismatch = result.is_ok();
+    let verdict = judge(run, result, &buffers, reference.as_deref());
+    let report = match engine::with_xfail(run, DEVICE, verdict) {
+        Ok(()) => json!({ "status": "ok" }),
+        Err(detail) if mismatch => json!({ "status": status, "detail": detail, "got": got(run, &buffers) }),
+        Err(detail) => json!({ "status": status, "detail": detail }),
+    };
+    (report, context)
+}
+
+/// What the buffers hold, as literals.
+fn got(run: &Run, buffers: &[Vec<u8>]) -> Value {
+    let mut all = serde_json::Map::new();
+    let mut buffers = buffers.iter();
+    for (index, arg) in run.args.iter().enumerate() {
+        let Arg::Buffer(buffer) = arg else { continue };
+        let Some(bytes) = buffers.next() else { break };
+        let width = 2 * buffer.elem.size();
+        let literal = |k| format!("0x{:0width$x}", buffer.elem.load(bytes, k));
+        all.insert(format!("arg{index}"), (0..buffer.len.min(SHOWN)).map(literal).collect());
+    }
+    Value::Object(all)
+}
