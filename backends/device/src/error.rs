@@ -1,0 +1,71 @@
+use std::fmt;
+
+/// Why a device could not do what it was asked.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ErrorKind {
+    /// No memory left, on the device or for it.
+    OutOfMemory,
+    /// A kernel or a copy touched memory that is not mapped.
+    IllegalAddress,
+    /// An access at an address that is not a multiple of its size.
+    Misaligned,
+    /// A generic or typed access in a state space where it may not be.
+    InvalidAddressSpace,
+    /// A failed device assertion.
+    Assert,
+    /// The kernel executed a trap, or stopped for a reason that has no kind of its own.
+    LaunchFailed,
+    /// An instruction that cannot be executed as it stands.
+    IllegalInstruction,
+    /// Blocks or threads wait for each other and nothing can run.
+    Deadlock,
+    /// The kernel exceeded the time or the number of steps that it was given.
+    Timeout,
+    /// The launch wants more threads, registers or shared memory than there are.
+    OutOfResources,
+    /// The module cannot be loaded.
+    InvalidImage,
+    /// The device lacks what is asked for.
+    NotSupported,
+}
+
+impl ErrorKind {
+    /// True where the fault happened inside a kernel, so that what the kernel wrote cannot be trusted.
+    pub fn poisons(self) -> bool {
+        match self {
+            Self::IllegalAddress
+            | Self::Misaligned
+            | Self::InvalidAddressSpace
+            | Self::Assert
+            | Self::LaunchFailed
+            | Self::IllegalInstruction
+            | Self::Deadlock
+            | Self::Timeout => true,
+            Self::OutOfMemory | Self::OutOfResources | Self::InvalidImage | Self::NotSupported => false,
+        }
+    }
+}
+
+/// What went wrong on a device.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DeviceError {
+    /// The class, which decides what the program is told.
+    pub kind: ErrorKind,
+    /// One or more lines for a person: kernel, instruction, line, address, and what can be done.
+    pub message: String,
+}
+
+impl DeviceError {
+    /// An error of `kind` that says `message`.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+}
+
+impl fmt::Display for DeviceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for DeviceError {}

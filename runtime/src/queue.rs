@@ -1,0 +1,243 @@
+//! The order of work on one device.
+//!
+//! Operations go into lanes. A lane runs its operations one after the other; an operation may name operations of other
+//! lanes that must be finished first. Those always lie before it, so that there are no cycles. One worker runs whatever
+//! is ready, oldest first.
+
+use crate::place::{self, Place, Shape};
+use crate::session::Session;
+use crate::{Error, Result, log};
+use hetgpu_device::Device;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
+use std::time::Instant;
+
+/// A line of operations that run in order.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Lane(u64);
+
+/// A point in a lane: everything up to and including its `count`-th operation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Point {
+    pub(crate) lane: Lane,
+    pub(crate) count: u64,
+}
+
+/// When an event was passed.
+pub(crate) type Stamp = Arc<OnceLock<Instant>>;
+
+/// Something to do.
+pub(crate) enum Operation {
+    Copy {
+        to: Place,
+        from: Place,
+        shape: Shape,
+    },
+    Fill {
+        at: u64,
+        pattern: Vec<u8>,
+        shape: Shape,
+    },
+    Stamp(Stamp),
+    /// A function of the host. It runs even in a poisoned session, and is told of the fault.
+    Call(Box<dyn FnOnce(Option<Error>) + Send>),
+}
+
+struct Entry {
+    operation: Operation,
+    after: Vec<Point>,
+    session: Arc<Session>,
+    /// Place in the order of all requests to this device.
+    order: u64,
+}
+
+#[derive(Default)]
+struct LaneState {
+    waiting: VecDeque<Entry>,
+    issued: u64,
+    done: u64,
+    running: bool,
+    /// Nothing will be added; the lane goes when it is empty.
+    closed: bool,
+}
+
+#[derive(Default)]
+struct State {
+    lanes: HashMap<Lane, LaneState>,
+    next_lane: u64,
+    next_order: u64,
+    worker: bool,
+}
+
+impl State {
+    /// A lane that is gone has finished everything.
+    fn passed(&self, point: &Point) -> bool {
+        self.lanes.get(&point.lane).is_none_or(|lane| lane.done >= point.count)
+    }
+
+    fn next_ready(&self) -> Option<Lane> {
+        let ready = self.lanes.iter().filter(|(_, lane)| !lane.running);
+        ready
+            .filter_map(|(&id, lane)| Some((lane.waiting.front()?, id)))
+            .filter(|(entry, _)| entry.after.iter().all(|point| self.passed(point)))
+            .min_by_key(|(entry, _)| entry.order)
+            .map(|(_, id)| id)
+    }
+}
+
+struct Shared {
+    device: Arc<dyn Device>,
+    state: Mutex<State>,
+    /// There may be something to run.
+    work: Condvar,
+    /// Something was finished.
+    progress: Condvar,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|e| e.into_inner())
+    }
+}
+
+/// The lanes of one device and the thread that runs them.
+pub(crate) struct Queue(Arc<Shared>);
+
+impl Queue {
+    pub(crate) fn new(device: Arc<dyn Device>) -> Self {
+        let state = Mutex::new(State { next_lane: 1, ..State::default() });
+        Self(Arc::new(Shared { device, state, work: Condvar::new(), progress: Condvar::new() }))
+    }
+
+    pub(crate) fn open(&self) -> Lane {
+        let mut state = self.0.lock();
+        let lane = Lane(state.next_lane);
+        state.next_lane += 1;
+        state.lanes.insert(lane, LaneState::default());
+        lane
+    }
+
+    /// No more operations for this lane. What it holds still runs.
+    pub(crate) fn close(&self, lane: Lane) {
+        let mut state = self.0.lock();
+        if let Some(found) = state.lanes.get_mut(&lane) {
+            found.closed = true;
+            if found.done == found.issued {
+                state.lanes.remove(&lane);
+            }
+        }
+    }
+
+    pub(crate) fn exists(&self, lane: Lane) -> bool {
+        self.0.lock().lanes.contains_key(&lane)
+    }
+
+    /// Appends an operation and returns the point at which it is finished.
+    pub(crate) fn push(
+        &self,
+        lane: Lane,
+        session: &Arc<Session>,
+        after: Vec<Point>,
+        operation: Operation,
+    ) -> Result<Point> {
+        let mut state = self.0.lock();
+        let order = state.next_order;
+        let after = after.into_iter().filter(|point| point.lane != lane && !state.passed(point)).collect();
+        let found = state.lanes.get_mut(&lane).filter(|lane| !lane.closed);
+        let found = found.ok_or(Error::InvalidHandle("stream"))?;
+        found.waiting.push_back(Entry { operation, after, session: session.clone(), order });
+        found.issued += 1;
+        let count = found.issued;
+        state.next_order += 1;
+        if !state.worker {
+            let shared = self.0.clone();
+            let started = std::thread::Builder::new().name("hetgpu".into()).spawn(move || work(&shared));
+            started.map_err(|e| Error::out_of_memory(format!("no thread for the device: {e}")))?;
+            state.worker = true;
+        }
+        self.0.work.notify_one();
+        Ok(Point { lane, count })
+    }
+
+    /// The end of a lane as it is now.
+    pub(crate) fn end(&self, lane: Lane) -> Point {
+        Point { lane, count: self.0.lock().lanes.get(&lane).map_or(0, |lane| lane.issued) }
+    }
+
+    pub(crate) fn passed(&self, point: Point) -> bool {
+        self.0.lock().passed(&point)
+    }
+
+    pub(crate) fn wait(&self, point: Point) {
+        let mut state = self.0.lock();
+        while !state.passed(&point) {
+            state = self.0.progress.wait(state).unwrap_or_else(|e| e.into_inner());
+        }
+    }
+}
+
+fn work(shared: &Shared) {
+    let mut state = shared.lock();
+    loop {
+        let Some(id) = state.next_ready() else {
+            state = shared.work.wait(state).unwrap_or_else(|e| e.into_inner());
+            continue;
+        };
+        let lane = state.lanes.get_mut(&id).expect("a ready lane exists");
+        let entry = lane.waiting.pop_front().expect("a ready lane has an operation");
+        lane.running = true;
+        drop(state);
+        run(shared.device.as_ref(), entry);
+        state = shared.lock();
+        let lane = state.lanes.get_mut(&id).expect("a running lane exists");
+        lane.running = false;
+        lane.done += 1;
+        if lane.closed && lane.done == lane.issued {
+            state.lanes.remove(&id);
+        }
+        shared.progress.notify_all();
+    }
+}
+
+fn run(device: &dyn Device, entry: Entry) {
+    let session = entry.session;
+    let operation = entry.operation;
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| match (operation, session.fault()) {
+        (Operation::Call(call), fault) => {
+            call(fault);
+            Ok(())
+        }
+        // Events of a poisoned session still complete, so that nobody waits for ever; the wait then reports the fault.
+        (Operation::Stamp(stamp), _) => {
+            let _ = stamp.set(Instant::now());
+            Ok(())
+        }
+        (_, Some(_)) => Ok(()),
+        (Operation::Copy { to, from, shape }, None) => place::copy(device, &to, &from, &shape),
+        (Operation::Fill { at, pattern, shape }, None) => fill(device, at, &pattern, &shape),
+    }));
+    let error = match outcome {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error,
+        Err(panic) => Error::Device(hetgpu_device::DeviceError::new(
+            hetgpu_device::ErrorKind::LaunchFailed,
+            format!("internal error: {}", panic_text(panic.as_ref())),
+        )),
+    };
+    log::error(format_args!("{error}"));
+    session.poison(error);
+}
+
+/// What a panic said.
+pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic without a message")
+}
+
+fn fill(device: &dyn Device, at: u64, pattern: &[u8], shape: &Shape) -> Result<()> {
+    let count = shape.row / pattern.len() as u64;
+    for row in 0..shape.rows {
+        device.fill(at + row * shape.to_pitch, pattern, count)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,87 @@
+//! Settings from the environment: one row each, parsed once.
+
+/// One setting, as documentation shows it.
+pub struct Setting {
+    pub variable: &'static str,
+    pub default: &'static str,
+    pub doc: &'static str,
+}
+
+macro_rules! settings {
+    ($($(#[doc = $doc:literal])+ $field:ident: $type:ty = $variable:literal, $default:literal, $parse:expr;)+) => {
+        /// The parsed settings.
+        #[derive(Clone, Debug)]
+        pub struct Settings { $($(#[doc = $doc])+ pub $field: $type),+ }
+
+        /// Every setting, in the order of the documentation.
+        pub const SETTINGS: &[Setting] = &[
+            Setting { variable: "HETGPU_LOG", default: "warn", doc: "what is logged: off, error, warn, info, trace; with :PATH appended, where to" },
+            $(Setting { variable: $variable, default: $default, doc: concat!($($doc),+).trim_ascii() }),+
+        ];
+
+        impl Settings {
+            /// Reads them through `get`, which is the environment outside tests. What cannot be parsed is reported and
+            /// the default taken.
+            pub fn read(get: impl Fn(&str) -> Option<String>) -> (Self, Vec<String>) {
+                let mut complaints = Vec::new();
+                let settings = Self { $($field: {
+                    let parse: fn(&str) -> Option<$type> = $parse;
+                    let default = parse($default).expect("the default of a setting parses");
+                    match get($variable) {
+                        None => default,
+                        Some(text) => parse(&text).unwrap_or_else(|| {
+                            complaints.push(format!("{}: '{text}' is not understood; taking {}", $variable, $default));
+                            default
+                        }),
+                    }
+                }),+ };
+                (settings, complaints)
+            }
+        }
+    };
+}
+
+settings! {
+    /// 1: report races, uninitialised reads and accesses outside an allocation by a single byte (slower)
+    check: bool = "HETGPU_CHECK", "0", switch;
+    /// order in which the interpreter runs threads that are free to run in any order
+    seed: u64 = "HETGPU_SEED", "0", |text| text.parse().ok();
+}
+
+fn switch(text: &str) -> Option<bool> {
+    match text {
+        "0" | "" | "off" | "no" => Some(false),
+        "1" | "on" | "yes" => Some(true),
+        _ => None,
+    }
+}
+
+impl Settings {
+    pub fn from_environment() -> Self {
+        let (settings, complaints) = Self::read(|name| std::env::var(name).ok());
+        for complaint in complaints {
+            crate::log::warn(format_args!("{complaint}"));
+        }
+        settings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unset_means_the_default_and_nonsense_is_reported() {
+        let (settings, complaints) = Settings::read(|_| None);
+        assert!(!settings.check && settings.seed == 0 && complaints.is_empty());
+        let (settings, complaints) = Settings::read(|name| {
+            Some(match name {
+                "HETGPU_CHECK" => "1".into(),
+                _ => "many".into(),
+            })
+        });
+        assert!(settings.check);
+        assert_eq!(settings.seed, 0);
+        assert_eq!(complaints, ["HETGPU_SEED: 'many' is not understood; taking 0"]);
+    }
+}

@@ -1,0 +1,108 @@
+//! Streams: named lanes of a session.
+
+use crate::event::Event;
+use crate::handle::{Handle, Kind};
+use crate::queue::{Lane, Operation};
+use crate::session::Session;
+use crate::{Error, Result, Runtime};
+use std::sync::Arc;
+
+pub struct Stream {
+    pub id: u64,
+    pub session: Arc<Session>,
+    pub flags: u32,
+    pub priority: i32,
+    pub(crate) lane: Lane,
+}
+
+impl Kind for Stream {
+    const TAG: u8 = 0x53;
+    const NAME: &'static str = "stream";
+}
+
+/// How a call names a stream.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StreamRef {
+    /// The one default stream of the context, which synchronises with blocking streams.
+    Default,
+    /// The calling thread's own default stream.
+    Thread,
+    Handle(Handle<Stream>),
+}
+
+impl Runtime {
+    /// A stream; a blocking one synchronises with the default stream.
+    pub fn create_stream(&self, blocking: bool, flags: u32, priority: i32) -> Result<Handle<Stream>> {
+        let session = self.session()?;
+        let lane = session.open_lane(blocking);
+        Ok(self.streams.insert(Arc::new(Stream { id: self.next_id(), session, flags, priority, lane })))
+    }
+
+    /// Its handle is dead at once; what it holds still runs.
+    pub fn destroy_stream(&self, handle: Handle<Stream>) -> Result<()> {
+        let stream = self.streams.remove(handle)?;
+        stream.session.close_lane(stream.lane);
+        Ok(())
+    }
+
+    pub(crate) fn lane(&self, stream: StreamRef) -> Result<(Arc<Session>, Lane)> {
+        match stream {
+            StreamRef::Default => {
+                let session = self.session()?;
+                let lane = session.default_lane();
+                Ok((session, lane))
+            }
+            StreamRef::Thread => {
+                let session = self.session()?;
+                let lane = session.thread_lane();
+                Ok((session, lane))
+            }
+            StreamRef::Handle(handle) => {
+                let stream = self.streams.get(handle)?;
+                stream.session.check()?;
+                Ok((stream.session.clone(), stream.lane))
+            }
+        }
+    }
+
+    /// The session that a stream belongs to.
+    pub fn stream_session(&self, stream: StreamRef) -> Result<Arc<Session>> {
+        Ok(self.lane(stream)?.0)
+    }
+
+    /// Waits for everything in the stream. The default stream includes what it would wait for.
+    pub fn synchronise_stream(&self, stream: StreamRef) -> Result<()> {
+        let (session, lane) = self.lane(stream)?;
+        for point in session.ends_before(lane) {
+            session.device.queue.wait(point);
+        }
+        session.check()
+    }
+
+    /// `NotReady` while something in the stream is not finished.
+    pub fn query_stream(&self, stream: StreamRef) -> Result<()> {
+        let (session, lane) = self.lane(stream)?;
+        let finished = session.ends_before(lane).into_iter().all(|point| session.device.queue.passed(point));
+        session.check()?;
+        if finished { Ok(()) } else { Err(Error::NotReady) }
+    }
+
+    /// What follows in the stream waits for the event's last recording.
+    pub fn stream_wait(&self, stream: StreamRef, event: Handle<Event>) -> Result<()> {
+        let (session, lane) = self.lane(stream)?;
+        let event = self.events.get(event)?;
+        let Some(record) = event.record() else { return Ok(()) };
+        if event.session.device.index != session.device.index {
+            return Err(Error::NotSupported("waiting for an event of another device".into()));
+        }
+        session.push(lane, vec![record.point], Operation::Call(Box::new(|_| ())))?;
+        Ok(())
+    }
+
+    /// Runs a function of the host in the stream's order.
+    pub fn stream_call(&self, stream: StreamRef, call: impl FnOnce(Option<Error>) + Send + 'static) -> Result<()> {
+        let (session, lane) = self.lane(stream)?;
+        session.push(lane, Vec::new(), Operation::Call(Box::new(call)))?;
+        Ok(())
+    }
+}

@@ -1,0 +1,189 @@
+//! The attributes of a device: for each id, a fixed answer or where it comes from.
+//!
+//! Limits of textures and surfaces, and whatever else says how large things may be, are those of a device of compute
+//! capability 9.0. Attributes that say whether something can be done are 1 only where it can.
+
+use hetgpu_device::Caps;
+
+enum Value {
+    Fixed(i32),
+    /// Read off the device.
+    Caps(fn(&Caps) -> u32),
+    /// 1 if the device can.
+    Can(fn(&Caps) -> bool),
+    /// Which device it is.
+    Index,
+}
+use Value::{Can, Caps as Of, Fixed, Index};
+
+/// In the order of the ids; 0 is not one.
+const ATTRIBUTES: &[(i32, Value)] = &[
+    (1, Of(|caps| caps.threads_per_block)),
+    (2, Of(|caps| caps.block[0])),
+    (3, Of(|caps| caps.block[1])),
+    (4, Of(|caps| caps.block[2])),
+    (5, Of(|caps| caps.grid[0])),
+    (6, Of(|caps| caps.grid[1])),
+    (7, Of(|caps| caps.grid[2])),
+    (8, Of(|caps| caps.shared_per_block)),
+    (9, Of(|caps| caps.constant_bytes)),
+    (10, Fixed(32)),       // warp size
+    (11, Fixed(i32::MAX)), // largest pitch
+    (12, Of(|caps| caps.registers)),
+    (13, Of(|caps| caps.clock_khz)),
+    (14, Fixed(512)), // texture alignment
+    (15, Fixed(1)),   // copies overlap kernels
+    (16, Of(|caps| caps.multiprocessors)),
+    (17, Fixed(0)), // kernels have a time limit
+    (18, Fixed(0)), // integrated
+    (19, Can(|caps| caps.shares_host_memory)),
+    (20, Fixed(0)),       // compute mode: default
+    (21, Fixed(131_072)), // 21 to 30: textures and surfaces
+    (22, Fixed(131_072)),
+    (23, Fixed(65_536)),
+    (24, Fixed(16_384)),
+    (25, Fixed(16_384)),
+    (26, Fixed(16_384)),
+    (27, Fixed(32_768)),
+    (28, Fixed(32_768)),
+    (29, Fixed(2048)),
+    (30, Fixed(512)),
+    (31, Fixed(1)), // concurrent kernels
+    (32, Fixed(0)), // ECC
+    (33, Index),    // PCI bus
+    (34, Fixed(0)), // PCI device
+    (35, Fixed(0)), // TCC driver
+    (36, Of(|caps| caps.memory_clock_khz)),
+    (37, Of(|caps| caps.memory_bus_bits)),
+    (38, Of(|caps| caps.l2_bytes)),
+    (39, Of(|caps| caps.threads_per_multiprocessor)),
+    (40, Fixed(1)),      // copy engines
+    (41, Fixed(1)),      // unified addressing
+    (42, Fixed(32_768)), // 42 to 49: textures
+    (43, Fixed(2048)),
+    (44, Fixed(1)),
+    (45, Fixed(32_768)),
+    (46, Fixed(32_768)),
+    (47, Fixed(8192)),
+    (48, Fixed(8192)),
+    (49, Fixed(32_768)),
+    (50, Fixed(0)),  // PCI domain
+    (51, Fixed(32)), // 51 to 74: textures and surfaces
+    (52, Fixed(32_768)),
+    (53, Fixed(32_768)),
+    (54, Fixed(2046)),
+    (55, Fixed(32_768)),
+    (56, Fixed(131_072)),
+    (57, Fixed(65_536)),
+    (58, Fixed(16_384)),
+    (59, Fixed(16_384)),
+    (60, Fixed(16_384)),
+    (61, Fixed(32_768)),
+    (62, Fixed(2048)),
+    (63, Fixed(32_768)),
+    (64, Fixed(32_768)),
+    (65, Fixed(2048)),
+    (66, Fixed(32_768)),
+    (67, Fixed(32_768)),
+    (68, Fixed(2046)),
+    (69, Fixed(268_435_456)),
+    (70, Fixed(131_072)),
+    (71, Fixed(65_000)),
+    (72, Fixed(2_097_120)),
+    (73, Fixed(32_768)),
+    (74, Fixed(32_768)),
+    (75, Of(|caps| caps.compute.0)),
+    (76, Of(|caps| caps.compute.1)),
+    (77, Fixed(32_768)), // texture
+    (78, Fixed(1)),      // stream priorities
+    (79, Fixed(1)),      // level 1 cache for global memory
+    (80, Fixed(1)),      // level 1 cache for local memory
+    (81, Of(|caps| caps.shared_per_multiprocessor)),
+    (82, Of(|caps| caps.registers)),
+    (83, Can(|caps| caps.shares_host_memory)), // managed memory
+    (84, Fixed(0)),                            // several GPUs on one board
+    (85, Index),                               // which board
+    (86, Fixed(0)),                            // native atomics between host and device
+    (87, Fixed(2)),                            // single to double precision performance
+    (88, Fixed(0)),                            // pageable memory access
+    (89, Can(|caps| caps.shares_host_memory)), // managed memory used by both at once
+    (90, Fixed(0)),                            // preemption
+    (91, Can(|caps| caps.shares_host_memory)), // registered memory at the host's address
+    (92, Fixed(0)),                            // stream memory operations, first version
+    (93, Fixed(0)),
+    (94, Fixed(0)),
+    (95, Can(|caps| caps.cooperative)),
+    (96, Fixed(0)), // cooperative launch on several devices
+    (97, Of(|caps| caps.shared_per_block_max)),
+    (98, Fixed(0)),  // flush of remote writes
+    (99, Fixed(1)),  // host registration
+    (100, Fixed(0)), // pageable memory by the host's page tables
+    (101, Fixed(0)), // host reaches managed memory on the device
+    (102, Fixed(0)), // virtual memory management
+    (103, Fixed(0)),
+    (104, Fixed(0)),
+    (105, Fixed(0)),
+    (106, Of(|caps| caps.blocks_per_multiprocessor)),
+    (107, Fixed(0)), // compressible memory
+    (108, Fixed(0)), // persisting level 2 cache
+    (109, Fixed(0)), // access policy window
+    (110, Fixed(0)), // direct access by other devices
+    (111, Of(|caps| caps.shared_reserved_per_block)),
+    (112, Fixed(0)), // sparse arrays
+    (113, Fixed(0)), // read-only host registration
+    (114, Fixed(0)), // timeline semaphores
+    (115, Fixed(0)), // memory pools
+    (116, Fixed(0)), // direct access by other devices
+    (117, Fixed(0)),
+    (118, Fixed(0)),
+    (119, Fixed(0)), // handle types of memory pools
+    (120, Fixed(0)), // cluster launch
+    (121, Fixed(0)), // deferred mapping of arrays
+    (122, Fixed(0)), // 64-bit stream memory operations
+    (123, Fixed(0)),
+    (124, Fixed(0)),  // dma_buf
+    (125, Fixed(0)),  // events across processes
+    (126, Fixed(1)),  // memory synchronisation domains
+    (127, Fixed(0)),  // tensor maps
+    (128, Fixed(0)),  // fabric handles
+    (129, Fixed(0)),  // unified function pointers
+    (130, Fixed(0)),  // NUMA configuration: none
+    (131, Fixed(-1)), // NUMA node of the memory
+    (132, Fixed(0)),  // multicast
+    (133, Fixed(0)),  // MPS
+    (134, Fixed(-1)), // NUMA node of the host
+    (135, Fixed(0)),  // graphics interoperation
+    (136, Fixed(0)),  // decompression
+    (137, Fixed(0)),
+    (138, Fixed(0)),
+    (139, Fixed(0)), // PCI ids of the chip and the board
+    (140, Fixed(0)),
+    (141, Fixed(0)), // virtual memory management and pools on the host
+    (142, Fixed(0)),
+    (143, Fixed(0)),
+    (144, Fixed(0)),
+    (145, Fixed(0)),
+    (146, Fixed(0)),
+    (147, Fixed(0)), // some native atomics between host and device
+];
+
+/// The value of attribute `id` of the device with that index; none for an id that CUDA 13.0 does not know.
+pub(crate) fn get(caps: &Caps, index: usize, id: i32) -> Option<i32> {
+    let at = ATTRIBUTES.binary_search_by_key(&id, |row| row.0).ok()?;
+    Some(match &ATTRIBUTES[at].1 {
+        Fixed(value) => *value,
+        Of(value) => i32::try_from(value(caps)).unwrap_or(i32::MAX),
+        Can(value) => i32::from(value(caps)),
+        Index => index as i32,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_id_up_to_147_has_a_row_and_no_other_has() {
+        assert!(ATTRIBUTES.iter().map(|row| row.0).eq(1..=147));
+    }
+}

@@ -1,0 +1,19 @@
+//! `libcuda.so.1`: the CUDA driver API over the hetGPU runtime.
+//!
+//! - `entry.rs` is the one table of exported names: symbol, version, flavour of the default stream, and the function that
+//!   does the work. Symbols, `cuGetProcAddress` and the names in the log all come from it.
+//! - `abi.rs` holds what crosses the C boundary: argument types, and `enter`, which every call passes through.
+//! - `calls/` does the work, in safe code, and `result.rs` alone knows which runtime error is which `CUresult`.
+//! - `tables.rs` and `integrity.rs` are the private tables that the CUDA runtime library asks for.
+//! - `registry.rs` alone knows which devices there are.
+#![warn(unreachable_pub)]
+
+mod abi;
+mod attributes;
+mod calls;
+mod entry;
+mod integrity;
+mod registry;
+mod result;
+mod state;
+mod tables;

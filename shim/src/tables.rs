@@ -1,0 +1,196 @@
+//! The private tables that the CUDA runtime library asks for with `cuGetExportTable`. Of each table only what is known to
+//! be called is served; the other slots answer "not supported" and say so. Every other UUID is unknown.
+
+use crate::abi::{Address, Cu, CuContext, Flavour, In, Out, Pointer, enter, not_supported};
+use crate::calls::{context, device, init};
+use crate::integrity::{self, Facts};
+use crate::result::{Code, Outcome};
+use crate::state;
+use hetgpu_runtime::Local;
+use std::ffi::c_void;
+
+/// A slot of a table.
+#[derive(Clone, Copy)]
+#[repr(C)]
+union Slot {
+    number: usize,
+    function: *const (),
+}
+
+#[repr(transparent)]
+struct Table<const N: usize>([Slot; N]);
+
+// SAFETY: a table is never written.
+unsafe impl<const N: usize> Sync for Table<N> {}
+
+impl<const N: usize> Table<N> {
+    const BYTES: Slot = Slot { number: N * size_of::<Slot>() };
+
+    fn address(&'static self) -> Address {
+        Address((&raw const self.0).cast())
+    }
+}
+
+macro_rules! slot {
+    ($function:expr) => {
+        Slot { function: $function as *const () }
+    };
+}
+
+/// A slot whose function nobody is known to call.
+macro_rules! unused {
+    ($name:literal) => {{
+        extern "C" fn unused() -> Code {
+            not_supported($name)
+        }
+        slot!(unused)
+    }};
+}
+
+/// The table of that UUID.
+pub(crate) fn find(id: [u8; 16]) -> Option<Address> {
+    const RUNTIME: [u8; 16] = 0x6BD5FB6C_5BF4_E74A_8987_D93912FD9DF9_u128.to_be_bytes();
+    const HOOKS: [u8; 16] = 0xA094798C_2E74_2E74_93F2_0800200C0A66_u128.to_be_bytes();
+    const TLS: [u8; 16] = 0x42D85A81_23F6_CB47_8298_F6E78A3AECDC_u128.to_be_bytes();
+    const LOCALS: [u8; 16] = 0xC693336E_1121_DF11_A8C3_68F355D89593_u128.to_be_bytes();
+    const INTEGRITY: [u8; 16] = 0xD4082055_BDE6_704B_8D34_BA123C66E1F2_u128.to_be_bytes();
+    const CHECKS: [u8; 16] = 0x263E8860_7CD2_6143_92F6_BBD5006DFA7E_u128.to_be_bytes();
+    Some(match id {
+        RUNTIME => RUNTIME_TABLE.address(),
+        HOOKS => HOOKS_TABLE.address(),
+        TLS => TLS_TABLE.address(),
+        LOCALS => LOCALS_TABLE.address(),
+        INTEGRITY => INTEGRITY_TABLE.address(),
+        CHECKS => CHECKS_TABLE.address(),
+        _ => return None,
+    })
+}
+
+// How the runtime library loads modules and learns of the primary context.
+
+static RUNTIME_TABLE: Table<13> = Table([
+    Table::<13>::BYTES,
+    unused!("runtime interface 1"),
+    slot!(primary_handle),
+    unused!("runtime interface 3"),
+    unused!("runtime interface 4"),
+    unused!("runtime interface 5"),
+    unused!("runtime interface 6"),
+    unused!("runtime interface 7"),
+    unused!("runtime interface 8"),
+    unused!("runtime interface 9"),
+    unused!("runtime interface 10"),
+    unused!("runtime interface 11"),
+    slot!(load_compilers),
+]);
+
+/// Hands the handle out without retaining or activating the context.
+extern "C" fn primary_handle(context: Out<CuContext>, device: i32) -> Code {
+    let show = || format!("{context:?}, {device}");
+    enter("runtime interface 2", Flavour::Legacy, &show, |call| {
+        context.set(Cu::new(call.runtime()?.primary_context(device::index(device)?)?))
+    })
+}
+
+extern "C" fn load_compilers() -> Code {
+    Code::SUCCESS
+}
+
+// Callbacks of profilers: flags, all off.
+
+static HOOKS_TABLE: Table<7> = Table([
+    Table::<7>::BYTES,
+    unused!("tool hooks 1"),
+    slot!(runtime_hooks),
+    unused!("tool hooks 3"),
+    unused!("tool hooks 4"),
+    unused!("tool hooks 5"),
+    slot!(driver_hooks),
+]);
+
+static RUNTIME_HOOKS: [u32; 1024] = [0; 1024];
+static DRIVER_HOOKS: [u32; 14] = [0; 14];
+
+extern "C" fn runtime_hooks(flags: Out<Address>, count: Out<usize>) {
+    flags.set_if_wanted(Address(RUNTIME_HOOKS.as_ptr().cast()));
+    count.set_if_wanted(RUNTIME_HOOKS.len());
+}
+
+extern "C" fn driver_hooks(flags: Out<Address>, count: Out<usize>) {
+    flags.set_if_wanted(Address(DRIVER_HOOKS.as_ptr().cast()));
+    count.set_if_wanted(DRIVER_HOOKS.len());
+}
+
+static TLS_TABLE: Table<4> =
+    Table([Table::<4>::BYTES, unused!("tool storage 1"), unused!("tool storage 2"), unused!("tool storage 3")]);
+
+// What the runtime library keeps with a context.
+
+static LOCALS_TABLE: Table<4> =
+    Table([slot!(put_local), slot!(delete_local), slot!(get_local), unused!("context storage 3")]);
+
+type LocalDestructor = Option<extern "C" fn(CuContext, Pointer, Pointer)>;
+
+extern "C" fn put_local(context: CuContext, key: Pointer, value: Pointer, destructor: LocalDestructor) -> Code {
+    let show = || format!("{context:?}, {key:?}, {value:?}, {:?}", destructor.map(|f| f as *const c_void));
+    enter("context storage put", Flavour::Legacy, &show, |call| {
+        let (handle, session) = context::session_of(call, context)?;
+        let drop = destructor.map(|destructor| {
+            Box::new(move |value| destructor(Cu::new(handle), key, Pointer(value))) as Box<dyn FnOnce(u64) + Send>
+        });
+        session.put_local(key.0, Local { value: value.0, drop });
+        Ok(())
+    })
+}
+
+extern "C" fn delete_local(context: CuContext, key: Pointer) -> Code {
+    let show = || format!("{context:?}, {key:?}");
+    enter("context storage delete", Flavour::Legacy, &show, |call| {
+        let (_, session) = context::session_of(call, context)?;
+        session.remove_local(key.0).map(drop).ok_or(Code::ERROR_INVALID_HANDLE.into())
+    })
+}
+
+extern "C" fn get_local(value: Out<Pointer>, context: CuContext, key: Pointer) -> Code {
+    let show = || format!("{value:?}, {context:?}, {key:?}");
+    let get = |call: &_| -> Outcome {
+        let (_, session) = context::session_of(call, context)?;
+        value.set(Pointer(session.local(key.0).ok_or(Code::ERROR_INVALID_HANDLE)?))
+    };
+    enter("context storage get", Flavour::Legacy, &show, get)
+}
+
+static CHECKS_TABLE: Table<4> =
+    Table([Table::<4>::BYTES, unused!("context checks 1"), slot!(check_context), slot!(check_process)]);
+
+extern "C" fn check_context(_context: CuContext, result: Out<u32>, _rest: In<u8>) -> Code {
+    result.set_if_wanted(0);
+    Code::SUCCESS
+}
+
+extern "C" fn check_process() -> u32 {
+    0
+}
+
+static INTEGRITY_TABLE: Table<3> = Table([Table::<3>::BYTES, slot!(check_integrity), unused!("integrity 2")]);
+
+extern "C" fn check_integrity(version: u32, unix_seconds: u64, answer: Out<[u64; 2]>) -> Code {
+    let show = || format!("{version}, {unix_seconds}, {answer:?}");
+    enter("integrity check", Flavour::Legacy, &show, |_| {
+        let runtime = state::runtime()?;
+        // SAFETY: these two have no preconditions.
+        let (process, thread) = unsafe { (libc::getpid(), libc::pthread_self()) };
+        let facts = Facts {
+            driver_version: init::DRIVER_VERSION as u32,
+            version,
+            process: process as u32,
+            thread: thread as u32,
+            runtime_table: RUNTIME_TABLE.address().0.addr() as u64,
+            integrity_table: INTEGRITY_TABLE.address().0.addr() as u64,
+            integrity_function: (check_integrity as *const ()).addr() as u64,
+            unix_seconds,
+        };
+        let devices: Vec<_> = (0..runtime.device_count()).map(device::identity).collect::<Outcome<_>>()?;
+        answer.set(integrity::answer(&facts, &devices))
+    })
+}
