@@ -1,18 +1,22 @@
 //! add, sub, mul, div, fma, sqrt, rcp.
 
-use super::soft::{Finite, Layout, Value, finish, pack, shift_right_jam, unpack};
+use super::soft::{Finite, Layout, Value, finish, narrow_nearest, pack, shift_right_jam, unpack, widen};
 use super::{Format, Mode, Round, nan};
 
-/// Defines the native route of an operation: f32 and f64 to nearest even, where Rust's arithmetic is the exact
-/// rounding; NaN results go through the slow route, which knows the payloads.
+/// The native route of an operation to nearest even. f32 and f64 use Rust's arithmetic, which is correctly rounded. f16
+/// and bf16 use that of f64: its 53 bits are more than twice theirs and two, so that rounding twice does no harm, but for
+/// fma, whose f64 form is given apart. A NaN result, and one that ftz may concern, is left to the exact route.
 macro_rules! native {
     ($f:ident, $m:ident, [$($x:ident),+], |$($y:ident),+| $e:expr) => {
+        native!($f, $m, [$($x),+], |$($y),+| $e, $e)
+    };
+    ($f:ident, $m:ident, [$($x:ident),+], |$($y:ident),+| $e:expr, $half:expr) => {
         if $m.round == Round::Rn {
             match $f {
                 Format::F32 => {
                     $(let $y = f32::from_bits($f.flush($x, $m.ftz) as u32);)+
                     let r: f32 = $e;
-                    if !r.is_nan() {
+                    if !(r.is_nan() || $m.ftz && r.abs() == f32::MIN_POSITIVE) {
                         return finish($f, r.to_bits() as u64, $m);
                     }
                 }
@@ -23,7 +27,13 @@ macro_rules! native {
                         return finish($f, r.to_bits(), $m);
                     }
                 }
-                Format::F16 | Format::Bf16 => {}
+                Format::F16 | Format::Bf16 => {
+                    $(let $y = widen($f, $f.flush($x, $m.ftz));)+
+                    let r: f64 = $half;
+                    if !(r.is_nan() || $m.ftz && narrow_nearest($f, r.abs()) == $f.min_normal()) {
+                        return finish($f, narrow_nearest($f, r), $m);
+                    }
+                }
             }
         }
     };
@@ -40,7 +50,7 @@ pub fn add(f: Format, a: u64, b: u64, m: Mode) -> u64 {
 #[inline]
 pub fn sub(f: Format, a: u64, b: u64, m: Mode) -> u64 {
     native!(f, m, [a, b], |x, y| x - y);
-    if f.is_nan(b) { nan_result(f, &[a, b], m) } else { add_exact(f, a, b ^ f.sign_bit(), m) }
+    if f.is_nan(b) { finish(f, nan::binary(f, a, b), m) } else { add_exact(f, a, b ^ f.sign_bit(), m) }
 }
 
 /// a * b.
@@ -60,8 +70,18 @@ pub fn div(f: Format, a: u64, b: u64, m: Mode) -> u64 {
 /// a * b + c, rounded once.
 #[inline]
 pub fn fma(f: Format, a: u64, b: u64, c: u64, m: Mode) -> u64 {
-    native!(f, m, [a, b, c], |x, y, z| x.mul_add(y, z));
+    native!(f, m, [a, b, c], |x, y, z| x.mul_add(y, z), add_to_odd(x * y, z));
     fma_exact(f, a, b, c, m)
+}
+
+/// fma, but +0 if a or b is the pattern 0xfff7, the NaN that stands for an element out of bounds (f16 and bf16).
+pub fn fma_oob(f: Format, a: u64, b: u64, c: u64, m: Mode) -> u64 {
+    const OUT_OF_BOUNDS: u64 = 0xfff7;
+    if f.bits() == 16 && (a & f.mask() == OUT_OF_BOUNDS || b & f.mask() == OUT_OF_BOUNDS) {
+        0
+    } else {
+        fma(f, a, b, c, m)
+    }
 }
 
 /// The square root of a; the root of -0 is -0.
@@ -74,11 +94,27 @@ pub fn sqrt(f: Format, a: u64, m: Mode) -> u64 {
 /// 1 / a.
 #[inline]
 pub fn rcp(f: Format, a: u64, m: Mode) -> u64 {
-    if f.is_nan(a) { nan_result(f, &[a], m) } else { div(f, f.one(), a, m) }
+    if f.is_nan(a) { finish(f, nan::unary(f, a), m) } else { div(f, f.one(), a, m) }
 }
 
-fn nan_result(f: Format, operands: &[u64], m: Mode) -> u64 {
-    finish(f, nan::propagate(f, operands), m)
+/// x + y rounded to odd: an inexact sum has its last bit set, so that another rounding, to 51 bits or less, is right.
+#[inline]
+fn add_to_odd(x: f64, y: f64) -> f64 {
+    let sum = x + y;
+    if !sum.is_finite() {
+        return sum;
+    }
+    // The error of a sum is exact in f64.
+    let t = sum - x;
+    let err = (x - (sum - t)) + (y - t);
+    let bits = sum.to_bits();
+    if err == 0.0 || bits & 1 == 1 {
+        sum
+    } else if (err > 0.0) == (sum > 0.0) {
+        f64::from_bits(bits + 1)
+    } else {
+        f64::from_bits(bits - 1)
+    }
 }
 
 fn invalid(f: Format, m: Mode) -> u64 {
@@ -132,9 +168,9 @@ fn sum(f: Format, x: Wide, y: Wide, m: Mode) -> u64 {
     }
 }
 
-fn add_exact(f: Format, a: u64, b: u64, m: Mode) -> u64 {
+pub(super) fn add_exact(f: Format, a: u64, b: u64, m: Mode) -> u64 {
     match (load(f, a, m), load(f, b, m)) {
-        (Value::Nan, _) | (_, Value::Nan) => nan_result(f, &[a, b], m),
+        (Value::Nan, _) | (_, Value::Nan) => finish(f, nan::binary(f, a, b), m),
         (Value::Inf(s), Value::Inf(t)) if s != t => invalid(f, m),
         (Value::Inf(s), _) | (_, Value::Inf(s)) => signed(f, s, f.infinity(), m),
         (Value::Zero(s), Value::Zero(t)) => signed(f, zero_sum_sign(s, t, m.round), 0, m),
@@ -144,9 +180,9 @@ fn add_exact(f: Format, a: u64, b: u64, m: Mode) -> u64 {
     }
 }
 
-fn mul_exact(f: Format, a: u64, b: u64, m: Mode) -> u64 {
+pub(super) fn mul_exact(f: Format, a: u64, b: u64, m: Mode) -> u64 {
     match (load(f, a, m), load(f, b, m)) {
-        (Value::Nan, _) | (_, Value::Nan) => nan_result(f, &[a, b], m),
+        (Value::Nan, _) | (_, Value::Nan) => finish(f, nan::binary(f, a, b), m),
         (Value::Inf(_), Value::Zero(_)) | (Value::Zero(_), Value::Inf(_)) => invalid(f, m),
         (Value::Inf(s), Value::Inf(t))
         | (Value::Inf(s), Value::Finite(Finite { neg: t, .. }))
@@ -160,9 +196,9 @@ fn mul_exact(f: Format, a: u64, b: u64, m: Mode) -> u64 {
     }
 }
 
-fn div_exact(f: Format, a: u64, b: u64, m: Mode) -> u64 {
+pub(super) fn div_exact(f: Format, a: u64, b: u64, m: Mode) -> u64 {
     match (load(f, a, m), load(f, b, m)) {
-        (Value::Nan, _) | (_, Value::Nan) => nan_result(f, &[a, b], m),
+        (Value::Nan, _) | (_, Value::Nan) => finish(f, nan::division(f, a, b), m),
         (Value::Inf(_), Value::Inf(_)) | (Value::Zero(_), Value::Zero(_)) => invalid(f, m),
         (Value::Inf(s), Value::Zero(t) | Value::Finite(Finite { neg: t, .. }))
         | (Value::Finite(Finite { neg: s, .. }), Value::Zero(t)) => signed(f, s != t, f.infinity(), m),
@@ -179,7 +215,7 @@ fn div_exact(f: Format, a: u64, b: u64, m: Mode) -> u64 {
     }
 }
 
-fn fma_exact(f: Format, a: u64, b: u64, c: u64, m: Mode) -> u64 {
+pub(super) fn fma_exact(f: Format, a: u64, b: u64, c: u64, m: Mode) -> u64 {
     let (x, y, z) = (load(f, a, m), load(f, b, m), load(f, c, m));
     let neg = |v: Value| match v {
         Value::Nan => false,
@@ -188,7 +224,7 @@ fn fma_exact(f: Format, a: u64, b: u64, c: u64, m: Mode) -> u64 {
     };
     let product_neg = neg(x) != neg(y);
     match (x, y, z) {
-        (Value::Nan, _, _) | (_, Value::Nan, _) | (_, _, Value::Nan) => nan_result(f, &[a, b, c], m),
+        (Value::Nan, _, _) | (_, Value::Nan, _) | (_, _, Value::Nan) => finish(f, nan::fused(f, a, b, c), m),
         (Value::Inf(_), Value::Zero(_), _) | (Value::Zero(_), Value::Inf(_), _) => invalid(f, m),
         (Value::Inf(_), _, Value::Inf(s)) | (_, Value::Inf(_), Value::Inf(s)) if s != product_neg => invalid(f, m),
         (Value::Inf(_), _, _) | (_, Value::Inf(_), _) => signed(f, product_neg, f.infinity(), m),
@@ -207,9 +243,9 @@ fn fma_exact(f: Format, a: u64, b: u64, c: u64, m: Mode) -> u64 {
     }
 }
 
-fn sqrt_exact(f: Format, a: u64, m: Mode) -> u64 {
+pub(super) fn sqrt_exact(f: Format, a: u64, m: Mode) -> u64 {
     match load(f, a, m) {
-        Value::Nan => nan_result(f, &[a], m),
+        Value::Nan => finish(f, nan::unary(f, a), m),
         Value::Zero(s) => signed(f, s, 0, m),
         Value::Inf(false) => signed(f, false, f.infinity(), m),
         Value::Inf(true) | Value::Finite(Finite { neg: true, .. }) => invalid(f, m),

@@ -1,18 +1,41 @@
 //! Conversions among the arithmetic formats and integers.
 
-use super::soft::{Finite, Layout, Value, finish, pack, round_up, unpack};
+use super::soft::{Finite, Layout, Value, finish, narrow_nearest, pack, round_up, unpack, widen};
 use super::{Format, Mode, Round, nan};
 
-/// a in another format, rounded once. `ftz` concerns the f32 side alone.
+/// a in another format, rounded once. `ftz` concerns the f32 side alone, and a conversion to f16 does not flush its
+/// operand (as observed on an H200, where it shows in modes `Rm` and `Rp`).
 #[inline]
 pub fn convert(from: Format, to: Format, a: u64, m: Mode) -> u64 {
-    let a = flush_f32(from, a, m.ftz);
+    let a = flush_f32(from, a, m.ftz && to != Format::F16);
+    let ftz = m.ftz;
     let m = Mode { ftz: m.ftz && to == Format::F32, ..m };
+    if let Some(r) = convert_native(from, to, a, m) {
+        return finish(to, r, m);
+    }
     match unpack(Layout::of(from), a) {
-        Value::Nan => finish(to, nan::converted(from, to, a), m),
+        Value::Nan => finish(to, nan::converted(from, to, a, ftz), m),
         Value::Inf(neg) => finish(to, with_sign(to, neg, to.infinity()), m),
         Value::Zero(neg) => finish(to, with_sign(to, neg, 0), m),
         Value::Finite(x) => pack(to, x.neg, x.sig as u128, x.exp, m),
+    }
+}
+
+/// The conversions that need no rounding, or rounding to nearest even, of what is not a NaN.
+#[inline]
+fn convert_native(from: Format, to: Format, a: u64, m: Mode) -> Option<u64> {
+    let x = match from {
+        Format::F16 | Format::Bf16 => widen(from, a),
+        Format::F32 => f32::from_bits(a as u32) as f64,
+        Format::F64 => f64::from_bits(a),
+    };
+    let nearest = m.round == Round::Rn && !m.ftz;
+    match to {
+        _ if x.is_nan() => None,
+        Format::F64 => Some(x.to_bits()),
+        Format::F32 if nearest => Some((x as f32).to_bits() as u64),
+        Format::F16 | Format::Bf16 if nearest => Some(narrow_nearest(to, x)),
+        Format::F16 | Format::Bf16 | Format::F32 => None,
     }
 }
 

@@ -28,7 +28,7 @@ mod soft;
 mod tests;
 
 pub use approx::{Approx, Bound, Error, approx, error_bound, reference};
-pub use arith::{add, div, fma, mul, rcp, sqrt, sub};
+pub use arith::{add, div, fma, fma_oob, mul, rcp, sqrt, sub};
 pub use convert::{convert, from_int, round_to_integral, to_int};
 pub use nan::canonical_nan;
 pub use narrow::{Narrow, StochasticTo, convert_satfinite, convert_stochastic, from_narrow, to_narrow};
@@ -135,7 +135,7 @@ impl Format {
         if ftz && self.has_ftz() && a & self.infinity() == 0 { a & self.sign_bit() } else { a & self.mask() }
     }
 
-    const fn has_ftz(self) -> bool {
+    pub(crate) const fn has_ftz(self) -> bool {
         matches!(self, Format::F16 | Format::F32)
     }
 }

@@ -117,6 +117,9 @@ pub fn to_narrow(n: Narrow, from: Format, a: u64, r: Round, satfinite: bool, rel
     let value = unpack(Layout::of(from), a & from.mask());
     match n.layout() {
         Some((l, unused)) => match value {
+            Value::Nan if n == Narrow::Tf32 && from == Format::F32 && r == Round::Rna => {
+                nan::tf32_ties_away(a & from.mask(), satfinite)
+            }
             Value::Nan => nan::narrow(n),
             _ => {
                 clamped(l, value, relu, satfinite, nan::narrow(n) >> unused, |x| {

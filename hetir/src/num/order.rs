@@ -71,16 +71,16 @@ fn key(f: Format, a: u64) -> i64 {
     if a & f.sign_bit() != 0 { !mag } else { mag }
 }
 
-/// -a; a NaN has its sign bit changed.
+/// -a.
 #[inline]
 pub fn neg(f: Format, a: u64, ftz: bool) -> u64 {
-    f.flush(a, ftz) ^ f.sign_bit()
+    if f.is_nan(a) { nan::sign_changed(f, a) } else { f.flush(a, ftz) ^ f.sign_bit() }
 }
 
-/// |a|; a NaN has its sign bit cleared.
+/// |a|.
 #[inline]
 pub fn abs(f: Format, a: u64, ftz: bool) -> u64 {
-    f.flush(a, ftz) & !f.sign_bit()
+    if f.is_nan(a) { nan::sign_changed(f, a) } else { f.flush(a, ftz) & !f.sign_bit() }
 }
 
 /// The magnitude of b with the sign of a (PTX operand order).
@@ -122,8 +122,8 @@ fn pick(f: Format, a: u64, b: u64, m: MinMax, first: impl Fn(u64, u64) -> bool) 
         b &= !f.sign_bit();
     }
     let d = match (f.is_nan(a), f.is_nan(b)) {
-        (true, true) => return nan::min_max(f),
-        (true, false) | (false, true) if m.nan => return nan::min_max(f),
+        (true, _) | (_, true) if m.nan => return canonical_nan(f),
+        (true, true) => return nan::min_max(f, a, b),
         (true, false) => b,
         (false, true) => a,
         (false, false) => {

@@ -160,8 +160,20 @@ pub(super) fn overflow(l: Layout, neg: bool, mag: u64, round: Round) -> u64 {
 #[inline]
 pub(super) fn pack(f: Format, neg: bool, sig: u128, exp: i32, m: Mode) -> u64 {
     let l = Layout::of(f);
+    if m.ftz && f.has_ftz() && tiny(l, neg, sig, exp, m.round) {
+        return finish(f, if neg { f.sign_bit() } else { 0 }, m);
+    }
     let mag = overflow(l, neg, round_magnitude(l, neg, sig, exp, m.round), m.round);
     finish(f, mag | if neg { f.sign_bit() } else { 0 }, m)
+}
+
+/// Whether the number, rounded to the layout's precision as if exponents had no lower limit, is below the smallest
+/// normal one.
+#[inline]
+fn tiny(l: Layout, neg: bool, sig: u128, exp: i32, round: Round) -> bool {
+    let wide = Layout { exp_bits: 15, ..l };
+    let min_normal = ((1 + wide.bias() - l.bias()) as u64) << l.man_bits;
+    round_magnitude(wide, neg, sig, exp, round) < min_normal
 }
 
 /// Applies ftz and sat to a rounded result.
@@ -173,4 +185,41 @@ pub(super) fn finish(f: Format, a: u64, m: Mode) -> u64 {
 
 fn saturate(f: Format, a: u64) -> u64 {
     if f.is_nan(a) || a & f.sign_bit() != 0 { 0 } else { a.min(f.one()) }
+}
+
+/// The value of an f16 or bf16, exact in f64.
+#[inline]
+pub(super) fn widen(f: Format, a: u64) -> f64 {
+    let mag = a & (f.sign_bit() - 1);
+    let sign = if a & f.sign_bit() != 0 { -1.0 } else { 1.0f64 };
+    if mag > f.infinity() {
+        return f64::NAN;
+    }
+    if mag == f.infinity() {
+        return f64::INFINITY.copysign(sign);
+    }
+    // The fields in the places of f64's; a power of two makes up for the bias, subnormals included.
+    let scale = f64::from_bits((2046 - (f.one() >> f.mantissa_bits())) << 52);
+    (f64::from_bits(mag << (52 - f.mantissa_bits())) * scale).copysign(sign)
+}
+
+/// A number or infinity rounded to nearest even into f16 or bf16.
+#[inline]
+pub(super) fn narrow_nearest(f: Format, x: f64) -> u64 {
+    let sign = if x.is_sign_negative() { f.sign_bit() } else { 0 };
+    let mag = x.abs().to_bits();
+    if mag == 0 {
+        return sign;
+    }
+    let bias = (1023 - (f.one() >> f.mantissa_bits())) << 52;
+    if mag <= bias | ((1 << 52) - 1) {
+        return match unpack(Layout::of(Format::F64), mag) {
+            Value::Finite(v) => sign | round_magnitude(Layout::of(f), false, v.sig as u128, v.exp, Round::Rn),
+            Value::Nan | Value::Inf(_) | Value::Zero(_) => sign,
+        };
+    }
+    let mag = mag - bias;
+    let shift = 52 - f.mantissa_bits();
+    let rounded = (mag + (1 << (shift - 1)) - 1 + (mag >> shift & 1)) >> shift;
+    sign | rounded.min(f.infinity())
 }
