@@ -4,8 +4,8 @@ use super::rust::{Strings, code, words};
 use super::{Findings, Tree};
 
 /// Vendors and their interfaces, in lower case.
-const VENDORS: [&str; 12] =
-    ["nvidia", "geforce", "amd", "radeon", "rocm", "hip", "hsa", "intel", "oneapi", "vulkan", "lavapipe", "apple"];
+const VENDORS: [&str; 11] =
+    ["nvidia", "geforce", "amd", "radeon", "rocm", "hip", "hsa", "intel", "oneapi", "vulkan", "lavapipe"];
 
 /// Spellings of the interface in front of us.
 const CUDA: [&str; 2] = ["cuda", "cudart"];

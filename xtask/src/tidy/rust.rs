@@ -6,10 +6,14 @@ use super::{Findings, Tree};
 const LINES: usize = 1200;
 
 /// Rooms whose crate root forbids unsafe code.
-const SAFE: [&str; 5] = ["hetir", "ptx-frontend", "checkpoint", "backends/device", "xtask"];
+const SAFE: [&str; 4] = ["hetir", "ptx-frontend", "checkpoint", "xtask"];
 
 /// The modules that may hold unsafe code: as a file, or as a folder of files.
 const UNSAFE: [&str; 4] = ["sys", "driver", "abi", "entry"];
+
+/// Single exceptions: file and reason.
+const EXCEPTIONS: &[(&str, &str)] =
+    &[("backends/device/src/lib.rs", "declares a method that is unsafe to call; there is no body")];
 
 pub(super) fn forbid_unsafe(tree: &Tree) -> Result<Findings, String> {
     let mut out = Vec::new();
@@ -25,14 +29,20 @@ pub(super) fn forbid_unsafe(tree: &Tree) -> Result<Findings, String> {
 pub(super) fn unsafe_files(tree: &Tree) -> Result<Findings, String> {
     let mut out = Vec::new();
     for file in tree.files.iter().filter(|file| file.is_rust()) {
-        let parts = file.path.trim_end_matches(".rs").split('/');
-        if parts.clone().any(|part| UNSAFE.contains(&part)) {
+        let mut parts = file.path.trim_end_matches(".rs").split('/');
+        if parts.any(|part| UNSAFE.contains(&part)) {
             continue;
         }
-        for (number, line) in code(&file.text, Strings::Drop).lines().enumerate() {
-            if words(line).any(|word| word == "unsafe") {
-                out.push(format!("{}:{}: unsafe outside {}", file.path, number + 1, UNSAFE.join(".rs, ") + ".rs"));
-            }
+        let excepted = EXCEPTIONS.iter().any(|row| row.0 == file.path);
+        let text = code(&file.text, Strings::Drop);
+        let lines = text.lines().enumerate().filter(|(_, line)| words(line).any(|word| word == "unsafe"));
+        let mut found = lines.map(|(number, _)| {
+            format!("{}:{}: unsafe outside {}", file.path, number + 1, UNSAFE.join(".rs, ") + ".rs")
+        });
+        match excepted {
+            false => out.extend(found),
+            true if found.next().is_some() => {}
+            true => out.push(format!("{}: its exception in xtask/src/tidy/rust.rs is not needed", file.path)),
         }
     }
     Ok(out)
