@@ -10,6 +10,7 @@
 //!   a [`Code::Body`] is known. Special registers are not checked: which exist is not a matter of syntax.
 
 use hetir::diag::{Diagnostic, Span};
+use std::hash::{BuildHasher, Hasher, RandomState};
 
 /// An interned text. [`Symbol::EMPTY`] is the empty text.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
@@ -512,7 +513,6 @@ directive_kinds! {
     Noreturn "noreturn" 0 0,
     AbiPreserve "abi_preserve" 1 1,
     AbiPreserveControl "abi_preserve_control" 1 1,
-    Managed "managed" 0 0,
     Unified "unified" 2 2,
     Pragma "pragma" 0 0,
 }
@@ -522,7 +522,7 @@ directive_kinds! {
 pub struct Directive {
     /// Which.
     pub kind: DirectiveKind,
-    /// Its values; those not given are 1 for directives that take dimensions.
+    /// Its values. Those not given are 1 for directives that take up to three, else 0.
     pub values: [u64; 3],
     /// The string of a `.pragma`, without quotes.
     pub text: Symbol,
@@ -659,21 +659,34 @@ pub enum OperandKind {
     F32(u32),
     /// `0d3FF0000000000000` or a decimal number, as bits.
     F64(u64),
-    /// A variable's or function's name, `name + offset`, or `reg + offset`.
+    /// A variable's or function's name, `name + offset`, or `reg + offset`, which is a sum; also `array[n]` in `mov`.
     Ref {
         /// What the offset is added to.
         base: Base,
         /// Bytes.
         offset: i64,
     },
-    /// `[base + offset]`
+    /// `[base + offset]`; also `array[n]` except in `mov`.
     Mem {
         /// What the offset is added to.
         base: Base,
         /// Bytes.
         offset: i64,
     },
-    /// `[a, b, ...]`, or one thing in brackets that is no [`OperandKind::Mem`].
+    /// `array[reg + n]`: the address `array + reg * scale + offset`.
+    Element {
+        /// The array.
+        base: Base,
+        /// The register.
+        index: RegId,
+        /// Bytes.
+        offset: i32,
+        /// Size in bytes of the array's scalar elements.
+        scale: u8,
+        /// True where the operand is the memory there, false (in `mov`) where it is the address.
+        memory: bool,
+    },
+    /// `[a, b, ...]`: two or more, of which the first is the address or handle.
     MemList(Operands),
     /// A label.
     Label(LabelId),
@@ -698,10 +711,6 @@ pub enum BaseKind {
     Var(VarId),
     /// A module-level name: [`Module::find`].
     Name(Symbol),
-    /// `generic(name)` of a module-level name.
-    Generic(Symbol),
-    /// `generic(name)` of a local variable.
-    GenericVar(VarId),
 }
 
 /// The base of an address: a [`BaseKind`] in four bytes, so that an operand stays small.
@@ -719,9 +728,7 @@ impl Base {
             0 => BaseKind::None,
             1 => BaseKind::Reg(RegId(n)),
             2 => BaseKind::Var(VarId(n)),
-            3 => BaseKind::Name(Symbol(n)),
-            4 => BaseKind::Generic(Symbol(n)),
-            _ => BaseKind::GenericVar(VarId(n)),
+            _ => BaseKind::Name(Symbol(n)),
         }
     }
 }
@@ -733,8 +740,6 @@ impl From<BaseKind> for Base {
             BaseKind::Reg(r) => (1, r.0),
             BaseKind::Var(v) => (2, v.0),
             BaseKind::Name(s) => (3, s.0),
-            BaseKind::Generic(s) => (4, s.0),
-            BaseKind::GenericVar(v) => (5, v.0),
         };
         debug_assert!(n < Self::LIMIT);
         Self(tag * Self::LIMIT + n % Self::LIMIT)
@@ -864,6 +869,8 @@ pub struct Names<'a> {
     hashes: Vec<u32>,
     /// Open addressing: symbol number, or `FREE`.
     table: Vec<u32>,
+    /// Different in every process, so that no text can be made whose names all collide.
+    seed: u64,
 }
 
 const FREE: u32 = u32::MAX;
@@ -871,8 +878,14 @@ const FREE: u32 = u32::MAX;
 impl<'a> Names<'a> {
     /// A table with the empty text only.
     pub fn new(text: &'a str) -> Self {
-        let mut names =
-            Self { text, extra: String::new(), places: Vec::new(), hashes: Vec::new(), table: vec![FREE; 256] };
+        let mut names = Self {
+            text,
+            extra: String::new(),
+            places: Vec::new(),
+            hashes: Vec::new(),
+            table: vec![FREE; 256],
+            seed: RandomState::new().build_hasher().finish(),
+        };
         names.intern("");
         names
     }
@@ -895,12 +908,12 @@ impl<'a> Names<'a> {
     }
     /// The symbol of a text, if it is known.
     pub fn find(&self, name: &str) -> Option<Symbol> {
-        let hash = hash(name.as_bytes());
+        let hash = hash(self.seed, name.as_bytes());
         self.probe(name, hash).ok()
     }
     /// The symbol of a text; a copy is kept where it is new.
     pub fn intern(&mut self, name: &str) -> Symbol {
-        let hash = hash(name.as_bytes());
+        let hash = hash(self.seed, name.as_bytes());
         match self.probe(name, hash) {
             Ok(symbol) => symbol,
             Err(slot) => {
@@ -914,7 +927,7 @@ impl<'a> Names<'a> {
     pub fn intern_source(&mut self, start: usize, end: usize) -> Symbol {
         let text = self.text;
         let name = &text[start..end];
-        let hash = hash(name.as_bytes());
+        let hash = hash(self.seed, name.as_bytes());
         match self.probe(name, hash) {
             Ok(symbol) => symbol,
             Err(slot) => self.insert(slot, start as u32, (end - start) as u32, hash),
@@ -957,19 +970,24 @@ impl<'a> Names<'a> {
 }
 
 /// A fast hash of short texts: multiply and rotate, eight bytes at a time.
-fn hash(bytes: &[u8]) -> u32 {
+fn hash(seed: u64, bytes: &[u8]) -> u32 {
     const K: u64 = 0x9E37_79B9_7F4A_7C15;
-    let mut h = bytes.len() as u64;
-    let mut chunks = bytes.chunks_exact(8);
-    for chunk in &mut chunks {
-        let mut word = [0; 8];
-        word.copy_from_slice(chunk);
-        h = (h.rotate_left(23) ^ u64::from_le_bytes(word)).wrapping_mul(K);
+    let word = |at: usize| bytes[at..at + 8].iter().rev().fold(0, |w, &b| w << 8 | u64::from(b));
+    let half = |at: usize| bytes[at..at + 4].iter().rev().fold(0, |w, &b| w << 8 | u64::from(b));
+    let mix = |h: u64, w: u64| (h.rotate_left(23) ^ w).wrapping_mul(K);
+    let n = bytes.len();
+    let mut h = seed ^ n as u64;
+    let mut at = 0;
+    while at + 8 < n {
+        h = mix(h, word(at));
+        at += 8;
     }
-    let mut last = 0;
-    for &b in chunks.remainder() {
-        last = last << 8 | u64::from(b);
-    }
-    h = (h.rotate_left(23) ^ last).wrapping_mul(K);
+    // What is left, 1 to 8 bytes, is read with words that may overlap.
+    h = match n {
+        0 => h,
+        1..4 => mix(h, u64::from(bytes[0]) << 16 | u64::from(bytes[n / 2]) << 8 | u64::from(bytes[n - 1])),
+        4..8 => mix(h, half(0) << 32 | half(n - 4)),
+        _ => mix(h, word(n - 8)),
+    };
     (h ^ h >> 32) as u32
 }

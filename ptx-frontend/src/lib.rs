@@ -3,3 +3,5 @@
 
 pub mod ast;
 pub mod container;
+mod lex;
+pub mod parse;
