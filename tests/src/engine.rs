@@ -13,13 +13,16 @@ pub trait Engine: Sync {
 
     /// Runs one launch of a PTX text. `buffers` is the memory of the buffer arguments in their order: contents before
     /// the launch on entry, after it on return. `seed` chooses among the schedules that the engine can tell apart.
-    fn run(&self, ptx: &str, run: &Run, seed: u32, buffers: &mut [Vec<u8>]) -> Result<(), Failure>;
+    fn run(&self, ptx: &str, run: &Run, seed: u32, buffers: &mut [Vec<u8>]) -> Result<Printed, Failure>;
 
     /// True if the engine's results depend on the seed; else one seed is tried.
     fn has_seeds(&self) -> bool {
         false
     }
 }
+
+/// What the kernel printed; `None` from an engine that cannot know.
+pub type Printed = Option<String>;
 
 /// Why there is no result.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -95,17 +98,26 @@ fn execute_seeds(engine: &dyn Engine, oracle: Option<&dyn Engine>, ptx: &str, ru
 /// Compares the outcome of one launch with the header.
 pub fn judge(
     run: &Run,
-    result: Result<(), Failure>,
+    result: Result<Printed, Failure>,
     buffers: &[Vec<u8>],
     reference: Option<&[Vec<u8>]>,
 ) -> Result<(), String> {
     match (&run.fault, result) {
         (Some(expected), Err(Failure::Fault { kind, message })) => judge_fault(expected, kind, &message),
-        (Some(expected), Ok(())) => {
+        (Some(expected), Ok(_)) => {
             Err(format!("expected the fault `{}`, but the kernel ran to its end", fault::name(expected.kind)))
         }
         (_, Err(failure)) => Err(failure.to_string()),
-        (None, Ok(())) => judge_memory(run, buffers, reference),
+        (None, Ok(printed)) => {
+            judge_memory(run, buffers, reference)?;
+            match (&run.prints, printed) {
+                (Some(expected), Some(printed)) if *expected != printed => {
+                    Err(format!("expected it to print {expected:?}, it printed {printed:?}"))
+                }
+                (None, Some(printed)) if !printed.is_empty() => Err(format!("it printed {printed:?}")),
+                _ => Ok(()),
+            }
+        }
     }
 }
 
@@ -144,6 +156,7 @@ mod tests {
     struct Adder {
         name: &'static str,
         offset: u8,
+        prints: Option<&'static str>,
         failure: Option<Failure>,
     }
 
@@ -151,12 +164,12 @@ mod tests {
         fn name(&self) -> &'static str {
             self.name
         }
-        fn run(&self, _: &str, _: &Run, seed: u32, buffers: &mut [Vec<u8>]) -> Result<(), Failure> {
+        fn run(&self, _: &str, _: &Run, seed: u32, buffers: &mut [Vec<u8>]) -> Result<Printed, Failure> {
             let sum = buffers[0].iter().sum::<u8>() + self.offset + seed as u8;
             if let Some(last) = buffers.last_mut() {
                 last[0] = sum;
             }
-            self.failure.clone().map_or(Ok(()), Err)
+            self.failure.clone().map_or(Ok(self.prints.map(String::from)), Err)
         }
         fn has_seeds(&self) -> bool {
             true
@@ -164,7 +177,7 @@ mod tests {
     }
 
     fn adder(name: &'static str, offset: u8) -> Adder {
-        Adder { name, offset, failure: None }
+        Adder { name, offset, prints: None, failure: None }
     }
 
     fn run(extra: &str, output: &str) -> Run {
@@ -208,6 +221,16 @@ mod tests {
     fn each_seed_is_judged() {
         let wrong = on(&adder("cpu", 0), &run("seeds = 3", "expect = [3]")).unwrap_err();
         assert!(wrong.starts_with("with seed 1: "), "{wrong}");
+    }
+
+    #[test]
+    fn what_is_printed_is_judged() {
+        let printing = |text| Adder { prints: Some(text), ..adder("cpu", 0) };
+        let expected = run("prints = \"a\\n\"", "expect = [3]");
+        assert_eq!(on(&printing("a\n"), &expected), Ok(()));
+        assert!(on(&printing("b\n"), &expected).unwrap_err().contains("expected it to print \"a\\n\""));
+        assert!(on(&printing("b"), &run("", "expect = [3]")).unwrap_err().contains("it printed"));
+        assert_eq!(on(&adder("cpu", 0), &expected), Ok(()));
     }
 
     #[test]

@@ -68,6 +68,8 @@ pub struct Run {
     pub seeds: u32,
     pub args: Vec<Arg>,
     pub fault: Option<ExpectedFault>,
+    /// What the kernel prints.
+    pub prints: Option<String>,
     /// Device name to reason.
     pub xfail: BTreeMap<String, String>,
     pub hardware_skip: Option<String>,
@@ -378,6 +380,7 @@ fn run(value: &Value<'_>) -> Parsed<Run> {
         Some(args) => array(args)?.iter().map(arg).collect::<Parsed<Vec<_>>>()?,
     };
     let fault = fields.take("fault").map(expected_fault).transpose()?;
+    let prints = fields.take("prints").map(|value| string(value).map(String::from)).transpose()?;
     let mut xfail = BTreeMap::new();
     if let Some(value) = fields.take("xfail") {
         let Some(table) = value.get_ref().as_table() else { return wrong(value, "`xfail` is a table") };
@@ -400,10 +403,10 @@ fn run(value: &Value<'_>) -> Parsed<Run> {
         return wrong(value, "more than 1024 threads a block");
     }
     let expects = |arg: &Arg| matches!(arg, Arg::Buffer(b) if matches!(b.expect, Expect::Oracle | Expect::Elements(_)));
-    if fault.is_none() && !args.iter().any(expects) {
-        return wrong(value, "the run expects nothing: give a buffer an `expect`, or the run a `fault`");
+    if fault.is_none() && prints.is_none() && !args.iter().any(expects) {
+        return wrong(value, "the run expects nothing: give a buffer an `expect`, or the run `prints` or `fault`");
     }
-    Ok(Run { kernel, grid, block, cluster, cooperative, shared, seeds, args, fault, xfail, hardware_skip })
+    Ok(Run { kernel, grid, block, cluster, cooperative, shared, seeds, args, fault, prints, xfail, hardware_skip })
 }
 
 fn dimensions(value: &Value<'_>) -> Parsed<[u32; 3]> {

@@ -71,7 +71,12 @@ hardware = { skip = "would hang there" }
 kernel = "k"
 grid = 1
 block = 1
-fault = "race""#,
+fault = "race"
+[[run]]
+kernel = "k"
+grid = 1
+block = 1
+prints = "a\n""#,
     )
     .unwrap();
     let run = &filetest.runs[0];
@@ -80,6 +85,7 @@ fault = "race""#,
     assert_eq!(run.fault, Some(ExpectedFault { kind: FaultKind::Trap, message: "line 7".into() }));
     assert_eq!(run.hardware_skip.as_deref(), Some("would hang there"));
     assert_eq!(filetest.runs[1].fault, Some(ExpectedFault { kind: FaultKind::Race, message: String::new() }));
+    assert_eq!(filetest.runs[2].prints.as_deref(), Some("a\n"));
     assert_eq!(filetest.ptxas, Ptxas { arch: "sm_100a".into(), accepts: false });
     assert_eq!(filetest.covers, ["add.s32"]);
 }

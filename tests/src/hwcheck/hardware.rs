@@ -1,6 +1,6 @@
 //! One run of a filetest on the GPU.
 
-use hetgpu_tests::engine::Failure;
+use hetgpu_tests::engine::{Failure, Printed};
 use hetgpu_tests::fault::{self, FaultKind};
 use hetgpu_tests::header::{Arg, DEFAULT_ARCH, ExpectedFault, Filetest, Run};
 
@@ -31,7 +31,7 @@ fn reports(kind: FaultKind) -> bool {
 }
 
 /// Runs one launch; `buffers` as in `Engine::run`.
-pub(crate) fn run(driver: &Driver, ptx: &str, run: &Run, buffers: &mut [Vec<u8>]) -> Result<(), Failure> {
+pub(crate) fn run(driver: &Driver, ptx: &str, run: &Run, buffers: &mut [Vec<u8>]) -> Result<Printed, Failure> {
     let broken = |error: DriverError| Failure::Broken(error.message);
     let module = driver.load(ptx).map_err(|error| Failure::Refused { log: error.message })?;
     let function = module.function(&run.kernel).map_err(broken)?;
@@ -54,7 +54,7 @@ pub(crate) fn run(driver: &Driver, ptx: &str, run: &Run, buffers: &mut [Vec<u8>]
     for (allocation, buffer) in memory.iter().zip(buffers) {
         *buffer = allocation.read().map_err(broken)?;
     }
-    Ok(())
+    Ok(None)
 }
 
 /// The fault behind an error of the driver. It names a group of faults at most, and no place: where the expected

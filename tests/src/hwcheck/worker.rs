@@ -88,7 +88,7 @@ fn one(driver: &Driver, source: &str, run: &Run) -> (Value, Context) {
     let result = hardware::run(driver, source, run, &mut buffers);
     let context = if matches!(result, Err(Failure::Fault { .. })) { Context::Lost } else { Context::Usable };
     let status = match &result {
-        Ok(()) => "mismatch",
+        Ok(_) => "mismatch",
         Err(Failure::Refused { .. }) => "refused",
         Err(Failure::Fault { .. }) => "fault",
         Err(Failure::Broken(_)) => "broken",
