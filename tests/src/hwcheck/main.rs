@@ -193,7 +193,7 @@ fn job(settings: &Settings, library: &Path, queue: &Mutex<VecDeque<File>>, state
 struct Worker {
     child: Child,
     requests: ChildStdin,
-    answers: Receiver<String>,
+    answers: Receiver<Value>,
 }
 
 /// How a request ended.
@@ -222,8 +222,11 @@ impl Worker {
         };
         let (sender, answers) = channel();
         std::thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
+            // Lines that are no JSON object are what kernels print.
+            let lines = BufReader::new(stdout).split(b'\n').map_while(Result::ok);
+            for answer in lines.filter_map(|line| serde_json::from_slice::<Value>(&line).ok()).filter(Value::is_object)
+            {
+                if sender.send(answer).is_err() {
                     return;
                 }
             }
@@ -233,7 +236,6 @@ impl Worker {
         let Ok(hello) = worker.answers.recv_timeout(Duration::from_secs(120)) else {
             return Err("the driver did not start".into());
         };
-        let hello = serde_json::from_str(&hello).map_err(|error| error.to_string())?;
         state.lock().unwrap_or_else(PoisonError::into_inner).0 = hello;
         Ok(worker)
     }
@@ -245,14 +247,11 @@ impl Worker {
         }
         loop {
             match self.answers.recv_timeout(patience) {
-                Ok(line) => match serde_json::from_str::<Value>(&line) {
-                    Ok(answer) if answer["done"] == true => return End::Done,
-                    Ok(answer) => {
-                        report(answer);
-                        reported = true;
-                    }
-                    Err(_) => eprintln!("{line}"),
-                },
+                Ok(answer) if answer["done"] == true => return End::Done,
+                Ok(answer) => {
+                    report(answer);
+                    reported = true;
+                }
                 Err(RecvTimeoutError::Disconnected) => return End::Gone { reported },
                 Err(RecvTimeoutError::Timeout) => return End::Silent,
             }

@@ -42,7 +42,8 @@ enum Context {
 
 fn answer(value: &Value) -> Result<(), String> {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{value}").and_then(|()| out.flush()).map_err(|error| error.to_string())
+    // The driver writes what kernels print to the same stream, with or without an end of line.
+    writeln!(out, "\n{value}").and_then(|()| out.flush()).map_err(|error| error.to_string())
 }
 
 fn file(driver: &Driver, path: &Path, first: usize) -> Result<Context, String> {
