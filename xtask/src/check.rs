@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use crate::report::Counts;
-use crate::tool::{cargo, counted, filetest, generate, succeeds};
+use crate::tool::{cargo, counted, filetest, generate, root, succeeds};
 use crate::{demo, tidy};
 
 type Stage = (&'static str, fn() -> Result<Counts, String>);
@@ -18,6 +18,7 @@ const STAGES: &[Stage] = &[
     ("test", test),
     ("filetest", || filetest(None, "interp")),
     ("ptxas", || filetest(None, "ptxas")),
+    ("fuzz", fuzz),
     ("demo", demo::run),
     ("doc", || one(cargo().args(["doc", "--quiet", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))),
 ];
@@ -62,4 +63,15 @@ fn deny() -> Result<Counts, String> {
         return Ok(Counts::SKIPPED);
     }
     one(cargo().args(["deny", "--workspace", "check"]))
+}
+
+/// A short run of every fuzz target, with less memory than a believed size would take.
+fn fuzz() -> Result<Counts, String> {
+    if !succeeds(cargo().args(["build", "--quiet", "--package", "hetgpu-fuzz"]))? {
+        return Ok(Counts::one(false));
+    }
+    let mut command = Command::new("sh");
+    command.current_dir(root()).args(["-c", "ulimit -v 4194304; exec \"$@\"", "fuzz"]);
+    command.arg(root().join("target/debug/hetgpu-fuzz")).args(["--seconds", "8"]);
+    counted(&mut command, Counts::closing_line)
 }

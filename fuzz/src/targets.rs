@@ -1,0 +1,68 @@
+//! What is fuzzed. A target takes any bytes and says in one number how it answered, so that new answers are recognised;
+//! it panics where a promise is broken.
+
+mod container;
+mod text;
+
+/// A target.
+#[derive(Clone, Copy)]
+pub struct Target {
+    pub name: &'static str,
+    pub seeds: fn() -> Vec<Vec<u8>>,
+    pub run: fn(&[u8]) -> Answer,
+}
+
+/// All targets.
+pub const ALL: &[Target] = &[
+    Target { name: "container", seeds: container::seeds, run: container::run },
+    Target { name: "text", seeds: text::seeds, run: text::run },
+];
+
+/// How a target answered, as far as it tells paths through the program apart.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Answer(pub u64);
+
+impl Answer {
+    /// Nothing was said yet.
+    pub const NONE: Self = Self(0xcbf2_9ce4_8422_2325);
+
+    /// Adds something that was said. Numbers are left out: messages that differ only in them are the same answer.
+    #[must_use]
+    pub fn with(self, text: &str) -> Self {
+        let bytes = text.bytes().filter(|byte| !byte.is_ascii_digit());
+        // FNV-1a.
+        Self(bytes.fold(self.0, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)))
+    }
+}
+
+/// What is the same in all messages of a kind: the text outside quotes.
+fn kind_of(message: &str) -> String {
+    message.split(['`', '"']).step_by(2).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_target_has_seeds_and_takes_them() {
+        for target in ALL {
+            let seeds = (target.seeds)();
+            assert!(!seeds.is_empty(), "{}", target.name);
+            let answers: std::collections::HashSet<Answer> = seeds.iter().map(|seed| (target.run)(seed)).collect();
+            assert!(
+                !answers.contains(&(target.run)(b"nonsense")),
+                "{}: seeds are not refused like nonsense",
+                target.name
+            );
+            (target.run)(&[]);
+        }
+    }
+
+    #[test]
+    fn answers_differ_by_kind_and_not_by_number() {
+        assert_eq!(Answer::NONE.with("line 3"), Answer::NONE.with("line 14"));
+        assert_ne!(Answer::NONE.with("a"), Answer::NONE.with("b"));
+        assert_eq!(kind_of("no `x` in \"y\" here"), "no  in  here");
+    }
+}
