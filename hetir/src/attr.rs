@@ -183,8 +183,6 @@ attributes! {
     ShuffleMode { Up "up", Down "down", Bfly "bfly", Idx "idx" }
     /// What a vote computes.
     VoteMode { All "all", Any "any", Uni "uni" }
-    /// What a match computes.
-    MatchMode { Any "any", All "all" }
     /// Whole-warp reductions.
     ReduxOp {
         Add "add", SMin "smin", SMax "smax", UMin "umin", UMax "umax", And "and", Or "or", Xor "xor", FMin "fmin",

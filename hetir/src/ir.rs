@@ -18,6 +18,23 @@ pub struct Module {
     pub globals: Vec<Global>,
     /// Signatures of indirect calls.
     pub signatures: Vec<Signature>,
+    /// Source files by the number that lines use.
+    pub files: Vec<(u32, String)>,
+    /// Lines of the program's own source, sorted by where they begin in the text that spans refer to.
+    pub lines: Vec<DebugLine>,
+}
+
+/// From this place of the text on, instructions come from this line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DebugLine {
+    /// Byte offset in the text that spans refer to.
+    pub start: u32,
+    /// Number of a file of the module.
+    pub file: u32,
+    /// Line, from 1.
+    pub line: u32,
+    /// Column.
+    pub column: u32,
 }
 
 impl Module {
@@ -100,6 +117,8 @@ pub struct Global {
     pub relocations: Vec<Relocation>,
     /// What kind of opaque reference it is, if it is one.
     pub opaque: Option<Opaque>,
+    /// Properties of an opaque reference, by name.
+    pub fields: Vec<(String, String)>,
     /// Where it is declared.
     pub span: Span,
 }
@@ -260,7 +279,7 @@ pub enum Def {
     Param(Block),
     /// A result of an instruction.
     Result(Inst),
-    /// Nothing yet: a name that text used before its definition.
+    /// Nothing: the value is not used, or not defined yet.
     None,
 }
 
@@ -496,6 +515,47 @@ impl Body {
             (Policy::Yes, Some((&policy, rest))) => (rest, Some(policy)),
             _ => (args, None),
         }
+    }
+    /// Drops the blocks that control cannot reach and numbers the others anew, in their order. What the dropped ones
+    /// defined is left without an origin.
+    pub fn remove_unreachable(&mut self) {
+        let mut reached = vec![false; self.blocks.len()];
+        let mut work = vec![Self::ENTRY];
+        while let Some(block) = work.pop() {
+            if std::mem::replace(&mut reached[block.index()], true) {
+                continue;
+            }
+            work.extend(self.successors(block));
+        }
+        if reached.iter().all(|r| *r) {
+            return;
+        }
+        let mut new = Vec::with_capacity(reached.len());
+        let mut count = 0;
+        for &r in &reached {
+            new.push(Block::new(count));
+            count += usize::from(r);
+        }
+        for (n, _) in reached.iter().enumerate().filter(|(_, r)| !**r) {
+            let dropped = std::mem::take(&mut self.blocks[n]);
+            let results = dropped.insts.iter().flat_map(|&i| self.results(i).to_vec()).collect::<Vec<_>>();
+            for value in dropped.params.into_iter().chain(results) {
+                self.values[value.index()].def = Def::None;
+            }
+        }
+        for value in &mut self.values {
+            if let Def::Param(block) = &mut value.def {
+                *block = new[block.index()];
+            }
+        }
+        for target in &mut self.targets {
+            target.block = new[target.block.index()];
+        }
+        let mut n = 0;
+        self.blocks.retain(|_| {
+            n += 1;
+            reached[n - 1]
+        });
     }
     /// Replaces values everywhere by what the map says.
     pub fn replace_values(&mut self, map: impl Fn(Value) -> Value) {

@@ -3,5 +3,10 @@
 
 pub mod ast;
 pub mod container;
+mod isa;
 mod lex;
+mod lift;
 pub mod parse;
+
+pub use isa::{FormInfo, forms};
+pub use lift::{Options, Output, lift, lift_text};

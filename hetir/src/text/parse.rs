@@ -382,6 +382,7 @@ impl<'a> Parser<'a> {
             init: Vec::new(),
             relocations: Vec::new(),
             opaque,
+            fields: Vec::new(),
             span,
         };
         if self.eat('{') {

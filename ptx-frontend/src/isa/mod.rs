@@ -1,0 +1,325 @@
+//! The instruction forms: one row each, the manual's syntax line and what it means.
+//!
+//! A row's syntax is the opcode, with optional parts in braces, and the operands: `add{.rnd}{.ftz}.f32 d, a, b`. A
+//! part that is named in the row's classes stands for one of the words listed there; any other part stands for
+//! itself. An opcode fits a row when each of its modifiers takes the first free part that allows it and no part that
+//! must be there is left over; so modifiers may stand in any order as long as those that could be confused (the types
+//! of `cvt`, say) keep the manual's. Rows are tried in order, and a row whose operands do not fit is passed over.
+
+use crate::ast::{Operand, OperandKind, split_opcode};
+use crate::lift::Lifter;
+use hetir::diag::Diagnostic;
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
+mod control;
+mod cvt;
+mod float;
+mod int;
+mod memory;
+mod warp;
+
+/// What lifting an instruction gives: nothing, or why it is refused.
+pub(crate) type Lifted = Result<(), Box<Diagnostic>>;
+
+/// A row.
+pub(crate) struct Form {
+    /// The syntax line.
+    pub(crate) syntax: &'static str,
+    /// Classes, each `name=word word ...`.
+    pub(crate) classes: &'static [&'static str],
+    /// Appends what it means.
+    pub(crate) lift: fn(&mut Lifter<'_, '_>) -> Lifted,
+}
+
+/// A row, as the tables write it.
+pub(crate) const fn form(
+    syntax: &'static str,
+    classes: &'static [&'static str],
+    lift: fn(&mut Lifter<'_, '_>) -> Lifted,
+) -> Form {
+    Form { syntax, classes, lift }
+}
+
+const TABLES: &[&[Form]] = &[int::FORMS, float::FORMS, cvt::FORMS, memory::FORMS, warp::FORMS, control::FORMS];
+
+/// A part of an opcode pattern.
+#[derive(Debug)]
+pub(crate) struct Part {
+    /// Its name in the syntax line, without the dot.
+    pub(crate) name: &'static str,
+    /// It may be left out.
+    pub(crate) optional: bool,
+    /// The words it stands for; its own name where there is no class.
+    pub(crate) words: Vec<&'static str>,
+}
+
+/// What an operand must look like.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Shape {
+    /// A register, constant, name, label, vector.
+    Plain,
+    /// `p|q`, or only `p` where that is allowed.
+    Pair { both: bool },
+    /// In brackets.
+    Memory,
+    /// In parentheses.
+    List,
+}
+
+#[derive(Debug)]
+struct OperandPattern {
+    shape: Shape,
+    optional: bool,
+}
+
+/// A row made ready for matching.
+pub(crate) struct Pattern {
+    /// Its number among all rows.
+    pub(crate) index: usize,
+    /// The row.
+    pub(crate) form: &'static Form,
+    /// The name before the first dot.
+    pub(crate) base: &'static str,
+    /// The modifiers.
+    pub(crate) parts: Vec<Part>,
+    operands: Vec<OperandPattern>,
+}
+
+/// Which word each part of a pattern stands for in an opcode; 255 where it is left out.
+pub(crate) type Chosen = [u8; MAX_PARTS];
+
+/// Most modifiers a row has.
+pub(crate) const MAX_PARTS: usize = 20;
+const ABSENT: u8 = 255;
+
+impl Pattern {
+    fn new(index: usize, form: &'static Form) -> Self {
+        let (opcode, operands) = form.syntax.split_once(' ').unwrap_or((form.syntax, ""));
+        let mut parts = Vec::new();
+        let end = opcode.find(['.', '{']).unwrap_or(opcode.len());
+        let mut rest = &opcode[end..];
+        while !rest.is_empty() {
+            let optional = rest.starts_with('{');
+            let body = rest.trim_start_matches(['{', '.']);
+            let stop = if optional { body.find('}') } else { body.find(['.', '{']) }.unwrap_or(body.len());
+            let name = &body[..stop];
+            let class = form.classes.iter().find_map(|c| c.split_once('=').filter(|(n, _)| *n == name));
+            let words = class.map_or_else(|| vec![name], |(_, words)| words.split_whitespace().collect());
+            parts.push(Part { name, optional, words });
+            rest = body[stop..].trim_start_matches('}');
+        }
+        Self { index, form, base: &opcode[..end], parts, operands: operand_patterns(operands) }
+    }
+
+    /// The words that an opcode's modifiers choose, if they fit.
+    fn choose<'a>(&self, modifiers: impl Iterator<Item = &'a str>) -> Option<Chosen> {
+        let mut chosen = [ABSENT; MAX_PARTS];
+        for modifier in modifiers {
+            let (place, word) = self.parts.iter().enumerate().find_map(|(place, part)| {
+                let word = part.words.iter().position(|w| *w == modifier).filter(|_| chosen[place] == ABSENT)?;
+                Some((place, word as u8))
+            })?;
+            chosen[place] = word;
+        }
+        let complete = self.parts.iter().zip(chosen).all(|(p, c)| p.optional || c != ABSENT);
+        complete.then_some(chosen)
+    }
+
+    /// Whether operands look as the row says.
+    pub(crate) fn fits(&self, operands: &[Operand]) -> bool {
+        let most = self.operands.len();
+        let least = self.operands.iter().filter(|o| !o.optional).count();
+        if operands.len() < least || operands.len() > most {
+            return false;
+        }
+        // Optional operands stand at the end, or are told apart by their shape.
+        let mut given = operands;
+        for (n, pattern) in self.operands.iter().enumerate() {
+            let left = self.operands[n + 1..].iter().filter(|o| !o.optional).count();
+            match given.split_first() {
+                Some((o, rest)) if pattern.shape.holds(o) && (!pattern.optional || given.len() > left) => given = rest,
+                _ if pattern.optional => {}
+                _ => return false,
+            }
+        }
+        given.is_empty()
+    }
+
+    /// The word of a part, if the opcode has one.
+    pub(crate) fn word(&self, chosen: &Chosen, part: &str) -> Option<&'static str> {
+        let place = self.parts.iter().position(|p| p.name == part)?;
+        self.parts[place].words.get(chosen[place] as usize).copied()
+    }
+}
+
+impl Shape {
+    fn holds(self, operand: &Operand) -> bool {
+        match operand.kind {
+            OperandKind::Mem { .. } | OperandKind::MemList(_) => self == Self::Memory,
+            OperandKind::List(_) => self == Self::List,
+            OperandKind::Pair(_) => matches!(self, Self::Pair { .. }),
+            OperandKind::Sink => !matches!(self, Self::Memory | Self::List),
+            _ => matches!(self, Self::Plain | Self::Pair { both: false }),
+        }
+    }
+}
+
+/// Splits an operand pattern at the commas that stand outside brackets; braces around a comma make what follows optional.
+fn operand_patterns(text: &'static str) -> Vec<OperandPattern> {
+    let mut patterns = Vec::new();
+    let mut depth = 0;
+    let mut optional = false;
+    let mut word = String::new();
+    let mut finish = |word: &mut String, optional: bool| {
+        let text = word.trim();
+        if !text.is_empty() {
+            let shape = match () {
+                () if text.starts_with('[') => Shape::Memory,
+                () if text.starts_with('(') => Shape::List,
+                () if text.contains("{|") => Shape::Pair { both: false },
+                () if text.contains('|') => Shape::Pair { both: true },
+                () => Shape::Plain,
+            };
+            patterns.push(OperandPattern { shape, optional });
+        }
+        word.clear();
+    };
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '[' | '(' => {
+                depth += 1;
+                word.push(c);
+            }
+            ']' | ')' => {
+                depth -= 1;
+                word.push(c);
+            }
+            ',' if depth == 0 => {
+                finish(&mut word, optional);
+            }
+            // `{, x}`: x and what stands before the closing brace are optional.
+            '{' if depth == 0 && chars.peek() == Some(&',') => {
+                finish(&mut word, optional);
+                optional = true;
+            }
+            '}' if depth == 0 && optional && !word.contains('{') => {
+                finish(&mut word, true);
+                optional = false;
+            }
+            _ => word.push(c),
+        }
+    }
+    finish(&mut word, optional);
+    patterns
+}
+
+/// All rows, ready for matching, in the tables' order.
+pub(crate) fn patterns() -> &'static [Pattern] {
+    static ALL: OnceLock<Vec<Pattern>> = OnceLock::new();
+    ALL.get_or_init(|| TABLES.iter().flat_map(|t| t.iter()).enumerate().map(|(n, f)| Pattern::new(n, f)).collect())
+}
+
+fn by_base(base: &str) -> &'static [usize] {
+    static INDEX: OnceLock<HashMap<&'static str, Vec<usize>>> = OnceLock::new();
+    let index = INDEX.get_or_init(|| {
+        let mut index: HashMap<_, Vec<usize>> = HashMap::new();
+        for (n, p) in patterns().iter().enumerate() {
+            index.entry(p.base).or_default().push(n);
+        }
+        index
+    });
+    index.get(base).map_or(&[], |v| v)
+}
+
+/// The rows that an opcode fits, with the words that it chooses.
+pub(crate) fn resolve(opcode: &str) -> Vec<(&'static Pattern, Chosen)> {
+    let (base, modifiers) = split_opcode(opcode);
+    by_base(base)
+        .iter()
+        .filter_map(|&n| {
+            let pattern = &patterns()[n];
+            pattern.choose(modifiers.clone()).map(|chosen| (pattern, chosen))
+        })
+        .collect()
+}
+
+/// Why an opcode fits no row, for a message: the first modifier that no row of this name knows.
+pub(crate) fn explain(opcode: &str) -> (String, Vec<String>) {
+    let (base, modifiers) = split_opcode(opcode);
+    let rows = by_base(base);
+    if rows.is_empty() {
+        return (format!("unknown instruction `{base}`"), Vec::new());
+    }
+    let mut notes: Vec<String> = rows.iter().take(6).map(|&n| format!("form: {}", patterns()[n].form.syntax)).collect();
+    if rows.len() > 6 {
+        notes.push(format!("and {} more forms", rows.len() - 6));
+    }
+    let unknown = modifiers
+        .clone()
+        .find(|m| !rows.iter().any(|&n| patterns()[n].parts.iter().any(|p| p.words.iter().any(|w| w == m))));
+    let message = match unknown {
+        Some(m) => format!("`{base}` has no modifier `.{m}`"),
+        None if modifiers.clone().next().is_none() => format!("`{base}` needs a modifier, its type for instance"),
+        None => format!("no form of `{base}` has this combination of modifiers"),
+    };
+    (message, notes)
+}
+
+/// Every form: its syntax and, for each part with a choice, the words. For the coverage page and its test.
+pub fn forms() -> impl Iterator<Item = FormInfo> {
+    patterns().iter().map(|p| FormInfo {
+        index: p.index,
+        syntax: p.form.syntax,
+        base: p.base,
+        choices: p.parts.iter().filter(|p| p.words.len() > 1).map(|p| (p.name, p.words.clone())).collect(),
+    })
+}
+
+/// What there is to know of a form from outside.
+#[derive(Debug)]
+pub struct FormInfo {
+    /// Its number, as [`crate::Output::forms`] has it.
+    pub index: usize,
+    /// The syntax line.
+    pub syntax: &'static str,
+    /// The instruction's name.
+    pub base: &'static str,
+    /// Parts with a choice, and their words.
+    pub choices: Vec<(&'static str, Vec<&'static str>)>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_well_formed() {
+        for p in patterns() {
+            assert!(p.parts.len() <= MAX_PARTS, "{}", p.form.syntax);
+            for class in p.form.classes {
+                let (name, words) = class.split_once('=').expect("a class is name=words");
+                assert!(p.parts.iter().any(|part| part.name == name), "{}: class {name} is not used", p.form.syntax);
+                assert!(words.split_whitespace().count() > 0, "{}: class {name} is empty", p.form.syntax);
+            }
+        }
+    }
+
+    #[test]
+    fn operand_patterns_know_brackets_pairs_and_options() {
+        let shapes = |s| operand_patterns(s).iter().map(|p| (p.shape, p.optional)).collect::<Vec<_>>();
+        assert_eq!(
+            shapes("d{|p}, [a, c], b{, e}{, f}"),
+            [
+                (Shape::Pair { both: false }, false),
+                (Shape::Memory, false),
+                (Shape::Plain, false),
+                (Shape::Plain, true),
+                (Shape::Plain, true)
+            ]
+        );
+        assert_eq!(shapes("d, {!}a"), [(Shape::Plain, false), (Shape::Plain, false)]);
+        assert!(shapes("").is_empty());
+    }
+}
