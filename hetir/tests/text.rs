@@ -148,6 +148,7 @@ fn full_module() -> Module {
                     })
                     .collect(),
                 opaque: [None, Some(Opaque::Sampler), Some(Opaque::Surface), Some(Opaque::Texture)][j % 4],
+                fields: Vec::new(),
                 span: Default::default(),
             });
         }
