@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod analysis;
 pub mod attr;
 pub mod build;
 pub mod diag;
@@ -12,3 +13,4 @@ pub mod num;
 pub mod op;
 pub mod text;
 pub mod types;
+pub mod verify;

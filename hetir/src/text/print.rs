@@ -91,7 +91,7 @@ impl<'a> Printer<'a> {
         };
         for block in &body.blocks {
             block.params.iter().for_each(&mut number);
-            for &inst in &block.insts {
+            for &inst in block.insts.iter().filter(|i| i.index() < body.insts.len()) {
                 body.results(inst).iter().for_each(&mut number);
             }
         }
@@ -133,7 +133,7 @@ impl<'a> Printer<'a> {
     }
 
     fn write_inst(&self, f: &mut Formatter<'_>, inst: Inst) -> fmt::Result {
-        let data = self.body.inst(inst);
+        let Some(data) = self.body.insts.get(inst.index()) else { return write!(f, "?{inst}") };
         let info = data.op.info();
         let results = self.body.results(inst);
         if !results.is_empty() {

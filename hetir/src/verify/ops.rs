@@ -1,0 +1,332 @@
+//! Rules of single ops. Every op stands in the match of [`check`], also those without a rule of their own.
+
+use super::body::Checker;
+use super::{MAX_ALIGN, Rule};
+use crate::attr::{
+    AbsOperands, ApproxFn, AtomOp, Attr, BarrierOp, EvictL2, Narrow, Order, Path, PropagateNan, ReduxOp, Round, Scope,
+    Space, Sreg, Syscall,
+};
+use crate::entity::{Inst, Value};
+use crate::ir::{InstData, Signature};
+use crate::op::Op;
+use crate::types::{Scalar, Type};
+
+/// An instruction whose operands and results are what its row says.
+pub(super) struct Context<'a> {
+    pub(super) inst: Inst,
+    pub(super) data: &'a InstData,
+    /// Operands without the cache policy.
+    pub(super) args: &'a [Value],
+    pub(super) t: Type,
+    pub(super) u: Type,
+}
+
+impl Context<'_> {
+    fn attr<A: Attr>(&self) -> A {
+        self.data.attr()
+    }
+}
+
+type Checked = Result<(), (Rule, String)>;
+
+fn need(rule: Rule, holds: bool, message: impl FnOnce() -> String) -> Checked {
+    if holds { Ok(()) } else { Err((rule, message())) }
+}
+
+/// The type of a special register.
+pub const fn sreg_type(sreg: Sreg) -> Type {
+    match sreg {
+        Sreg::Clock64 | Sreg::GlobalTimer | Sreg::GridId | Sreg::CurrentGraphExec | Sreg::Pm64 => Type::I64,
+        _ => Type::I32,
+    }
+}
+
+/// The parameters and results of a library call.
+pub const fn syscall_signature(call: Syscall) -> (&'static [Type], &'static [Type]) {
+    match call {
+        Syscall::Vprintf => (&[Type::I64, Type::I64], &[Type::I32]),
+        Syscall::Malloc => (&[Type::I64], &[Type::I64]),
+        Syscall::Free => (&[Type::I64], &[]),
+        Syscall::AssertFail => (&[Type::I64, Type::I64, Type::I32, Type::I64, Type::I64], &[]),
+    }
+}
+
+pub(super) fn check(c: &Checker<'_>, x: &Context<'_>) -> Checked {
+    let (t, u) = (x.t, x.u);
+    match x.data.op {
+        Op::Const
+        | Op::GlobalAddr
+        | Op::FuncAddr
+        | Op::SlotAddr
+        | Op::IAdd
+        | Op::ISub
+        | Op::IMul
+        | Op::IMulHi
+        | Op::IDiv
+        | Op::IRem
+        | Op::INeg
+        | Op::IAbs
+        | Op::IMin
+        | Op::IMax
+        | Op::Shl
+        | Op::Shr
+        | Op::Shf
+        | Op::Popc
+        | Op::Clz
+        | Op::Brev
+        | Op::Bfind
+        | Op::Bfe
+        | Op::Bfi
+        | Op::Bmsk
+        | Op::Fns
+        | Op::Szext
+        | Op::Prmt
+        | Op::Dp4a
+        | Op::Dp2a
+        | Op::IAddC
+        | Op::ISubB
+        | Op::Select
+        | Op::FNeg
+        | Op::FAbs
+        | Op::FMin
+        | Op::FMax
+        | Op::FCopysign
+        | Op::FTest
+        | Op::FCmp
+        | Op::PrefetchOp
+        | Op::CreatePolicyCvt
+        | Op::StackSave
+        | Op::StackRestore
+        | Op::ActiveMask
+        | Op::WarpSync
+        | Op::Elect
+        | Op::Shuffle
+        | Op::Vote
+        | Op::Ballot
+        | Op::MatchAny
+        | Op::MatchAll
+        | Op::Barrier
+        | Op::BarrierArrive
+        | Op::GridDepWait
+        | Op::GridDepLaunch
+        | Op::NanoSleep
+        | Op::Breakpoint
+        | Op::Br
+        | Op::BrIf
+        | Op::Switch
+        | Op::Exit
+        | Op::Trap => Ok(()),
+        Op::Lop3 => need(Rule::Immediate, x.data.imm < 256, || format!("{} is no truth table", x.data.imm)),
+        Op::Sreg => sreg(x),
+        Op::And | Op::Or | Op::Xor | Op::Not => {
+            need(Rule::Wide, t.scalar != Scalar::I128, || "an i128 is not computed with".into())
+        }
+        Op::ICmp => {
+            need(Rule::Wide, t.lanes == 1, || format!("{t} has more than one lane"))?;
+            let equality = matches!(x.attr(), crate::attr::IntCmp::Eq | crate::attr::IntCmp::Ne);
+            need(Rule::Wide, equality || t.scalar != Scalar::I128, || "an i128 has no order".into())
+        }
+        Op::IMulWide => need(Rule::Extend, t.bits() <= 32, || format!("the product of two {t} has no type")),
+        Op::FAdd | Op::FSub | Op::FMul | Op::FFma | Op::FDiv | Op::FRcp | Op::FSqrt | Op::FCvt | Op::FRound => round(x),
+        Op::FToI | Op::IToF => round(x),
+        Op::FApprox => {
+            let known = match x.attr() {
+                ApproxFn::Rcp | ApproxFn::Rsqrt => matches!(t.scalar, Scalar::F32 | Scalar::F64),
+                ApproxFn::Sqrt | ApproxFn::Sin | ApproxFn::Cos | ApproxFn::Lg2 => t.scalar == Scalar::F32,
+                ApproxFn::Ex2 | ApproxFn::Tanh => t.scalar != Scalar::F64,
+            };
+            need(Rule::Approx, known, || format!("there is no {} of {t}", x.attr::<ApproxFn>().name()))
+        }
+        Op::FDivApprox => need(Rule::Approx, t == Type::F32, || format!("no approximate division of {t}")),
+        Op::Trunc => need(Rule::Extend, u.bits() > t.bits(), || format!("{u} is not wider than {t}")),
+        Op::Zext | Op::Sext => {
+            let fine = u.lanes == 1 && u.scalar != Scalar::I128 && u.bits() < t.bits();
+            need(Rule::Extend, fine, || format!("{u} does not extend to {t}"))
+        }
+        Op::Bitcast => need(Rule::Bitcast, t.bits() == u.bits(), || format!("{u} is not as wide as {t}")),
+        Op::ToNarrow => {
+            round(x)?;
+            let tf32 = x.attr::<Narrow>() == Narrow::Tf32;
+            let wanted = if tf32 { Type::F32 } else { Type::I8 };
+            need(Rule::Narrow, t == wanted && (!tf32 || u == Type::F32), || {
+                format!("{} is no conversion from {u} to {t}", x.attr::<Narrow>().name())
+            })
+        }
+        Op::FromNarrow => {
+            let format = x.attr::<Narrow>();
+            let fine = format != Narrow::Tf32 && (format != Narrow::Ue8m0 || t != Type::F16);
+            need(Rule::Narrow, fine, || format!("{} is no conversion to {t}", format.name()))
+        }
+        Op::ToNarrowRs => {
+            need(Rule::Narrow, x.attr::<Narrow>() != Narrow::Tf32, || "tf32 is not a storage format here".into())
+        }
+        Op::FCvtRs => {
+            need(Rule::Narrow, matches!(t, Type::F16 | Type::BF16), || format!("{t} is not rounded by random bits"))
+        }
+        Op::Pack => parts(u, x.args.len(), t),
+        Op::Unpack => parts(t, c.body.results(x.inst).len(), u),
+        Op::Load => {
+            access(t, c.body.results(x.inst).len())?;
+            order(x, &[Order::Weak, Order::Relaxed, Order::Acquire, Order::Volatile, Order::Mmio])?;
+            let special = x.attr::<Path>() != Path::Default;
+            let plain = x.attr::<Order>() == Order::Weak && matches!(x.attr(), Space::Generic | Space::Global);
+            need(Rule::Spaces, !special || plain, || {
+                format!("{} is for weak loads of global memory", x.attr::<Path>().name())
+            })
+        }
+        Op::Store => {
+            access(t, x.args.len() - 1)?;
+            order(x, &[Order::Weak, Order::Relaxed, Order::Release, Order::Volatile, Order::Mmio])?;
+            let space = x.attr::<Space>();
+            need(Rule::Spaces, !matches!(space, Space::Const | Space::Param), || {
+                format!("{} space is not written", space.name())
+            })
+        }
+        Op::Atom => {
+            atomic(x)?;
+            let op = x.attr::<AtomOp>();
+            let word = matches!(t, Type::I32 | Type::I64);
+            let known = match op {
+                AtomOp::Add | AtomOp::And | AtomOp::Or | AtomOp::Xor => word,
+                AtomOp::SMin | AtomOp::SMax | AtomOp::UMin | AtomOp::UMax => word,
+                AtomOp::Exch => word || t == Type::I128,
+                AtomOp::Inc | AtomOp::Dec => t == Type::I32,
+                AtomOp::FAdd | AtomOp::FMin | AtomOp::FMax => t.scalar.is_float(),
+            };
+            need(Rule::Atomic, known, || format!("there is no atomic {} of {t}", op.name()))
+        }
+        Op::Cas => {
+            atomic(x)?;
+            let known = matches!(t, Type::I16 | Type::I32 | Type::I64 | Type::I128);
+            need(Rule::Atomic, known, || format!("there is no cas of {t}"))
+        }
+        Op::Fence => order(x, &[Order::Acquire, Order::Release, Order::AcqRel, Order::SeqCst]),
+        Op::ToGeneric | Op::FromGeneric | Op::IsSpace => {
+            need(Rule::Spaces, x.attr::<Space>() != Space::Generic, || "generic is no window".into())
+        }
+        Op::Discard | Op::ApplyPriority => {
+            need(Rule::Hints, x.data.imm == 128, || format!("{} bytes are not 128", x.data.imm))
+        }
+        Op::CreatePolicy | Op::CreatePolicyRange => {
+            need(Rule::Hints, x.attr::<EvictL2>() != EvictL2::None, || "a policy needs a primary priority".into())
+        }
+        Op::Alloca => {
+            let fine = x.data.imm.is_power_of_two() && x.data.imm <= MAX_ALIGN.into();
+            need(Rule::Alloca, fine, || format!("{} is no alignment", x.data.imm))
+        }
+        Op::Redux => {
+            let op = x.attr::<ReduxOp>();
+            let float = matches!(op, ReduxOp::FMin | ReduxOp::FMax);
+            let wanted = if float { Type::F32 } else { Type::I32 };
+            need(Rule::Redux, t == wanted, || format!("{} is of {wanted}, not {t}", op.name()))?;
+            let special = x.attr::<AbsOperands>() == AbsOperands::Yes || x.attr::<PropagateNan>() == PropagateNan::Yes;
+            need(Rule::Redux, float || !special, || format!("{} has neither abs nor nan", op.name()))
+        }
+        Op::BarrierRed => {
+            let op = x.attr::<BarrierOp>();
+            let wanted = if op == BarrierOp::Popc { Type::I32 } else { Type::B1 };
+            need(Rule::BarrierRed, t == wanted, || format!("{} gives {wanted}, not {t}", op.name()))
+        }
+        Op::ClusterArrive => known_order(x, &[Order::Release, Order::Relaxed]),
+        Op::ClusterWait => known_order(x, &[Order::Acquire]),
+        Op::PmEvent => need(Rule::Hints, x.data.imm <= 0xffff, || format!("{} is no mask of 16 bits", x.data.imm)),
+        Op::SetMaxReg => {
+            let fine = x.data.imm.is_multiple_of(8) && (24..=256).contains(&x.data.imm);
+            need(Rule::Hints, fine, || format!("{} is no count of registers", x.data.imm))
+        }
+        Op::Syscall => {
+            let (params, results) = syscall_signature(x.attr());
+            signature(c, x, x.attr::<Syscall>().name(), x.args, params, results)
+        }
+        Op::Call => {
+            let Some(callee) = c.module.functions.get(x.data.imm as usize) else { return Ok(()) };
+            need(Rule::Call, !callee.is_kernel(), || format!("@{} is a kernel", callee.name))?;
+            let Signature { params, results } = &callee.signature;
+            signature(c, x, &format!("@{}", callee.name), x.args, params, results)
+        }
+        Op::CallIndirect => {
+            let Some(callee) = c.module.signatures.get(x.data.imm as usize) else { return Ok(()) };
+            signature(c, x, &format!("sig{}", x.data.imm), &x.args[1..], &callee.params, &callee.results)
+        }
+        Op::Ret => {
+            let have = types(c, x.args);
+            let wanted: &[Type] = if c.function.is_kernel() { &[] } else { &c.function.signature.results };
+            need(Rule::Return, have == wanted, || format!("{have:?} is returned, not {wanted:?}"))
+        }
+    }
+}
+
+fn types(c: &Checker<'_>, values: &[Value]) -> Vec<Type> {
+    values.iter().map(|v| c.ty(*v)).collect()
+}
+
+fn signature(
+    c: &Checker<'_>,
+    x: &Context<'_>,
+    name: &str,
+    args: &[Value],
+    params: &[Type],
+    results: &[Type],
+) -> Checked {
+    let (given, taken) = (types(c, args), types(c, c.body.results(x.inst)));
+    need(Rule::Call, given == params, || format!("{name} has parameters {params:?}, not {given:?}"))?;
+    need(Rule::Call, taken == results, || format!("{name} has results {results:?}, not {taken:?}"))
+}
+
+fn sreg(x: &Context<'_>) -> Checked {
+    let sreg = x.attr::<Sreg>();
+    let wanted = sreg_type(sreg);
+    need(Rule::SpecialRegister, x.t == wanted, || format!("{} is an {wanted}, not {}", sreg.name(), x.t))?;
+    let count = match sreg {
+        Sreg::EnvReg => 32,
+        Sreg::Pm | Sreg::Pm64 => 8,
+        _ => 1,
+    };
+    need(Rule::SpecialRegister, x.data.imm < count, || format!("there is no {} {}", sreg.name(), x.data.imm))
+}
+
+fn round(x: &Context<'_>) -> Checked {
+    let tf32 = x.data.op == Op::ToNarrow && x.attr::<Narrow>() == Narrow::Tf32;
+    need(Rule::Away, tf32 || x.attr::<Round>() != Round::Rna, || "rna is only for conversions to tf32".into())
+}
+
+fn parts(part: Type, count: usize, whole: Type) -> Checked {
+    let fine = part != Type::B1 && part.bits() as usize * count == whole.bits() as usize;
+    need(Rule::Pack, fine, || format!("{count} times {part} do not make up {whole}"))
+}
+
+fn access(t: Type, count: usize) -> Checked {
+    need(Rule::Access, t != Type::B1, || "no b1 is in memory".into())?;
+    let bytes = t.bytes() as usize * count;
+    let fine = matches!(count, 1 | 2 | 4 | 8) && bytes <= 32;
+    need(Rule::Access, fine, || format!("{count} values of {t} are not one access"))
+}
+
+fn known_order(x: &Context<'_>, orders: &[Order]) -> Checked {
+    let order = x.attr::<Order>();
+    need(Rule::Order, orders.contains(&order), || {
+        let name = if order == Order::Weak { "weak" } else { order.name() };
+        format!("{} cannot be {name}", x.data.op.info().name)
+    })
+}
+
+fn order(x: &Context<'_>, orders: &[Order]) -> Checked {
+    known_order(x, orders)?;
+    let scope = x.attr::<Scope>();
+    match x.attr::<Order>() {
+        Order::Weak | Order::Volatile => {
+            need(Rule::Scope, scope == Scope::None, || format!("{} needs an order", scope.name()))
+        }
+        Order::Mmio => need(Rule::Scope, scope == Scope::Sys, || "mmio has the scope sys".into()),
+        Order::Relaxed | Order::Acquire | Order::Release | Order::AcqRel | Order::SeqCst => {
+            need(Rule::Scope, scope != Scope::None, || format!("{} needs a scope", x.attr::<Order>().name()))
+        }
+    }
+}
+
+fn atomic(x: &Context<'_>) -> Checked {
+    order(x, &[Order::Relaxed, Order::Acquire, Order::Release, Order::AcqRel])?;
+    let space = x.attr::<Space>();
+    let fine = matches!(space, Space::Generic | Space::Global | Space::Shared | Space::Cluster);
+    need(Rule::Spaces, fine, || format!("there are no atomics in {} space", space.name()))
+}
