@@ -1,7 +1,7 @@
-//! Every filetest as trials: `FILE::runK::DEVICE`, `FILE::ptxas`; a file whose header is wrong is the
+//! Every filetest as trials: `FILE::runK::DEVICE`, `FILE::ptxas`, `FILE::lift`; a file whose header is wrong is the
 //! failing trial `FILE::header`.
 //!
-//! `--on DEVICE` (several by commas) chooses the devices; without it `HETGPU_TEST_ON` does.
+//! `--on DEVICE` (several by commas) chooses the devices; without it `HETGPU_TEST_ON` does; the default is `interp`.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 const PTXAS: &str = "ptxas";
 
 fn main() -> ExitCode {
-    let mut on = std::env::var("HETGPU_TEST_ON").unwrap_or_default();
+    let mut on = std::env::var("HETGPU_TEST_ON").unwrap_or_else(|_| "interp".into());
     let mut rest = Vec::new();
     let mut arguments = std::env::args();
     while let Some(argument) = arguments.next() {
@@ -72,6 +72,12 @@ fn trials(file: &File, devices: &[String]) -> Vec<Trial> {
                 let (source, filetest) = (source.clone(), filetest.clone());
                 out.push(Trial::test(format!("{}::run{index}::{device}", file.name), move || {
                     Ok(engine::execute(engine, oracle, &source, &filetest.runs[index])?)
+                }));
+            }
+            if engine.name() == oracle.name() && !filetest.errors.is_empty() {
+                let (source, filetest) = (source.clone(), filetest.clone());
+                out.push(Trial::test(format!("{}::lift", file.name), move || {
+                    Ok(engines::interp::judge_errors(&source, &filetest.errors)?)
                 }));
             }
         }

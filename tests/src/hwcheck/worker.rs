@@ -76,10 +76,7 @@ fn one(driver: &Driver, source: &str, run: &Run) -> (Value, Context) {
     let mut reference = None;
     if needs_oracle(run) {
         let mut buffers = initial_buffers(run);
-        let computed = match engines::oracle() {
-            Some(oracle) => oracle.run(source, run, 0, &mut buffers),
-            None => Err(Failure::Broken("this build has no interpreter".into())),
-        };
+        let computed = engines::oracle().run(source, run, 0, &mut buffers);
         if let Err(failure) = computed {
             return (json!({ "status": "broken", "detail": format!("the oracle itself: {failure}") }), Context::Usable);
         }

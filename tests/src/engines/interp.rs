@@ -1,0 +1,143 @@
+//! The interpreter: the engine that says what PTX means.
+
+use hetir::diag::{Severity, line_column, render};
+use hetir::entity::FuncId;
+use hetir::interp::{self, Arena, Checks, Heap, Launch, Options, place_globals};
+use hetir::ir::{Function, FunctionKind, Module};
+
+use crate::engine::{Engine, Failure, Printed};
+use crate::header::{Arg, ExpectedError, Run};
+
+/// More lane-ops than any filetest needs: a kernel that does not end is stopped.
+const MAX_STEPS: u64 = 400_000_000;
+
+/// Memory of device-side `malloc`.
+const HEAP_BYTES: u64 = 8 << 20;
+
+/// The workspace of a cooperative launch.
+const WORKSPACE_BYTES: usize = 4096;
+
+/// The name of the text in messages.
+const FILE: &str = "filetest";
+
+/// Lifts a text to hetIR, every function of it.
+pub fn lift(ptx: &str) -> Result<Module, String> {
+    let output = ptx_frontend::lift_text(ptx, ptx_frontend::Options { lenient: false });
+    output.into_result().map_err(|diagnostics| render(&diagnostics, FILE, ptx))
+}
+
+/// Compares the errors of the front end with the expected ones; `Err` says what is wrong.
+pub fn judge_errors(ptx: &str, expected: &[ExpectedError]) -> Result<(), String> {
+    let output = ptx_frontend::lift_text(ptx, ptx_frontend::Options { lenient: false });
+    let errors: Vec<_> = output.diagnostics.into_iter().filter(|d| d.severity == Severity::Error).collect();
+    let rendered = render(&errors, FILE, ptx);
+    for wanted in expected {
+        let met = errors.iter().any(|error| {
+            let line = error.span().map(|span| line_column(ptx, span.start).0);
+            error.message.contains(&wanted.message) && (wanted.line.is_none() || wanted.line == line)
+        });
+        if !met {
+            let place = wanted.line.map_or(String::new(), |line| format!(" on line {line}"));
+            return Err(format!("no error{place} with {:?}; there are:\n{rendered}", wanted.message));
+        }
+    }
+    if errors.len() > expected.len() {
+        return Err(format!("{} errors are expected, there are:\n{rendered}", expected.len()));
+    }
+    Ok(())
+}
+
+/// The engine.
+pub struct Interp;
+
+impl Engine for Interp {
+    fn name(&self) -> &'static str {
+        "interp"
+    }
+
+    fn has_seeds(&self) -> bool {
+        true
+    }
+
+    fn run(&self, ptx: &str, run: &Run, seed: u32, buffers: &mut [Vec<u8>]) -> Result<Printed, Failure> {
+        let module = lift(ptx).map_err(|log| Failure::Refused { log })?;
+        let index = module.functions.iter().position(|function| function.name == run.kernel);
+        let Some(index) = index else {
+            return Err(Failure::Broken(format!("there is no kernel `{}`", run.kernel)));
+        };
+        let mut memory = Arena::new();
+        let addresses: Vec<u64> = buffers
+            .iter()
+            .enumerate()
+            .map(|(index, bytes)| memory.alloc(format!("buffer {index}"), bytes.clone()))
+            .collect();
+        let params = parameters(&module.functions[index], run, &addresses).map_err(Failure::Broken)?;
+        let mut places: Vec<u64> =
+            module.globals.iter().map(|g| memory.alloc(g.name.clone(), vec![0; g.size as usize])).collect();
+        places.reverse();
+        let globals = place_globals(&module, |_| places.pop().unwrap_or_default(), &mut memory)
+            .map_err(|fault| Failure::Broken(fault.to_string()))?;
+        let mut heap = Heap::new(memory.alloc("heap", vec![0; HEAP_BYTES as usize]), HEAP_BYTES);
+        let launch = Launch {
+            grid: run.grid,
+            block: run.block,
+            cluster: run.cluster,
+            dynamic_shared: run.shared,
+            params: &params,
+            globals: &globals,
+            cooperative: run.cooperative,
+            workspace: memory.alloc("workspace", vec![0; WORKSPACE_BYTES]),
+            ..Launch::new(&module, FuncId::new(index))
+        };
+        let mut printed = Vec::new();
+        let mut print = |bytes: &[u8]| printed.extend_from_slice(bytes);
+        let mut options = Options {
+            seed: u64::from(seed),
+            checks: Checks { races: true, uninitialised: true },
+            max_steps: Some(MAX_STEPS),
+            heap: Some(&mut heap),
+            print: Some(&mut print),
+            ..Options::default()
+        };
+        let outcome = interp::run(&launch, &mut memory, &mut options);
+        for (buffer, address) in buffers.iter_mut().zip(&addresses) {
+            if let Some(region) = memory.region(*address) {
+                buffer.clone_from(&region.data);
+            }
+        }
+        match outcome {
+            Ok(_) => Ok(Some(String::from_utf8_lossy(&printed).into_owned())),
+            Err(fault) => Err(Failure::Fault {
+                kind: fault.kind,
+                message: render(&[fault.diagnostic(Severity::Error)], FILE, ptx),
+            }),
+        }
+    }
+}
+
+/// The parameter block of a launch.
+fn parameters(kernel: &Function, run: &Run, addresses: &[u64]) -> Result<Vec<u8>, String> {
+    let FunctionKind::Kernel { params, .. } = &kernel.kind else {
+        return Err(format!("`{}` is no kernel", run.kernel));
+    };
+    let mut next = addresses.iter();
+    let values: Vec<Vec<u8>> = run
+        .args
+        .iter()
+        .map(|arg| match arg {
+            Arg::Value(bytes) => bytes.clone(),
+            Arg::Buffer(_) => next.next().copied().unwrap_or_default().to_le_bytes().to_vec(),
+        })
+        .collect();
+    let sizes: Vec<usize> = params.iter().map(|param| param.size as usize).collect();
+    let given: Vec<usize> = values.iter().map(Vec::len).collect();
+    if sizes != given {
+        return Err(format!("the kernel's parameters have sizes {sizes:?}, given are {given:?}"));
+    }
+    let end = params.iter().map(|param| (param.offset + param.size) as usize).max().unwrap_or(0);
+    let mut block = vec![0; end];
+    for (param, value) in params.iter().zip(&values) {
+        block[param.offset as usize..][..value.len()].copy_from_slice(value);
+    }
+    Ok(block)
+}
