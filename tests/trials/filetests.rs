@@ -1,7 +1,7 @@
 //! Every filetest as trials: `FILE::runK::DEVICE`, `FILE::ptxas`, `FILE::lift`; a file whose header is wrong is the
 //! failing trial `FILE::header`.
 //!
-//! `--on DEVICE` (several by commas) chooses the devices; without it `HETGPU_TEST_ON` does; the default is `interp`.
+//! `--on DEVICE` (several by commas) chooses the devices; without it `HETGPU_TEST_ON` does.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 const PTXAS: &str = "ptxas";
 
 fn main() -> ExitCode {
-    let mut on = std::env::var("HETGPU_TEST_ON").unwrap_or_else(|_| "interp".into());
+    let mut on = std::env::var("HETGPU_TEST_ON").unwrap_or_default();
     let mut rest = Vec::new();
     let mut arguments = std::env::args();
     while let Some(argument) = arguments.next() {
