@@ -8,14 +8,18 @@
 //!    conversion it concerns the f32 side alone.
 //! 2. The exact result is formed (`fma` included) and rounded once, in one of the modes of [`Round`], subnormals
 //!    supported in every format.
-//! 3. `ftz`: a result that is subnormal after that rounding becomes a zero of the same sign.
+//! 3. `ftz`: the result becomes a zero of the same sign if, rounded with an unlimited exponent range, it is below the
+//!    smallest normal number. So a result that rule 2 rounds up to that number may still be flushed.
 //! 4. `sat`: the result is clamped to [0, 1]; NaN becomes +0, and so does -0.
 //!
-//! Which NaN comes out is decided in one place: the `nan` file's tables. Overflow gives infinity or the largest finite value as
-//! IEEE 754 says for the rounding mode. An exact zero sum of opposite signs is +0, and -0 in mode `Rm`.
+//! Overflow gives infinity or the largest finite value, as IEEE 754 says for the rounding mode. An exact zero sum of
+//! opposite signs is +0, and -0 in mode `Rm`. Which NaN comes out is decided in one file, `nan.rs`.
 //!
-//! Approximate functions ([`approx`]) are computed to nearly correct rounding through f64 and have the special cases
-//! that the PTX manual lists; [`error_bound`] is how far another device may be from the exact value.
+//! Approximate functions ([`approx`]) are computed to nearly correct rounding through f64, with the special cases that
+//! the PTX manual lists; [`error_bound`] is how far another device may be from the exact value ([`reference`]).
+//!
+//! Absent: exception flags, signalling NaNs as a class of their own, fixed-point and decimal formats, and the partial
+//! sums of matrix operations, whose order and precision are the business of those operations.
 
 mod approx;
 mod arith;
@@ -158,6 +162,11 @@ impl Mode {
     /// The rounding mode given, subnormals kept, no clamp.
     pub const fn new(round: Round) -> Mode {
         Mode { round, ftz: false, sat: false }
+    }
+
+    /// The same in another rounding mode.
+    pub const fn with_round(self, round: Round) -> Mode {
+        Mode { round, ..self }
     }
 
     /// The same with `ftz`.
