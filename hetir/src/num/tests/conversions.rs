@@ -326,6 +326,9 @@ fn narrow_special_values() {
         assert_eq!(to_narrow(n, f32, nan, rn, true, true), not_a_number, "{n:?}");
         assert_eq!(to_narrow(n, f32, 0x8000_0000, rn, true, true), 0, "{n:?}");
     }
+    // Formats without infinity clamp finite values, too.
+    assert_eq!(to_narrow(Narrow::E2m1, f32, f32_bits(-100.0), rn, false, false), 0xf);
+    assert_eq!(to_narrow(Narrow::E3m2, f32, f32_bits(31.0), rn, false, false), 0x1f);
     // 464 is half way between 448 and the 480 that e4m3 does not have: without satfinite it goes to even, 448.
     assert_eq!(to_narrow(Narrow::E4m3, f32, f32_bits(464.0), rn, false, false), 0x7e);
     assert_eq!(to_narrow(Narrow::E4m3, f32, f32_bits(465.0), rn, false, false), 0x7f);
