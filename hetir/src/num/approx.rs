@@ -47,11 +47,14 @@ pub struct Bound {
 }
 
 impl Bound {
-    /// Whether `got`, a number or infinity of format `f`, is near enough to `exact` (see [`reference`]) where the
+    /// Whether `got`, a number or infinity of format `f`, is near enough to `exact` (see [`reference()`]) where the
     /// argument that decides is `at`. A NaN never is. An operation with `ftz` is to be asked about its flushed operands,
     /// and about results whose exact value is in the normal range.
     pub fn allows(self, f: Format, at: f64, exact: f64, got: u64) -> bool {
         let got = to_f64(f, got);
+        if got.is_nan() {
+            return false;
+        }
         self.pieces.iter().filter(|p| (p.0..=p.1).contains(&at.abs())).all(|p| {
             let limit = match p.2 {
                 Error::Ulp(n) => n * ulp(f, exact),

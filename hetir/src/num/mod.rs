@@ -16,7 +16,7 @@
 //! opposite signs is +0, and -0 in mode `Rm`. Which NaN comes out is decided in one file, `nan.rs`.
 //!
 //! Approximate functions ([`approx`]) are computed to nearly correct rounding through f64, with the special cases that
-//! the PTX manual lists; [`error_bound`] is how far another device may be from the exact value ([`reference`]).
+//! the PTX manual lists; [`error_bound`] is how far another device may be from the exact value ([`reference()`]).
 //!
 //! Absent: exception flags, signalling NaNs as a class of their own, fixed-point and decimal formats, and the partial
 //! sums of matrix operations, whose order and precision are the business of those operations.
