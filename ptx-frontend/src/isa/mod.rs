@@ -17,6 +17,7 @@ mod cvt;
 mod float;
 mod int;
 mod memory;
+mod video;
 mod warp;
 
 /// What lifting an instruction gives: nothing, or why it is refused.
@@ -41,7 +42,17 @@ pub(crate) const fn form(
     Form { syntax, classes, lift }
 }
 
-const TABLES: &[&[Form]] = &[int::FORMS, float::FORMS, cvt::FORMS, memory::FORMS, warp::FORMS, control::FORMS];
+const TABLES: &[&[Form]] = &[
+    int::FORMS,
+    float::FORMS,
+    cvt::FORMS,
+    memory::FORMS,
+    warp::FORMS,
+    control::FORMS,
+    video::SCALAR,
+    video::PACKED,
+    video::OTHER,
+];
 
 /// A part of an opcode pattern.
 #[derive(Debug)]
