@@ -7,6 +7,7 @@ pub mod attr;
 pub mod build;
 pub mod diag;
 pub mod entity;
+pub mod eval;
 pub mod interp;
 pub mod ir;
 pub mod num;

@@ -119,8 +119,8 @@ pub struct Fault {
     pub place: Option<Place>,
     /// What exactly, without a full stop.
     pub message: String,
-    /// Other threads concerned: the other side of a race, where threads wait.
-    pub notes: Vec<String>,
+    /// Other places concerned: the other side of a race, where threads wait.
+    pub related: Vec<(Place, String)>,
 }
 
 impl Fault {
@@ -130,7 +130,9 @@ impl Fault {
         if let Some(place) = self.place.as_ref().filter(|p| !p.span.is_empty()) {
             d = d.at(place.span, "");
         }
-        d.notes.clone_from(&self.notes);
+        for (place, text) in &self.related {
+            d = if place.span.is_empty() { d.note(text.clone()) } else { d.at(place.span, text.clone()) };
+        }
         d
     }
 }
@@ -138,7 +140,7 @@ impl Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.message)?;
-        if let Some(p) = &self.place {
+        if let Some(p) = self.place.as_ref().filter(|p| !p.op.is_empty()) {
             let ([a, b, c], [x, y, z]) = (p.block, p.thread);
             write!(f, " at `{}` in ", p.op)?;
             if p.function != self.kernel {

@@ -4,16 +4,23 @@
 //! reports what a device would leave undefined: see [`FaultKind`]. A module must have passed the verifier; after that
 //! nothing here panics, whatever the program does.
 
+mod code;
+mod exec;
 mod fault;
 mod globals;
 mod heap;
+mod machine;
 mod memory;
+mod order;
+mod shared;
 pub mod space;
+mod warp;
 
 pub use fault::{Fault, FaultKind, Place};
 pub use globals::{initial_image, place_globals};
 pub use heap::Heap;
 pub use memory::{Arena, Memory, MemoryFault, Region};
+pub use shared::SharedLayout;
 
 use crate::entity::FuncId;
 use crate::ir::Module;
@@ -126,12 +133,5 @@ pub struct Report {
 
 /// Executes a launch to its end.
 pub fn run(launch: &Launch<'_>, memory: &mut dyn Memory, options: &mut Options<'_>) -> Result<Report, Box<Fault>> {
-    let _ = (memory, options);
-    Err(Box::new(Fault {
-        kind: FaultKind::Unsupported,
-        kernel: launch.module.functions.get(launch.kernel.index()).map(|f| f.name.clone()).unwrap_or_default(),
-        place: None,
-        message: "no op is executed yet".into(),
-        notes: Vec::new(),
-    }))
+    machine::run(launch, memory, options)
 }

@@ -1,0 +1,312 @@
+//! Barriers of a block and of a cluster.
+//!
+//! Threads are counted one by one; a warp that arrives at an aligned barrier counts as 32, also where it has fewer
+//! threads (PTX, barrier: the count is a multiple of the warp size). Threads that have ended do not count.
+
+use super::{Next, Step, Trouble, lanes, trouble};
+use crate::attr::{Aligned, BarrierOp};
+use crate::interp::FaultKind;
+use crate::interp::machine::{Block, Common};
+use crate::interp::warp::{State, Warp};
+use crate::op::Op;
+
+/// Barriers of a block.
+const COUNT: u64 = 16;
+
+/// What the reducing threads of a phase gave.
+#[derive(Clone, Copy, Default, Debug)]
+struct Reduction {
+    count: u32,
+    all: bool,
+    any: bool,
+}
+
+#[derive(Clone, Default, Debug)]
+struct Barrier {
+    phase: u64,
+    /// Threads that complete the phase; 0: all. `None` before the first arrival.
+    expected: Option<u32>,
+    /// Threads that have arrived, by warp.
+    arrived: Vec<u32>,
+    counted: u32,
+    reduction: Option<Reduction>,
+    /// Results of completed phases, until every waiting thread has them.
+    results: Vec<(u64, Reduction, u32)>,
+    waiting: u32,
+}
+
+/// The barriers of a block.
+#[derive(Default)]
+pub(in crate::interp) struct Barriers {
+    all: Vec<Barrier>,
+}
+
+impl Barrier {
+    fn complete(&mut self) {
+        self.results.push((self.phase, self.reduction.take().unwrap_or_default(), self.waiting));
+        self.phase += 1;
+        self.expected = None;
+        self.counted = 0;
+        self.waiting = 0;
+        self.arrived.fill(0);
+        self.results.retain(|r| r.2 > 0);
+    }
+    /// Completes the phase if all are there.
+    fn check(&mut self, live: &[u32]) {
+        let done = match self.expected {
+            None => false,
+            Some(0) => self.arrived.iter().zip(live).all(|(a, l)| l & !a == 0),
+            Some(n) => self.counted >= n,
+        };
+        if done {
+            self.complete();
+        }
+    }
+}
+
+impl Barriers {
+    /// What a barrier waits for, for messages.
+    pub(crate) fn describe(&self, id: u8, live: &[u32]) -> String {
+        let Some(b) = self.all.get(usize::from(id)) else { return String::new() };
+        match b.expected {
+            Some(0) | None => {
+                let there: u32 = b.arrived.iter().map(|m| m.count_ones()).sum();
+                let all: u32 = live.iter().map(|m| m.count_ones()).sum();
+                format!("for barrier {id}, at which {there} of {all} threads have arrived")
+            }
+            Some(n) => format!("for barrier {id}, at which {} of {n} threads have arrived", b.counted),
+        }
+    }
+    /// Threads have ended.
+    pub(crate) fn threads_ended(&mut self, live: &[u32], warp: u32, ended: u32) {
+        for b in &mut self.all {
+            if let Some(a) = b.arrived.get_mut(warp as usize) {
+                *a &= !ended;
+            }
+            if b.expected == Some(0) && b.waiting > 0 {
+                b.check(live);
+            }
+        }
+    }
+}
+
+pub(super) fn barrier(step: &mut Step<'_, '_>) -> Result<Next, Box<Trouble>> {
+    if step.attr::<Aligned>() == Aligned::Yes && step.lanes != step.warp.live {
+        step.group().state = State::Converging;
+        converge(step)?;
+        return Ok(Next::Moved);
+    }
+    let count = if step.attr::<Aligned>() == Aligned::Yes { Some(32) } else { None };
+    let group = step.group;
+    arrive(step, group, count)?;
+    Ok(Next::Moved)
+}
+
+/// Lets the groups of a warp arrive that wait for each other at an aligned barrier, if the whole warp is there.
+pub(super) fn converge(step: &mut Step<'_, '_>) -> Result<(), Box<Trouble>> {
+    let waiting: Vec<usize> =
+        (0..step.warp.groups.len()).filter(|&n| step.warp.groups[n].state == State::Converging).collect();
+    let Some(&first) = waiting.first() else { return Ok(()) };
+    let at = |n: usize| {
+        let g = &step.warp.groups[n];
+        (step.warp.frames[g.frame as usize].code.id, g.pc)
+    };
+    if let Some(&other) = waiting.iter().find(|&&n| at(n) != at(first)) {
+        let (a, b) = (step.warp.groups[first], step.warp.groups[other]);
+        let message = format!(
+            "the lanes {:#010x} of warp {} are at another aligned barrier than the lanes {:#010x}",
+            a.lanes, step.warp.id, b.lanes
+        );
+        let code = step.warp.frames[a.frame as usize].code;
+        let place =
+            super::place(step.env, step.block, step.warp, code, code.ins.get(a.pc as usize), a.lanes.trailing_zeros());
+        return Err(Box::new(Trouble {
+            kind: FaultKind::DivergentBarrier,
+            lane: b.lanes.trailing_zeros(),
+            message,
+            related: vec![(place, "the other barrier".into())],
+        }));
+    }
+    let present = waiting.iter().fold(0, |m, &n| m | step.warp.groups[n].lanes);
+    if present != step.warp.live {
+        return Ok(());
+    }
+    let mut count = 32;
+    for n in waiting {
+        arrive(step, n, Some(std::mem::take(&mut count)))?;
+    }
+    Ok(())
+}
+
+/// A group arrives at the barrier that it is at. `counts` is how many threads it counts as; its lanes where `None`.
+fn arrive(step: &mut Step<'_, '_>, group: usize, counts: Option<u32>) -> Result<(), Box<Trouble>> {
+    let g = step.warp.groups[group];
+    let frame = &step.warp.frames[g.frame as usize];
+    let code = frame.code;
+    let Some(ins) = code.ins.get(g.pc as usize) else { return Ok(()) };
+    let operand =
+        |n: usize| code.args(ins).get(n).map_or([0; 32], |&r| *super::column(&frame.registers, &code.constants, r));
+    let (ids, counts_wanted, predicates) = (operand(0), operand(1), operand(2));
+    let first = g.lanes.trailing_zeros() as usize;
+    let (id, expected) = (ids[first], counts_wanted[first]);
+    let same = lanes(g.lanes).filter(|&l| ids[l] == id && counts_wanted[l] == expected).fold(0, |m, l| m | 1u32 << l);
+    if same != g.lanes {
+        if counts.is_some() {
+            return trouble(FaultKind::BadBarrier, first as u32, "the lanes of a warp name different aligned barriers");
+        }
+        // The other lanes come back to the barrier on their own.
+        step.warp.groups[group].lanes = same;
+        step.warp.groups.push(crate::interp::warp::Group { lanes: g.lanes & !same, state: State::Ready, ..g });
+    }
+    let lane = same.trailing_zeros();
+    if id >= COUNT {
+        return trouble(FaultKind::BadBarrier, lane, format!("barrier {id}, and a block has {COUNT}"));
+    }
+    let threads = step.env.launch.block.iter().product::<u32>().next_multiple_of(32);
+    if expected % 32 != 0 || expected > threads.into() {
+        let message = format!("a barrier of {expected} threads, which is no multiple of 32 up to {threads}");
+        return trouble(FaultKind::BadBarrier, lane, message);
+    }
+    let expected = expected as u32;
+    let all = &mut step.block.barriers.all;
+    if all.is_empty() {
+        all.resize(COUNT as usize, Barrier::default());
+    }
+    let b = &mut all[id as usize];
+    b.arrived.resize(step.block.live.len(), 0);
+    if *b.expected.get_or_insert(expected) != expected {
+        let message =
+            format!("barrier {id} of {expected} threads, at which others wait for {}", b.expected.unwrap_or(0));
+        return trouble(FaultKind::BadBarrier, lane, message);
+    }
+    let place = &mut b.arrived[step.warp.id as usize];
+    if *place & same != 0 {
+        let lane = (*place & same).trailing_zeros();
+        return trouble(FaultKind::BadBarrier, lane, format!("a second arrival in one phase of barrier {id}"));
+    }
+    *place |= same;
+    b.counted += counts.unwrap_or(same.count_ones());
+    if ins.op == Op::BarrierRed {
+        let r = b.reduction.get_or_insert(Reduction { count: 0, all: true, any: false });
+        for l in lanes(same) {
+            let holds = predicates[l] & 1 != 0;
+            r.count += u32::from(holds);
+            r.all &= holds;
+            r.any |= holds;
+        }
+    }
+    if ins.op == Op::BarrierArrive {
+        step.warp.groups[group].pc += 1;
+        step.warp.groups[group].state = State::Ready;
+    } else {
+        b.waiting += same.count_ones();
+        step.warp.groups[group].state = State::Barrier { id: id as u8, phase: b.phase };
+    }
+    b.check(&step.block.live);
+    Ok(())
+}
+
+/// Lets groups go on whose barriers are complete.
+pub(in crate::interp) fn wake(cluster: &Common, block: &mut Block, warp: &mut Warp<'_>) {
+    for g in &mut warp.groups {
+        match g.state {
+            State::Barrier { id, phase } => {
+                let Some(b) = block.barriers.all.get_mut(usize::from(id)) else { continue };
+                if b.phase <= phase {
+                    continue;
+                }
+                let frame = &mut warp.frames[g.frame as usize];
+                let code = frame.code;
+                let result = b.results.iter_mut().find(|r| r.0 == phase).map(|r| {
+                    r.2 -= g.lanes.count_ones().min(r.2);
+                    r.1
+                });
+                if let (Some(ins), Some(r)) = (code.ins.get(g.pc as usize), result)
+                    && let Some(&to) = code.results(ins).first()
+                {
+                    let value = match BarrierOp::ALL.get(ins.imm as usize) {
+                        Some(BarrierOp::Popc) | None => r.count.into(),
+                        Some(BarrierOp::And) => r.all.into(),
+                        Some(BarrierOp::Or) => r.any.into(),
+                    };
+                    for lane in lanes(g.lanes) {
+                        frame.registers[to as usize][lane] = value;
+                    }
+                }
+                g.pc += 1;
+                g.state = State::Ready;
+            }
+            State::Cluster(phase) if cluster.barrier.phase > phase => {
+                g.pc += 1;
+                g.state = State::Ready;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The barrier of a cluster: arriving and waiting are two ops.
+pub(in crate::interp) struct ClusterBarrier {
+    /// The phase that is not complete yet, from 1.
+    phase: u64,
+    live: u32,
+    arrived: u32,
+}
+
+impl ClusterBarrier {
+    /// A barrier of so many threads.
+    pub(crate) fn new(threads: u32) -> Self {
+        Self { phase: 1, live: threads, arrived: 0 }
+    }
+    fn check(&mut self) {
+        if self.arrived == self.live && self.arrived > 0 {
+            self.phase += 1;
+            self.arrived = 0;
+        }
+    }
+    /// Threads of a warp have ended.
+    pub(crate) fn threads_ended(&mut self, phases: &[u64; 32], ended: u32) {
+        let arrived = lanes(ended).filter(|&l| phases[l] == self.phase).count() as u32;
+        self.live -= ended.count_ones().min(self.live);
+        self.arrived -= arrived.min(self.arrived);
+        self.check();
+    }
+}
+
+pub(super) fn cluster_arrive(step: &mut Step<'_, '_>) -> Result<Next, Box<Trouble>> {
+    let barrier = &mut step.cluster.barrier;
+    for lane in lanes(step.lanes) {
+        if step.warp.cluster_phase[lane] == barrier.phase {
+            return trouble(
+                FaultKind::BadBarrier,
+                lane as u32,
+                "a second arrival in one phase of the cluster's barrier",
+            );
+        }
+        step.warp.cluster_phase[lane] = barrier.phase;
+    }
+    barrier.arrived += step.lanes.count_ones();
+    barrier.check();
+    Ok(Next::Advance)
+}
+
+pub(super) fn cluster_wait(step: &mut Step<'_, '_>) -> Result<Next, Box<Trouble>> {
+    let phases = step.warp.cluster_phase;
+    let first = step.lanes.trailing_zeros() as usize;
+    let phase = phases[first];
+    let same = lanes(step.lanes).filter(|&l| phases[l] == phase).fold(0, |m, l| m | 1u32 << l);
+    if same != step.lanes {
+        let rest = step.lanes & !same;
+        step.divide(rest);
+    }
+    if phase == 0 {
+        return trouble(FaultKind::BadBarrier, first as u32, "a wait for the cluster's barrier without an arrival");
+    }
+    if step.cluster.barrier.phase > phase {
+        let group = step.group();
+        group.pc += 1;
+        return Ok(Next::Moved);
+    }
+    step.group().state = State::Cluster(phase);
+    Ok(Next::Moved)
+}
