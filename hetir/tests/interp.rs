@@ -1,7 +1,7 @@
 //! What launches do, on small functions built by hand.
 
 use hetir::attr::{
-    Aligned, AtomOp, BarrierOp, IntCmp, Order, Round, ShuffleMode, Sign, Space, Sreg, Syscall, VoteMode,
+    Aligned, AtomOp, BarrierOp, IntCmp, Order, Round, Scope, ShuffleMode, Sign, Space, Sreg, Syscall, VoteMode,
 };
 use hetir::build::{Attrs, Builder};
 use hetir::entity::{Block, FuncId, Value};
@@ -121,7 +121,7 @@ impl K<'_> {
         self.b.effect(Attrs::of(Op::Barrier).with(Aligned::Yes), Type::B1, 0, &[zero, zero]);
     }
     fn global(&mut self, id: usize) -> Value {
-        self.b.op_imm(Op::GlobalAddr, I64, id as u64, &[])
+        self.b.op_imm(Op::GlobalAddr, Type::B1, id as u64, &[])
     }
     fn call(&mut self, f: usize, args: &[Value], results: &[Type]) -> Vec<Value> {
         let inst = self.b.inst_with(Op::Call, Type::B1, f as u64, args, results);
@@ -135,7 +135,7 @@ impl K<'_> {
     }
     fn atom(&mut self, op: AtomOp, space: Space, address: Value, value: Value) -> Value {
         let ty = self.b.body.ty(value);
-        let attrs = Attrs::of(Op::Atom).with(op).with(space).with(Order::Relaxed);
+        let attrs = Attrs::of(Op::Atom).with(op).with(space).with(Order::Relaxed).with(Scope::Gpu);
         self.op(attrs, ty, &[address, value])
     }
 }
@@ -151,6 +151,7 @@ fn shared(name: &str, size: u64) -> Global {
         init: Vec::new(),
         relocations: Vec::new(),
         opaque: None,
+        fields: Vec::new(),
         span: Default::default(),
     }
 }
@@ -189,6 +190,9 @@ impl Run {
         }
     }
     fn go(&mut self, module: &Module) -> Result<Report, Box<Fault>> {
+        if let Err(errors) = hetir::verify::verify(module) {
+            panic!("{errors:?}");
+        }
         let mut arena = Arena::new();
         let bytes = self.buffer.iter().flat_map(|v| v.to_le_bytes()).collect();
         let base = arena.alloc("buffer", bytes);
@@ -227,7 +231,6 @@ impl Run {
             ..Options::default()
         };
         let result = run(&launch, &mut arena, &mut options);
-        drop(options);
         self.printed = printed;
         let bytes = &arena.region(base).unwrap().data;
         self.buffer = bytes.chunks_exact(4).map(|c| u32::from_le_bytes(c.try_into().unwrap())).collect();
@@ -364,7 +367,8 @@ fn a_spin_lock_between_the_lanes_of_a_warp_ends() {
         let (spin, held, end) = (k.block(), k.block(), k.block());
         k.br(spin, &[]);
         k.at(spin);
-        let old = k.op(Attrs::of(Op::Cas).with(Space::Global).with(Order::Relaxed), I32, &[data, zero, one]);
+        let old =
+            k.op(Attrs::of(Op::Cas).with(Space::Global).with(Order::Relaxed).with(Scope::Gpu), I32, &[data, zero, one]);
         let got = k.cmp(IntCmp::Eq, old, zero);
         k.brif(got, (held, &[]), (spin, &[]));
         k.at(held);
@@ -638,7 +642,7 @@ fn indirect_calls_go_where_each_lane_points() {
     r.go(&indirect()).unwrap();
     for (t, v) in r.buffer.iter().enumerate() {
         let t = t as u32;
-        assert_eq!(*v, if t % 2 == 0 { 2 * t } else { t.wrapping_neg() });
+        assert_eq!(*v, if t.is_multiple_of(2) { 2 * t } else { t.wrapping_neg() });
     }
 }
 
@@ -691,11 +695,11 @@ fn shared_and_local_accesses_have_their_bounds() {
     for (space, message) in [
         (Space::Shared, "the block has 64 bytes of shared memory"),
         (Space::Local, "the thread's stack ends at 0x10"),
-        (Space::Param, "parameters are read-only"),
+        (Space::Generic, "parameters are read-only"),
     ] {
         let mut m = module(vec![kernel("k", 1, |k| {
             k.global(0);
-            let at = k.c64(64);
+            let at = k.c64(if space == Space::Generic { space::PARAM_WINDOW } else { 64 });
             let v = k.c32(1);
             k.store(space, at, v);
             k.ret(&[]);
@@ -712,9 +716,9 @@ fn generic_addresses_reach_every_window() {
         let data = k.param(0);
         let t = k.tid();
         let tile = k.global(0);
-        let slot = k.b.op_imm(Op::SlotAddr, I64, 0, &[]);
+        let slot = k.b.op_imm(Op::SlotAddr, Type::B1, 0, &[]);
         let zero = k.c64(0);
-        let to_generic = |k: &mut K<'_>, s: Space, v: Value| k.op(Attrs::of(Op::ToGeneric).with(s), I64, &[v]);
+        let to_generic = |k: &mut K<'_>, s: Space, v: Value| k.op(Attrs::of(Op::ToGeneric).with(s), Type::B1, &[v]);
         let (s, l, p) =
             (to_generic(k, Space::Shared, tile), to_generic(k, Space::Local, slot), to_generic(k, Space::Param, zero));
         let s = k.element(s, t, 4);
@@ -902,13 +906,13 @@ fn printf_formats_arguments_from_memory() {
     let mut main = kernel("hello", 1, |k| {
         let t = k.tid();
         let (format, name) = (k.global(0), k.global(1));
-        let args = k.b.op_imm(Op::SlotAddr, I64, 0, &[]);
+        let args = k.b.op_imm(Op::SlotAddr, Type::B1, 0, &[]);
         let attrs = Attrs::of(Op::Store).with(Space::Local);
         k.b.effect(attrs, I32, 0, &[args, t]);
         k.b.effect(attrs, I64, 8, &[args, name]);
-        let pi = k.b.constant(Type::F64, 3.14159f64.to_bits());
-        k.b.effect(attrs, Type::F64, 16, &[args, pi]);
-        let generic = k.op(Attrs::of(Op::ToGeneric).with(Space::Local), I64, &[args]);
+        let number = k.b.constant(Type::F64, 2.71866f64.to_bits());
+        k.b.effect(attrs, Type::F64, 16, &[args, number]);
+        let generic = k.op(Attrs::of(Op::ToGeneric).with(Space::Local), Type::B1, &[args]);
         let print = Attrs::of(Op::Syscall).with(Syscall::Vprintf);
         k.b.inst_with(print, Type::B1, 0, &[format, generic], &[I32]);
         k.ret(&[]);
@@ -918,7 +922,7 @@ fn printf_formats_arguments_from_memory() {
     m.globals = vec![text("format", "%03d|%-6s|%8.3f|%%\n"), text("name", "two")];
     let mut r = Run::new(1, 2, vec![0]);
     r.go(&m).unwrap();
-    assert_eq!(String::from_utf8_lossy(&r.printed), "000|two   |   3.142|%\n001|two   |   3.142|%\n");
+    assert_eq!(String::from_utf8_lossy(&r.printed), "000|two   |   2.719|%\n001|two   |   2.719|%\n");
 }
 
 #[test]

@@ -164,7 +164,7 @@ pub(super) fn convert(op: Op, src: Type, ty: Type, f: &Flags, a: u64, random: u6
                 attr::Narrow::E2m1 => StochasticTo::E2m1x4,
                 attr::Narrow::Ue8m0 | attr::Narrow::Tf32 => return 0,
             };
-            num::convert_stochastic(to, 0, a, random, true, f.relu)
+            return num::convert_stochastic(to, 0, a, random, true, f.relu) & 0xff;
         }
         _ => 0,
     };
