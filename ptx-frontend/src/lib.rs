@@ -8,5 +8,5 @@ mod lex;
 mod lift;
 pub mod parse;
 
-pub use isa::{FormInfo, forms};
+pub use isa::{FormInfo, FormUse, forms};
 pub use lift::{Options, Output, lift, lift_text};

@@ -2,6 +2,7 @@
 //! described in `tests/README.md`.
 
 pub mod compare;
+pub mod coverage;
 pub mod elem;
 pub mod engine;
 pub mod engines;

@@ -1,19 +1,26 @@
 //! Every filetest as trials: `FILE::runK::DEVICE`, `FILE::ptxas`, `FILE::lift`; a file whose header is wrong is the
 //! failing trial `FILE::header`.
 //!
+//! `--on coverage` gives one trial a form of PTX instead, which fails if no filetest has it, or not with each of its words.
+//!
 //! `--on DEVICE` (several by commas) chooses the devices; without it `HETGPU_TEST_ON` does.
 
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use hetgpu_tests::coverage::{self, Coverage};
 use hetgpu_tests::engine;
 use hetgpu_tests::files::{self, File};
 use hetgpu_tests::header::Filetest;
 use hetgpu_tests::{engines, ptxas};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use ptx_frontend::FormInfo;
 
 /// The device name under which ptxas judges the files.
 const PTXAS: &str = "ptxas";
+
+/// The device name under which the forms are checked for having a filetest.
+const COVERAGE: &str = "coverage";
 
 fn main() -> ExitCode {
     let mut on = std::env::var("HETGPU_TEST_ON").unwrap_or_default();
@@ -26,9 +33,10 @@ fn main() -> ExitCode {
         }
     }
     let devices: Vec<String> = on.split(',').filter(|name| !name.is_empty()).map(String::from).collect();
-    let unknown = devices.iter().find(|name| *name != PTXAS && engines::named(name).is_none());
+    let unknown =
+        devices.iter().find(|name| ![PTXAS, COVERAGE].contains(&name.as_str()) && engines::named(name).is_none());
     if let Some(unknown) = unknown {
-        eprintln!("no device `{unknown}`; there are {} {PTXAS}", engines::names());
+        eprintln!("no device `{unknown}`; there are {} {PTXAS} {COVERAGE}", engines::names());
         return ExitCode::FAILURE;
     }
     let files = match files::find(&files::default_root()) {
@@ -38,7 +46,10 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let trials = files.iter().flat_map(|file| trials(file, &devices)).collect();
+    let mut trials: Vec<Trial> = files.iter().flat_map(|file| trials(file, &devices)).collect();
+    if devices.iter().any(|name| name == COVERAGE) {
+        trials.extend(coverage_trials(&files));
+    }
     let arguments = Arguments::from_iter(rest);
     let listing = arguments.list;
     let conclusion = libtest_mimic::run(&arguments, trials);
@@ -91,4 +102,23 @@ fn judge_trial(file: &File, filetest: &Arc<Filetest>) -> Trial {
         Ok(ptxas) => ptxas::judge(&ptxas, &path, &filetest.ptxas).map(|()| Completion::Completed).map_err(Failed::from),
         Err(reason) => Ok(Completion::ignored_with(reason)),
     })
+}
+
+fn coverage_trials(files: &[File]) -> Vec<Trial> {
+    let mut coverage = Coverage::default();
+    for source in files.iter().filter_map(|file| std::fs::read_to_string(&file.path).ok()) {
+        if Filetest::parse(&source).is_ok_and(|filetest| !filetest.runs.is_empty()) {
+            coverage.add(&coverage::forms_of(&source));
+        }
+    }
+    let verdict = |form: &FormInfo| match (coverage.has(form), coverage.missing(form)) {
+        (false, _) => Err(Failed::from("no filetest has it")),
+        (true, missing) if missing.is_empty() => Ok(()),
+        (true, missing) => Err(Failed::from(format!("no filetest has {missing}"))),
+    };
+    let trial = |form: FormInfo| {
+        let verdict = verdict(&form);
+        Trial::test(format!("{}::{COVERAGE}", form.syntax), move || verdict)
+    };
+    coverage::all().into_iter().map(trial).collect()
 }

@@ -17,6 +17,7 @@ const STAGES: &[Stage] = &[
     ("gen", || generate(true)),
     ("test", test),
     ("filetest", || filetest(None, "interp")),
+    ("coverage", || filetest(None, "coverage")),
     ("ptxas", || filetest(None, "ptxas")),
     ("fuzz", fuzz),
     ("demo", demo::run),

@@ -14,7 +14,7 @@ use report::Counts;
 const USAGE: &str = "\
 cargo xtask check [STAGE...]            everything that CI runs, or the stages named
 cargo xtask tidy                        the rules of the house: rooms, names, unsafe, sizes, licences
-cargo xtask filetest [NAME] [--on DEV]  filetests whose name contains NAME; DEV: a device, or ptxas
+cargo xtask filetest [NAME] [--on DEV]  filetests whose name contains NAME; DEV: a device, ptxas, coverage
 cargo xtask gen [--check]               writes the generated pages of docs/, or compares them
 cargo xtask bless                       accepts what the golden files and generated pages would become
 cargo xtask demo                        a CUDA program built by nvcc, run through our libcuda.so.1";

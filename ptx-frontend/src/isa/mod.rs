@@ -65,6 +65,14 @@ pub(crate) struct Part {
     pub(crate) words: Vec<&'static str>,
 }
 
+impl Part {
+    /// What it may stand for, as [`Chosen`] numbers it, and "" for nothing.
+    fn alternatives(&self) -> impl Iterator<Item = (u8, &'static str)> {
+        let words = self.words.iter().enumerate().map(|(number, word)| (number as u8, *word));
+        self.optional.then_some((ABSENT, "")).into_iter().chain(words)
+    }
+}
+
 /// What an operand must look like.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Shape {
@@ -121,6 +129,11 @@ impl Pattern {
             rest = body[stop..].trim_start_matches('}');
         }
         Self { index, form, base: &opcode[..end], parts, operands: operand_patterns(operands) }
+    }
+
+    /// The parts that may stand for more than one thing, with their places.
+    fn choices(&self) -> impl Iterator<Item = (usize, &Part)> {
+        self.parts.iter().enumerate().filter(|(_, part)| part.optional || part.words.len() > 1)
     }
 
     /// The words that an opcode's modifiers choose, if they fit.
@@ -278,27 +291,72 @@ pub(crate) fn explain(opcode: &str) -> (String, Vec<String>) {
     (message, notes)
 }
 
-/// Every form: its syntax and, for each part with a choice, the words. For the coverage page and its test.
+/// Every form. For the coverage page and its test.
 pub fn forms() -> impl Iterator<Item = FormInfo> {
     patterns().iter().map(|p| FormInfo {
         index: p.index,
         syntax: p.form.syntax,
         base: p.base,
-        choices: p.parts.iter().filter(|p| p.words.len() > 1).map(|p| (p.name, p.words.clone())).collect(),
+        choices: p
+            .choices()
+            .map(|(_, part)| (part.name, part.alternatives().map(|(_, word)| word).collect()))
+            .collect(),
     })
 }
 
 /// What there is to know of a form from outside.
 #[derive(Debug)]
 pub struct FormInfo {
-    /// Its number, as [`crate::Output::forms`] has it.
+    /// Its number, as [`FormUse::index`] has it.
     pub index: usize,
     /// The syntax line.
     pub syntax: &'static str,
     /// The instruction's name.
     pub base: &'static str,
-    /// Parts with a choice, and their words.
+    /// Parts with a choice, and their words; "" where the part may be left out.
     pub choices: Vec<(&'static str, Vec<&'static str>)>,
+}
+
+/// That a text has a form.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FormUse {
+    /// The form's number.
+    pub index: usize,
+    /// For each of [`FormInfo::choices`], the words that occur.
+    pub words: Vec<Vec<&'static str>>,
+}
+
+/// Which forms occur in a text, and with which words: a bit a word for each part.
+#[derive(Debug, Default)]
+pub(crate) struct Uses(Vec<Option<[u64; MAX_PARTS]>>);
+
+impl Uses {
+    /// Adds an instruction.
+    pub(crate) fn add(&mut self, pattern: &Pattern, chosen: &Chosen) {
+        if self.0.len() <= pattern.index {
+            self.0.resize(pattern.index + 1, None);
+        }
+        let words = self.0[pattern.index].get_or_insert([0; MAX_PARTS]);
+        for (seen, word) in words.iter_mut().zip(chosen) {
+            *seen |= 1 << (word % 64);
+        }
+    }
+
+    /// The forms in order, each once.
+    pub(crate) fn list(&self) -> Vec<FormUse> {
+        let used = patterns().iter().zip(&self.0).filter_map(|(pattern, words)| Some((pattern, words.as_ref()?)));
+        used.map(|(pattern, seen)| FormUse {
+            index: pattern.index,
+            words: pattern
+                .choices()
+                .map(|(place, part)| {
+                    let seen = part.alternatives().filter(|(bit, _)| seen[place] >> (bit % 64) & 1 == 1);
+                    seen.map(|(_, word)| word).collect()
+                })
+                .collect(),
+        })
+        .collect()
+    }
 }
 
 #[cfg(test)]
@@ -312,7 +370,9 @@ mod tests {
             for class in p.form.classes {
                 let (name, words) = class.split_once('=').expect("a class is name=words");
                 assert!(p.parts.iter().any(|part| part.name == name), "{}: class {name} is not used", p.form.syntax);
-                assert!(words.split_whitespace().count() > 0, "{}: class {name} is empty", p.form.syntax);
+                // The bit of a word that is left out is another one than every word's.
+                let count = words.split_whitespace().count();
+                assert!((1..63).contains(&count), "{}: class {name} is empty or too long", p.form.syntax);
             }
         }
     }

@@ -366,10 +366,7 @@ impl Lifter<'_, '_> {
                 return Err(Box::new((*self.error(message)).note(format!("form: {}", pattern.form.syntax))));
             }
         };
-        if self.cx.used.len() <= pattern.index {
-            self.cx.used.resize(pattern.index + 1, false);
-        }
-        self.cx.used[pattern.index] = true;
+        self.cx.used.add(pattern, &chosen);
         self.pattern = Some((pattern, chosen));
         match self.inst.guard {
             // A guarded branch needs no block of its own.

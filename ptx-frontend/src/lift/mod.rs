@@ -12,6 +12,7 @@ mod ssa;
 mod ty;
 
 use crate::ast;
+use crate::isa::{FormUse, Uses};
 use hetir::diag::{Diagnostic, Severity};
 use hetir::entity::{FuncId, GlobalId};
 use hetir::ir::{DebugLine, Function, FunctionKind, KernelParam, LaunchBounds, Linkage, Module, Signature};
@@ -37,8 +38,8 @@ pub struct Output {
     pub module: Module,
     /// Warnings and errors.
     pub diagnostics: Vec<Diagnostic>,
-    /// Numbers of the instruction forms that occur, in order, each once: see [`crate::forms`].
-    pub forms: Vec<usize>,
+    /// The instruction forms that occur, in order, each once: see [`crate::forms`].
+    pub forms: Vec<FormUse>,
 }
 
 impl Output {
@@ -66,7 +67,7 @@ pub(crate) struct Context {
     /// Forms that an opcode fits, by symbol.
     resolved: HashMap<ast::Symbol, function::Resolved>,
     /// Forms that occur, by number.
-    used: Vec<bool>,
+    used: Uses,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -78,7 +79,7 @@ pub(crate) enum Named {
 /// Lifts a parsed module. `diagnostics` are the parser's.
 pub fn lift(ast: &ast::Module<'_>, mut diagnostics: Vec<Diagnostic>, options: Options) -> Output {
     let mut cx =
-        Context { module: Module::default(), names: HashMap::new(), resolved: HashMap::new(), used: Vec::new() };
+        Context { module: Module::default(), names: HashMap::new(), resolved: HashMap::new(), used: Uses::default() };
     // The parser reports a broken body both in the function and in its list; lenient mode keeps only the former.
     let broken: Vec<_> = ast
         .functions
@@ -156,8 +157,7 @@ pub fn lift(ast: &ast::Module<'_>, mut diagnostics: Vec<Diagnostic>, options: Op
     }
     cx.module.files = ast.files.iter().map(|f| (f.index, f.name.text.to_string())).collect();
     cx.module.lines.sort_by_key(|l: &DebugLine| l.start);
-    let forms = (0..cx.used.len()).filter(|n| cx.used[*n]).collect();
-    Output { module: cx.module, diagnostics, forms }
+    Output { module: cx.module, diagnostics, forms: cx.used.list() }
 }
 
 fn linkage(l: ast::Linkage) -> Linkage {

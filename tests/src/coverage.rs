@@ -1,0 +1,89 @@
+//! Which instruction forms the filetests use, and with which words.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ptx_frontend::{FormInfo, FormUse, Options, forms, lift_text};
+
+/// The words seen of each form: a set for each of its choices.
+#[derive(Clone, Default, Debug)]
+pub struct Coverage(BTreeMap<usize, Vec<BTreeSet<&'static str>>>);
+
+/// The forms of a text; none if it is not accepted as a whole.
+pub fn forms_of(ptx: &str) -> Vec<FormUse> {
+    let output = lift_text(ptx, Options { lenient: false });
+    let forms = output.forms.clone();
+    if output.into_result().is_ok() { forms } else { Vec::new() }
+}
+
+impl Coverage {
+    /// Adds what a text uses.
+    pub fn add(&mut self, uses: &[FormUse]) {
+        for form in uses {
+            let seen = self.0.entry(form.index).or_insert_with(|| vec![BTreeSet::new(); form.words.len()]);
+            for (seen, words) in seen.iter_mut().zip(&form.words) {
+                seen.extend(words);
+            }
+        }
+    }
+
+    /// True if the form was seen at all.
+    pub fn has(&self, form: &FormInfo) -> bool {
+        self.0.contains_key(&form.index)
+    }
+
+    /// What was not seen of a form, such as `rnd: .rz .rm; ftz: left out`; empty if everything was.
+    pub fn missing(&self, form: &FormInfo) -> String {
+        let none = BTreeSet::new();
+        let seen = self.0.get(&form.index);
+        let gaps = form.choices.iter().enumerate().filter_map(|(place, (part, words))| {
+            let seen = seen.and_then(|choices| choices.get(place)).unwrap_or(&none);
+            let gaps = words.iter().filter(|word| !seen.contains(**word));
+            let gaps: Vec<String> =
+                gaps.map(|w| if w.is_empty() { "left out".into() } else { format!(".{w}") }).collect();
+            (!gaps.is_empty()).then(|| format!("{part}: {}", gaps.join(" ")))
+        });
+        gaps.collect::<Vec<_>>().join("; ")
+    }
+}
+
+/// Every form, in the order of the tables.
+pub fn all() -> Vec<FormInfo> {
+    forms().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(instructions: &str) -> String {
+        format!(
+            ".version 9.0\n.target sm_90a\n.address_size 64\n.visible .entry k()\n{{\n.reg .b32 %r<4>;\n\
+             .reg .f32 %f<4>;\n{instructions}\nret;\n}}\n"
+        )
+    }
+
+    fn form(syntax: &str) -> FormInfo {
+        forms().find(|form| form.syntax == syntax).unwrap_or_else(|| panic!("no form `{syntax}`"))
+    }
+
+    #[test]
+    fn words_are_seen_one_by_one() {
+        let mut coverage = Coverage::default();
+        let popc = form("popc.type d, a");
+        assert!(!coverage.has(&popc));
+        coverage.add(&forms_of(&text("popc.b32 %r0, %r1;")));
+        assert!(coverage.has(&popc));
+        assert_eq!(coverage.missing(&popc), "type: .b64");
+        assert!(forms_of(&text("popc.b33 %r0, %r1;")).is_empty());
+    }
+
+    #[test]
+    fn a_part_that_may_be_left_out_is_a_choice() {
+        let add = forms().find(|form| form.syntax.starts_with("add{.") && form.syntax.contains(".f32 d")).unwrap();
+        let mut coverage = Coverage::default();
+        coverage.add(&forms_of(&text("add.rz.ftz.f32 %f0, %f1, %f2;")));
+        assert!(coverage.missing(&add).contains("ftz: left out"), "{}", coverage.missing(&add));
+        coverage.add(&forms_of(&text("add.f32 %f0, %f1, %f2;")));
+        assert!(!coverage.missing(&add).contains("ftz"), "{}", coverage.missing(&add));
+    }
+}
