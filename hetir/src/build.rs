@@ -83,6 +83,8 @@ impl<'a> Builder<'a> {
     /// Appends an instruction with results of the types given.
     pub fn inst_with(&mut self, op: impl Into<Attrs>, ty: Type, imm: u64, args: &[Value], results: &[Type]) -> Inst {
         let attrs = op.into();
+        // An op without a controlling type records none.
+        let ty = if attrs.op.info().is_typed() { ty } else { Type::B1 };
         let inst = self.body.make(attrs.op, ty, attrs.bytes, imm, args, results, self.span);
         self.body.append(self.block, inst);
         inst

@@ -18,6 +18,10 @@ fn main() -> ExitCode {
     eprint!("{}", hetir::diag::render(&output.diagnostics, &path, &text));
     match output.into_result() {
         Ok(module) => {
+            if let Err(errors) = hetir::verify::verify(&module) {
+                eprint!("{}", hetir::diag::render(&errors, &path, &text));
+                return ExitCode::FAILURE;
+            }
             print!("{}", hetir::text::print(&module));
             ExitCode::SUCCESS
         }
