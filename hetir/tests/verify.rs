@@ -206,7 +206,8 @@ fn attributes_and_what_a_row_lacks() {
         let add = b.inst(Attrs::of(Op::FAdd), Type::F32, 3, &[one, one]);
         assert_eq!(b.body.inst(add).attrs, [0; MAX_ATTRS]);
         let bits = b.constant(Type::I32, 1);
-        b.op(Op::Bmsk, Type::I32, &[bits, bits]);
+        let mask = b.inst(Op::Bmsk, Type::I32, 0, &[bits, bits]);
+        b.body.insts[mask.index()].ty = Type::I32;
         b.effect(Op::Ret, Type::B1, 0, &[]);
     });
     let messages: Vec<String> = errors(&module).iter().map(|e| e.split(" | ").next().unwrap().to_string()).collect();
