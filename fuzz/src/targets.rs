@@ -2,6 +2,7 @@
 //! it panics where a promise is broken.
 
 mod container;
+mod ptx;
 mod text;
 
 /// A target.
@@ -15,6 +16,7 @@ pub struct Target {
 /// All targets.
 pub const ALL: &[Target] = &[
     Target { name: "container", seeds: container::seeds, run: container::run },
+    Target { name: "ptx", seeds: ptx::seeds, run: ptx::run },
     Target { name: "text", seeds: text::seeds, run: text::run },
 ];
 

@@ -4,6 +4,7 @@ use hetir::diag::{Severity, line_column, render};
 use hetir::entity::FuncId;
 use hetir::interp::{self, Arena, Checks, Heap, Launch, Options, place_globals};
 use hetir::ir::{Function, FunctionKind, Module};
+use hetir::verify::verify;
 
 use crate::engine::{Engine, Failure, Printed};
 use crate::header::{Arg, ExpectedError, Run};
@@ -20,10 +21,16 @@ const WORKSPACE_BYTES: usize = 4096;
 /// The name of the text in messages.
 const FILE: &str = "filetest";
 
-/// Lifts a text to hetIR, every function of it.
-pub fn lift(ptx: &str) -> Result<Module, String> {
+/// Lifts a text to hetIR, every function of it. What was lifted must verify.
+pub fn lift(ptx: &str) -> Result<Module, Failure> {
     let output = ptx_frontend::lift_text(ptx, ptx_frontend::Options { lenient: false });
-    output.into_result().map_err(|diagnostics| render(&diagnostics, FILE, ptx))
+    let refused = |diagnostics: Vec<_>| Failure::Refused { log: render(&diagnostics, FILE, ptx) };
+    let module = output.into_result().map_err(refused)?;
+    let invalid = |diagnostics: Vec<_>| {
+        Failure::Broken(format!("what was lifted does not verify:\n{}", render(&diagnostics, FILE, ptx)))
+    };
+    verify(&module).map_err(invalid)?;
+    Ok(module)
 }
 
 /// Compares the errors of the front end with the expected ones; `Err` says what is wrong.
@@ -60,7 +67,7 @@ impl Engine for Interp {
     }
 
     fn run(&self, ptx: &str, run: &Run, seed: u32, buffers: &mut [Vec<u8>]) -> Result<Printed, Failure> {
-        let module = lift(ptx).map_err(|log| Failure::Refused { log })?;
+        let module = lift(ptx)?;
         let index = module.functions.iter().position(|function| function.name == run.kernel);
         let Some(index) = index else {
             return Err(Failure::Broken(format!("there is no kernel `{}`", run.kernel)));
