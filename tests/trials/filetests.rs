@@ -3,7 +3,7 @@
 //!
 //! `--on coverage` gives one trial a form of PTX instead, which fails if no filetest has it, or not with each of its words.
 //!
-//! `--on DEVICE` (several by commas) chooses the devices; without it `HETGPU_TEST_ON` does.
+//! `--on DEVICE` (several by commas) chooses the devices; without it `HETGPU_TEST_ON` does; the default is `interp`.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ const PTXAS: &str = "ptxas";
 const COVERAGE: &str = "coverage";
 
 fn main() -> ExitCode {
-    let mut on = std::env::var("HETGPU_TEST_ON").unwrap_or_default();
+    let mut on = std::env::var("HETGPU_TEST_ON").unwrap_or_else(|_| "interp".into());
     let mut rest = Vec::new();
     let mut arguments = std::env::args();
     while let Some(argument) = arguments.next() {
