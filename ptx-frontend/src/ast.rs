@@ -469,7 +469,7 @@ pub enum Code {
 }
 
 macro_rules! directive_kinds {
-    ($($variant:ident $text:literal $min:literal $max:literal),* $(,)?) => {
+    ($($variant:ident $text:literal $owner:ident $min:literal..=$max:literal from $least:literal),* $(,)?) => {
         /// A performance directive or attribute of a function.
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
         pub enum DirectiveKind {
@@ -490,31 +490,45 @@ macro_rules! directive_kinds {
                     $(Self::$variant => $text,)*
                 }
             }
+            /// True if it belongs to kernels, false if to functions.
+            pub fn is_for_kernels(self) -> bool {
+                match self {
+                    $(Self::$variant => directive_kinds!(@$owner),)*
+                }
+            }
             /// Least and greatest number of its values.
             pub fn arity(self) -> (usize, usize) {
                 match self {
                     $(Self::$variant => ($min, $max),)*
                 }
             }
+            /// Least legal value.
+            pub fn least(self) -> u64 {
+                match self {
+                    $(Self::$variant => $least,)*
+                }
+            }
         }
     };
+    (@kernel) => { true };
+    (@function) => { false };
 }
 
 directive_kinds! {
-    Maxnreg "maxnreg" 1 1,
-    Maxntid "maxntid" 1 3,
-    Reqntid "reqntid" 1 3,
-    Minnctapersm "minnctapersm" 1 1,
-    Maxnctapersm "maxnctapersm" 1 1,
-    Reqnctapercluster "reqnctapercluster" 1 3,
-    Explicitcluster "explicitcluster" 0 0,
-    Maxclusterrank "maxclusterrank" 1 1,
-    Blocksareclusters "blocksareclusters" 0 0,
-    Noreturn "noreturn" 0 0,
-    AbiPreserve "abi_preserve" 1 1,
-    AbiPreserveControl "abi_preserve_control" 1 1,
-    Unified "unified" 2 2,
-    Pragma "pragma" 0 0,
+    Maxnreg "maxnreg" kernel 1..=1 from 1,
+    Maxntid "maxntid" kernel 1..=3 from 1,
+    Reqntid "reqntid" kernel 1..=3 from 1,
+    Minnctapersm "minnctapersm" kernel 1..=1 from 1,
+    Maxnctapersm "maxnctapersm" kernel 1..=1 from 1,
+    Reqnctapercluster "reqnctapercluster" kernel 1..=3 from 0,
+    Explicitcluster "explicitcluster" kernel 0..=0 from 0,
+    Maxclusterrank "maxclusterrank" kernel 1..=1 from 0,
+    Blocksareclusters "blocksareclusters" kernel 0..=0 from 0,
+    Pragma "pragma" kernel 0..=0 from 0,
+    Noreturn "noreturn" function 0..=0 from 0,
+    AbiPreserve "abi_preserve" function 1..=1 from 0,
+    AbiPreserveControl "abi_preserve_control" function 1..=1 from 0,
+    Unified "unified" function 2..=2 from 0,
 }
 
 /// A performance directive or attribute, with its values.
@@ -866,9 +880,8 @@ pub struct Names<'a> {
     extra: String,
     /// Start and length; starts past the source are in `extra`.
     places: Vec<(u32, u32)>,
-    hashes: Vec<u32>,
-    /// Open addressing: symbol number, or `FREE`.
-    table: Vec<u32>,
+    /// Open addressing: hash, and number of the symbol or `FREE`.
+    table: Vec<(u32, u32)>,
     /// Different in every process, so that no text can be made whose names all collide.
     seed: u64,
 }
@@ -882,8 +895,7 @@ impl<'a> Names<'a> {
             text,
             extra: String::new(),
             places: Vec::new(),
-            hashes: Vec::new(),
-            table: vec![FREE; 256],
+            table: vec![(0, FREE); 256],
             seed: RandomState::new().build_hasher().finish(),
         };
         names.intern("");
@@ -939,17 +951,24 @@ impl<'a> Names<'a> {
         let mut slot = hash as usize & mask;
         loop {
             match self.table[slot] {
-                FREE => return Err(slot),
-                n if self.hashes[n as usize] == hash && self.get(Symbol(n)) == name => return Ok(Symbol(n)),
+                (_, FREE) => return Err(slot),
+                (h, n) if h == hash && self.bytes(n) == name.as_bytes() => return Ok(Symbol(n)),
                 _ => slot = (slot + 1) & mask,
             }
+        }
+    }
+    fn bytes(&self, n: u32) -> &[u8] {
+        let (start, len) = self.places[n as usize];
+        let (start, len) = (start as usize, len as usize);
+        match start.checked_sub(self.text.len()) {
+            None => &self.text.as_bytes()[start..start + len],
+            Some(at) => &self.extra.as_bytes()[at..at + len],
         }
     }
     fn insert(&mut self, slot: usize, start: u32, len: u32, hash: u32) -> Symbol {
         let symbol = self.places.len() as u32;
         self.places.push((start, len));
-        self.hashes.push(hash);
-        self.table[slot] = symbol;
+        self.table[slot] = (hash, symbol);
         if self.places.len() * 4 > self.table.len() * 3 {
             self.grow();
         }
@@ -957,14 +976,13 @@ impl<'a> Names<'a> {
     }
     fn grow(&mut self) {
         let size = self.table.len() * 2;
-        self.table.clear();
-        self.table.resize(size, FREE);
-        for (n, &hash) in self.hashes.iter().enumerate() {
+        let old = std::mem::replace(&mut self.table, vec![(0, FREE); size]);
+        for (hash, n) in old.into_iter().filter(|&(_, n)| n != FREE) {
             let mut slot = hash as usize & (size - 1);
-            while self.table[slot] != FREE {
+            while self.table[slot].1 != FREE {
                 slot = (slot + 1) & (size - 1);
             }
-            self.table[slot] = n as u32;
+            self.table[slot] = (hash, n);
         }
     }
 }

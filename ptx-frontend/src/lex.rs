@@ -77,13 +77,13 @@ impl<'a> Cursor<'a> {
         self.at(self.pos)
     }
 
-    /// Skips white space and comments.
+    /// Skips white space, comments, and line markers of a preprocessor (`# 1 "file"`).
     pub(crate) fn skip(&mut self) {
         let bytes = self.text.as_bytes();
         while let Some(&b) = bytes.get(self.pos) {
             if CLASS[b as usize] & SPACE != 0 {
                 self.pos += 1;
-            } else if b != b'/' || !self.skip_comment() {
+            } else if !matches!(b, b'/' | b'#') || !self.skip_comment() {
                 break;
             }
         }
@@ -92,8 +92,17 @@ impl<'a> Cursor<'a> {
     #[cold]
     fn skip_comment(&mut self) -> bool {
         let rest = &self.text.as_bytes()[self.pos..];
+        let line = || rest.iter().position(|&b| b == b'\n').unwrap_or(rest.len());
         match rest.get(1) {
-            Some(b'/') => self.pos += rest.iter().position(|&b| b == b'\n').unwrap_or(rest.len()),
+            _ if rest.starts_with(b"#") => {
+                let marker = self.text[self.pos + 1..].trim_start_matches([' ', '\t']);
+                let file = marker.trim_start_matches(|c: char| c.is_ascii_digit());
+                if file.len() == marker.len() || !file.trim_start_matches([' ', '\t']).starts_with('"') {
+                    return false;
+                }
+                self.pos += line();
+            }
+            Some(b'/') => self.pos += line(),
             Some(b'*') => match rest[2..].windows(2).position(|w| w == b"*/") {
                 Some(n) => self.pos += n + 4,
                 None => {
@@ -124,10 +133,10 @@ impl<'a> Cursor<'a> {
         found
     }
 
-    /// True if a name stands here. A `%` alone is none.
+    /// True if a name stands here. `%` and `$` alone are none.
     pub(crate) fn at_name(&self) -> bool {
         let b = self.byte();
-        is_start(b) && (b != b'%' || is_word(self.at(self.pos + 1)))
+        is_start(b) && (!matches!(b, b'%' | b'$') || is_word(self.at(self.pos + 1)))
     }
 
     /// Takes a name at the position itself, and tells its range; an empty range where there is none.

@@ -179,7 +179,7 @@ impl Parser<'_> {
     }
 
     fn declare_name(&mut self, spec: &Spec, space: Space, linkage: Linkage, local: bool) -> Parse<()> {
-        let (name, span) = self.declared_name()?;
+        let (name, span) = self.declared_name("a name")?;
         let mut extra = VariableExtra { managed: spec.managed, unified: spec.unified, ..VariableExtra::default() };
         if self.cur.eat(b'<') {
             let count = self.natural32("the number of registers")?;
@@ -188,14 +188,16 @@ impl Parser<'_> {
         }
         extra.dims = self.dimensions()?;
         self.check_size(&extra.dims, spec, span)?;
-        if space == Space::Reg && !extra.dims.is_empty() {
-            let message = format!("`{}`: registers cannot be arrays", self.name(name));
+        if let Some(problem) = problem(spec, space, linkage, local, &extra.dims) {
+            let message = format!("`{}`: {problem}", self.name(name));
             return Err(Box::new(Diagnostic::error("ptx::syntax", message).at(span, "")));
         }
         if self.cur.eat(b'=') {
-            if !matches!(space, Space::Global | Space::Const | Space::Tex) {
-                let message =
-                    format!("`{}`: only variables in .global and .const have initial values", self.name(name));
+            if !matches!(space, Space::Global | Space::Const | Space::Tex) || linkage == Linkage::Extern {
+                let message = format!(
+                    "`{}`: only variables in .global and .const that are not .extern have initial values",
+                    self.name(name)
+                );
                 return Err(Box::new(Diagnostic::error("ptx::syntax", message).at(span, "")));
             }
             extra.init = Some(self.initialiser(spec, &mut extra.dims)?);
@@ -204,10 +206,6 @@ impl Parser<'_> {
             let message = format!("the first dimension of `{}` is not known", self.name(name));
             let error = Diagnostic::error("ptx::syntax", message).at(span, "");
             return Err(Box::new(error.note("only an .extern array or one with an initial value can leave it out")));
-        }
-        if extra.managed && space != Space::Global {
-            let message = format!("`{}`: only variables in .global can be .managed", self.name(name));
-            return Err(Box::new(Diagnostic::error("ptx::syntax", message).at(span, "")));
         }
         let count = if space == Space::Reg { None } else { extra.count.take() };
         let is_plain = extra == VariableExtra::default() && count.is_none();
@@ -239,8 +237,8 @@ impl Parser<'_> {
     }
 
     /// A name that may be declared.
-    fn declared_name(&mut self) -> Parse<(Symbol, Span)> {
-        let (name, span) = self.expect_name("a name")?;
+    pub(super) fn declared_name(&mut self, what: &str) -> Parse<(Symbol, Span)> {
+        let (name, span) = self.expect_name(what)?;
         if matches!(self.name(name), "_" | "WARP_SZ") {
             let message = format!("`{}` cannot be declared", self.name(name));
             return Err(Box::new(Diagnostic::error("ptx::syntax", message).at(span, "")));
@@ -265,7 +263,7 @@ impl Parser<'_> {
             (Space::Reg, Some(count)) => {
                 return self
                     .scopes
-                    .declare_range(name, count, var)
+                    .declare_range(name, count, var, &self.module.names)
                     .map_err(|old| self.redeclared(name, span, Some(Bound::Var(old))));
             }
             (Space::Reg, None) => {
@@ -338,10 +336,24 @@ impl Parser<'_> {
                 let (name, span) = self.expect_name("a parameter's name or `_`")?;
                 (if self.name(name) == "_" { Symbol::EMPTY } else { name }, span)
             }
-            ParamsOf::Kernel | ParamsOf::Function => self.declared_name()?,
+            ParamsOf::Kernel | ParamsOf::Function => self.declared_name("a name")?,
         };
         extra.dims = self.dimensions()?;
         self.check_size(&extra.dims, &spec, span)?;
+        let problem = match spec.ty {
+            Type::Pred if space == Space::Param => Some("a predicate cannot be in .param"),
+            ty if ty.is_opaque() && of != ParamsOf::Kernel => Some("only kernels have parameters of this type"),
+            _ if space == Space::Param && spec.lanes > 1 => Some("a parameter cannot be a vector"),
+            _ if extra.ptr.is_some() && of != ParamsOf::Kernel => Some("only parameters of kernels can have `.ptr`"),
+            _ if extra.dims.len() > 1 || of == ParamsOf::Kernel && extra.dims.first() == Some(&0) => {
+                Some("a parameter must be an array of one dimension of known length")
+            }
+            _ => None,
+        };
+        if let Some(problem) = problem {
+            let message = format!("`{}`: {problem}", self.name(name));
+            return Err(Box::new(Diagnostic::error("ptx::syntax", message).at(span, "")));
+        }
         Ok(Variable {
             name,
             span,
@@ -370,7 +382,7 @@ impl Parser<'_> {
         if self.cur.eat(b'(') {
             vars.extend(self.parameters(ParamsOf::Prototype)?);
         }
-        let directives = self.function_directives()?;
+        let directives = self.function_directives(false)?;
         self.expect(b';', "after `.callprototype`")?;
         Ok(Prototype { vars, return_count, directives })
     }
@@ -384,7 +396,7 @@ impl Parser<'_> {
         if spec.lanes > 1 {
             shape.push(u64::from(spec.lanes));
         }
-        let mut out = Values { values: Vec::new(), runs: Vec::new(), next: 0 };
+        let mut out = Values { ty: spec.ty, values: Vec::new(), runs: Vec::new(), next: 0 };
         let length = self.level(&shape, 0, &mut out)?;
         if let Some(first) = dims.first_mut()
             && *first == 0
@@ -401,7 +413,14 @@ impl Parser<'_> {
     /// elements. The nesting is bounded by the number of dimensions.
     fn level(&mut self, shape: &[u64], position: u64, out: &mut Values) -> Parse<u64> {
         let Some((&length, inner)) = shape.split_first() else {
+            self.cur.skip();
+            let start = self.cur.pos;
             let value = self.value()?;
+            if !is_value_of(value, out.ty) {
+                let span = self.span_from(start);
+                let message = format!("`{}` cannot initialise a .{}", self.module.source(span), out.ty.name());
+                return Err(Box::new(Diagnostic::error("ptx::syntax", message).at(span, "")));
+            }
             out.push(position, value);
             return Ok(1);
         };
@@ -512,6 +531,7 @@ impl Parser<'_> {
 
 /// Values of an initialiser as they come.
 struct Values {
+    ty: Type,
     values: Vec<InitValue>,
     runs: Vec<(u64, u32)>,
     /// Element that continues the last run.
@@ -525,6 +545,47 @@ impl Values {
         }
         self.values.push(value);
         self.next = position.wrapping_add(1);
+    }
+}
+
+/// What is wrong with a declaration, whatever its initial value.
+fn problem(spec: &Spec, space: Space, linkage: Linkage, local: bool, dims: &[u64]) -> Option<&'static str> {
+    let is_vector = spec.lanes > 1;
+    if space == Space::Reg && !dims.is_empty() {
+        return Some("registers cannot be arrays");
+    }
+    if spec.ty == Type::Pred && (space != Space::Reg || is_vector) {
+        return Some("a predicate must be a scalar register");
+    }
+    if spec.ty.is_opaque() && (local || space != Space::Global) {
+        return Some("textures, samplers and surfaces must be in .global outside functions");
+    }
+    if space == Space::Param && is_vector {
+        return Some("a parameter cannot be a vector");
+    }
+    if u32::from(spec.lanes) * spec.ty.bits() > 128 {
+        return Some("a vector has at most 128 bits");
+    }
+    if linkage == Linkage::Common && space != Space::Global {
+        return Some("only variables in .global can be .common");
+    }
+    if spec.managed && space != Space::Global {
+        return Some("only variables in .global can be .managed");
+    }
+    None
+}
+
+/// Whether a variable of the type may begin with the value. Integers do not become floating-point numbers, nor the
+/// other way round; untyped bits take both.
+fn is_value_of(value: InitValue, ty: Type) -> bool {
+    let is_float = matches!(ty, Type::F32 | Type::F64);
+    let is_half = matches!(ty, Type::F16 | Type::F16x2);
+    let is_untyped = matches!(ty, Type::B8 | Type::B16 | Type::B32 | Type::B64 | Type::B128);
+    match value {
+        InitValue::Int { .. } => !is_float && !is_half,
+        InitValue::F32(_) | InitValue::F64(_) => is_float || is_untyped,
+        InitValue::Address { byte: None, .. } => matches!(ty, Type::U32 | Type::U64),
+        InitValue::Address { byte: Some(_), .. } => matches!(ty, Type::U8 | Type::U32 | Type::U64),
     }
 }
 

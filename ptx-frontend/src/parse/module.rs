@@ -2,7 +2,9 @@
 
 use super::decl::ParamsOf;
 use super::{Parse, Parser};
-use crate::ast::{Alias, Code, Directive, DirectiveKind, File, Function, Item, Linkage, Name, Symbol, Text, Version};
+use crate::ast::{
+    Alias, Code, Directive, DirectiveKind, File, Function, Item, Linkage, Name, Space, Symbol, Text, Version,
+};
 use hetir::diag::{Diagnostic, Span};
 
 impl<'a> Parser<'a> {
@@ -191,7 +193,8 @@ impl<'a> Parser<'a> {
             Item::Function(_) => matches!(old, Item::Function(_) | Item::Alias(_)),
             Item::Alias(_) => matches!(old, Item::Function(_)),
         };
-        if !is_same_kind || is_definition && old_is_definition {
+        let is_function = matches!(item, Item::Function(_));
+        if !is_same_kind || old_is_definition && (is_definition || is_function) {
             let message =
                 format!("`{}` is already {}", self.name(name), if is_same_kind { "defined" } else { "declared" });
             let error = Diagnostic::error("ptx::redeclared", message).at(span, "").at(old_span, "first here");
@@ -228,6 +231,10 @@ impl<'a> Parser<'a> {
             _ => self.expected(format_args!("`{{` or `;` after the head of `{}`", self.name(function.name).to_owned())),
         });
         let is_definition = !matches!(ends_at, Ok(b';'));
+        if is_definition && matches!(linkage, Linkage::Extern | Linkage::Common) {
+            let message = format!("`{}` cannot be .extern or .common: it has a body", self.name(function.name));
+            self.report_in_function(Diagnostic::error("ptx::syntax", message).at(function.span, ""));
+        }
         let index = self.module.functions.len() as u32;
         let entered = self.declare_item(function.name, function.span, Item::Function(index), is_definition);
         function.code = match ends_at {
@@ -267,7 +274,11 @@ impl<'a> Parser<'a> {
             returns = self.parameters(ParamsOf::Function)?;
         }
         let what = if function.is_kernel { "the name of the kernel" } else { "the name of the function" };
-        (function.name, function.span) = self.expect_name(what)?;
+        (function.name, function.span) = self.declared_name(what)?;
+        if returns.len() > 1 && returns.iter().any(|r| r.space != Space::Reg) {
+            let message = format!("`{}`: several values can only be returned in registers", self.name(function.name));
+            return Err(Box::new(Diagnostic::error("ptx::syntax", message).at(function.span, "")));
+        }
         for variable in returns {
             self.declare_local(variable)?;
             function.return_count += 1;
@@ -279,7 +290,7 @@ impl<'a> Parser<'a> {
                 function.param_count += 1;
             }
         }
-        let directives = self.function_directives()?;
+        let directives = self.function_directives(function.is_kernel)?;
         function.directives.extend(directives);
         Ok(())
     }
@@ -308,17 +319,18 @@ impl<'a> Parser<'a> {
     }
 
     /// `.maxntid 128, 1, 1 .noreturn`
-    pub(super) fn function_directives(&mut self) -> Parse<Vec<Directive>> {
+    pub(super) fn function_directives(&mut self, of_kernel: bool) -> Parse<Vec<Directive>> {
         let mut out = Vec::new();
         while self.cur.peek() == b'.' && !self.at_module_word() {
             let start = self.cur.pos;
             let word = self.cur.dotted().map_or("", |range| self.slice(range));
             let kind = match DirectiveKind::from_name(word) {
-                Some(kind) if kind != DirectiveKind::Unified => kind,
+                Some(kind) if kind.is_for_kernels() == of_kernel && kind != DirectiveKind::Unified => kind,
                 _ => {
                     self.cur.pos = start;
                     let (found, span) = self.cur.found();
-                    let message = format!("{found} is not a directive of a function");
+                    let owner = if of_kernel { "kernel" } else { "function" };
+                    let message = format!("{found} is not a directive of a {owner}");
                     return Err(Box::new(Diagnostic::error("ptx::directive", message).at(span, "")));
                 }
             };
@@ -340,7 +352,13 @@ impl<'a> Parser<'a> {
                 if n >= least && !self.cur.eat(b',') || n > 0 && n < least {
                     break;
                 }
+                self.cur.skip();
+                let at = self.cur.pos;
                 *value = self.natural(&format!("the value of `.{word}`"), u64::from(u32::MAX))?;
+                if *value < kind.least() {
+                    let message = format!("the value of `.{word}` is {value}, less than {}", kind.least());
+                    return Err(Box::new(Diagnostic::error("ptx::literal", message).at(self.span_from(at), "")));
+                }
             }
             out.push(Directive { kind, values, text: Symbol::EMPTY, span: self.span_from(start) });
         }
@@ -423,6 +441,10 @@ impl<'a> Parser<'a> {
         self.expect(b',', "between the names of `.alias`")?;
         let target = self.function_name("the name of a function")?;
         self.expect(b';', "after `.alias`")?;
+        if name.symbol == target.symbol {
+            let message = format!("`{}` cannot be an alias of itself", self.name(name.symbol));
+            return Err(Box::new(Diagnostic::error("ptx::redeclared", message).at(name.span, "")));
+        }
         let index = self.module.aliases.len() as u32;
         self.module.aliases.push(Alias { name, target });
         self.declare_item(name.symbol, name.span, Item::Alias(index), true)

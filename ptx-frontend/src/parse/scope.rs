@@ -53,6 +53,8 @@ pub(super) struct Scopes {
     ranges: Vec<Range>,
     /// The innermost range of each prefix.
     prefixes: HashMap<Symbol, u32>,
+    /// Bit n: the function has ranges whose prefix has n bytes, 63 standing for all longer ones.
+    lengths: u64,
 }
 
 impl Scopes {
@@ -65,6 +67,7 @@ impl Scopes {
     pub(super) fn clear(&mut self) {
         self.open.clear();
         self.ranges.clear();
+        self.lengths = 0;
         // Clearing a map takes time in proportion to its capacity.
         if self.prefixes.capacity() > 1024 {
             self.prefixes = HashMap::new();
@@ -129,7 +132,13 @@ impl Scopes {
     }
 
     /// Declares `prefix<count>`. Where the scope has that prefix already: its declaration.
-    pub(super) fn declare_range(&mut self, prefix: Symbol, count: u32, var: VarId) -> Result<(), VarId> {
+    pub(super) fn declare_range(
+        &mut self,
+        prefix: Symbol,
+        count: u32,
+        var: VarId,
+        names: &Names<'_>,
+    ) -> Result<(), VarId> {
         let depth = self.open.len().saturating_sub(1) as u32;
         let outer = self.prefixes.get(&prefix).copied();
         if let Some(old) = outer.map(|r| &self.ranges[r as usize])
@@ -137,6 +146,7 @@ impl Scopes {
         {
             return Err(old.var);
         }
+        self.lengths |= 1 << names.get(prefix).len().min(63);
         self.prefixes.insert(prefix, self.ranges.len() as u32);
         self.ranges.push(Range { prefix, var, count, depth, outer });
         Ok(())
@@ -146,12 +156,12 @@ impl Scopes {
     fn find_range(&self, name: &str, names: &Names<'_>) -> Option<(usize, u32)> {
         /// Digits of the greatest register number.
         const DIGITS: usize = 10;
-        if self.ranges.is_empty() {
-            return None;
-        }
         let digits = name.bytes().rev().take(DIGITS).take_while(u8::is_ascii_digit).count();
         let mut best: Option<(usize, u32)> = None;
         for split in name.len() - digits..name.len() {
+            if self.lengths >> split.min(63) & 1 == 0 {
+                continue;
+            }
             let Some(prefix) = names.find(&name[..split]) else { continue };
             let Ok(index) = name[split..].parse::<u32>() else { continue };
             let mut range = self.prefixes.get(&prefix).copied();
@@ -196,9 +206,10 @@ impl Scopes {
                 return Some(b.bound);
             }
         }
-        // `%r01` is `%r1`.
-        let canonical = format!("{}{index}", names.get(prefix));
-        if canonical != names.get(symbol) {
+        let digits = &names.get(symbol)[names.get(prefix).len()..];
+        if digits.len() > 1 && digits.starts_with('0') {
+            // `%r01` is `%r1`.
+            let canonical = format!("{}{index}", names.get(prefix));
             let canonical = names.intern(&canonical);
             return self.lookup(canonical, names, regs);
         }

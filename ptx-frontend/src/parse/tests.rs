@@ -190,6 +190,7 @@ fn operands() {
         (".pragma \"nounroll\"; .pragma \"a\", \"b\";", "pragma nounroll / pragma a / pragma b"),
         ("@@DWARF .byte 1, 2;{\nret;", "ret"),
         (".reg .b32; ret;", "ret"),
+        ("# 1 \"x.cu\" 3 (\nret;", "ret"),
     ] {
         assert_eq!(statements(&kernel(text)), expected, "{text}");
     }
@@ -615,7 +616,7 @@ fn errors_in_bodies() {
         (".reg .shared .b32 x;", "3:6 `.shared`: this declaration already has a state space"),
         (".reg .b32 _;", "3:11 `_` cannot be declared"),
         (".reg .b32 x[3];", "3:11 `x`: registers cannot be arrays"),
-        (".reg .b32 x = 3;", "3:11 `x`: only variables in .global and .const have initial values"),
+        (".reg .b32 x = 3;", "3:11 `x`: only variables in .global and .const that are not .extern have initial values"),
         (".reg .b32 x<2+3>;", "3:14 expected `>` after the number of registers, found `+`"),
         (".reg .b32 x y;", "3:13 expected `;` after the declaration, found `y`"),
         (".local .align 3 .b32 x;", "3:15 the alignment 3 is not a power of two"),
@@ -670,7 +671,10 @@ fn errors_outside_functions() {
         (".global .u8 x = 0xF0(x);", "2:17 the mask 0xf0 does not select one byte"),
         (".global .u32 x<5000>;", "2:14 `x`: more than 4096 variables at once"),
         (".shared .attribute(.managed) .b32 s;", "2:35 `s`: only variables in .global can be .managed"),
-        (".shared .b32 s = 1;", "2:14 `s`: only variables in .global and .const have initial values"),
+        (
+            ".shared .b32 s = 1;",
+            "2:14 `s`: only variables in .global and .const that are not .extern have initial values",
+        ),
         (".alias g, f;", "2:8 the function `g` is not declared"),
         (".section .debug_x { .b8 1", "2:19 the section `.debug_x` has no closing `}`"),
         (".section debug_x { }", "2:10 expected the name of the section, found `debug_x`"),
@@ -686,7 +690,7 @@ fn errors_outside_functions() {
         (".entry k() ret; ", "2:12 expected `{` or `;` after the head of `k`, found `ret`"),
         (
             ".entry k() .foo { ret; } .func f(){ ret 1 2; }",
-            "2:12 `.foo` is not a directive of a function\n2:43 expected `;` after the operands of `ret`, found `2`",
+            "2:12 `.foo` is not a directive of a kernel\n2:43 expected `;` after the operands of `ret`, found `2`",
         ),
         (".entry k() .maxntid 1,2,3,4 { ret; }", "2:26 expected `{` or `;` after the head of `k`, found `,`"),
         (".entry k(.param .u32 a, ) {}", "2:25 expected a type such as `.b32`, found `)`"),
