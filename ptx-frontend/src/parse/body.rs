@@ -299,9 +299,7 @@ impl Parser<'_> {
         loop {
             let (name, span) = self.expect_name(format_args!("a name after `.{directive}`"))?;
             if self.cur.eat(b'<') {
-                let count = self.natural("the number of labels", u64::from(self.label_budget))? as u32;
-                self.expect(b'>', "after the number of labels")?;
-                self.label_budget -= count;
+                let count = self.name_count("the number of labels")?;
                 let prefix = self.name(name).to_owned();
                 for i in 0..count {
                     let name = self.module.names.intern(&format!("{prefix}{i}"));

@@ -11,9 +11,6 @@ use hetir::diag::{Diagnostic, Span};
 
 /// Array dimensions of a variable.
 const MAX_DIMENSIONS: usize = 16;
-/// Variables that one `name<count>` outside registers may declare.
-const MAX_VARIABLES: u64 = 4096;
-
 /// What stands before the names of a declaration.
 struct Spec {
     space: Option<Space>,
@@ -182,9 +179,14 @@ impl Parser<'_> {
         let (name, span) = self.declared_name("a name")?;
         let mut extra = VariableExtra { managed: spec.managed, unified: spec.unified, ..VariableExtra::default() };
         if self.cur.eat(b'<') {
-            let count = self.natural32("the number of registers")?;
-            self.expect(b'>', "after the number of registers")?;
-            extra.count = Some(count);
+            extra.count = Some(match space {
+                Space::Reg => {
+                    let count = self.natural32("the number of registers")?;
+                    self.expect(b'>', "after the number of registers")?;
+                    count
+                }
+                _ => self.name_count("the number of variables")?,
+            });
         }
         extra.dims = self.dimensions()?;
         self.check_size(&extra.dims, spec, span)?;
@@ -221,10 +223,6 @@ impl Parser<'_> {
         };
         match count {
             None => self.declare_variable(variable, local),
-            Some(count) if u64::from(count) > MAX_VARIABLES => {
-                let message = format!("`{}`: more than {MAX_VARIABLES} variables at once", self.name(name));
-                Err(Box::new(Diagnostic::error("ptx::limit", message).at(span, "")))
-            }
             Some(count) => {
                 let prefix = self.name(name).to_owned();
                 for i in 0..count {
@@ -234,6 +232,14 @@ impl Parser<'_> {
                 Ok(())
             }
         }
+    }
+
+    /// `count>` of names that are not registers, each of which is entered: few, so that a short text stays small.
+    pub(super) fn name_count(&mut self, what: &str) -> Parse<u32> {
+        let count = self.natural(what, u64::from(self.name_budget))? as u32;
+        self.name_budget -= count;
+        self.expect(b'>', format_args!("after {what}"))?;
+        Ok(count)
     }
 
     /// A name that may be declared.
@@ -406,6 +412,8 @@ impl Parser<'_> {
         if out.runs.is_empty() {
             out.runs.push((0, 0));
         }
+        out.values.shrink_to_fit();
+        out.runs.shrink_to_fit();
         Ok(Init::Values { values: out.values, runs: out.runs })
     }
 

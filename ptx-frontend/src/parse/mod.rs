@@ -70,7 +70,7 @@ const MAX_SCOPES: usize = 256;
 /// Errors that are kept for one function, and for all outside functions.
 const MAX_ERRORS: usize = 20;
 /// Errors that are kept for a module.
-const MAX_ALL_ERRORS: usize = 1000;
+const MAX_ALL_ERRORS: usize = 200;
 
 /// A result whose error is to be reported by whoever knows where to go on.
 type Parse<T> = Result<T, Box<Diagnostic>>;
@@ -89,8 +89,8 @@ struct Parser<'a> {
     bad_header: bool,
     /// An open comment has been told.
     told_comment: bool,
-    /// Labels that `.branchtargets L<n>` may still stand for.
-    label_budget: u32,
+    /// Names that `name<count>` outside `.reg` may still stand for.
+    name_budget: u32,
 }
 
 impl<'a> Parser<'a> {
@@ -117,7 +117,7 @@ impl<'a> Parser<'a> {
             func: body::State::default(),
             bad_header: false,
             told_comment: false,
-            label_budget: 1 << 16,
+            name_budget: 1 << 16,
         }
     }
 

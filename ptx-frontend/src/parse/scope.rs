@@ -20,9 +20,12 @@ struct Binding {
     serial: u32,
     /// Made when one register of `name<count>` was first used.
     of_range: bool,
+    /// `Scopes::version` when it was made or found to be right.
+    version: u32,
 }
 
-const UNBOUND: Binding = Binding { bound: Bound::Var(VarId(0)), depth: u32::MAX, serial: 0, of_range: false };
+const UNBOUND: Binding =
+    Binding { bound: Bound::Var(VarId(0)), depth: u32::MAX, serial: 0, of_range: false, version: 0 };
 
 #[derive(Default)]
 struct Scope {
@@ -53,6 +56,8 @@ pub(super) struct Scopes {
     ranges: Vec<Range>,
     /// The innermost range of each prefix.
     prefixes: HashMap<Symbol, u32>,
+    /// Changes whenever the ranges do: a binding of an older version may be hidden by a range of an inner scope.
+    version: u32,
     /// Bit n: the function has ranges whose prefix has n bytes, 63 standing for all longer ones.
     lengths: u64,
 }
@@ -87,6 +92,7 @@ impl Scopes {
         }
         while self.ranges.len() > scope.ranges {
             let Some(range) = self.ranges.pop() else { break };
+            self.version += 1;
             match range.outer {
                 Some(outer) => self.prefixes.insert(range.prefix, outer),
                 None => self.prefixes.remove(&range.prefix),
@@ -104,7 +110,7 @@ impl Scopes {
     fn bind(&mut self, symbol: Symbol, bound: Bound, depth: u32, of_range: bool) {
         let hidden = self.binding(symbol);
         let Some(scope) = self.open.get_mut(depth as usize) else { return };
-        let binding = Binding { bound, depth, serial: scope.serial, of_range };
+        let binding = Binding { bound, depth, serial: scope.serial, of_range, version: self.version };
         if self.bindings.len() <= symbol.index() {
             self.bindings.resize(symbol.index() + 1, UNBOUND);
         }
@@ -146,6 +152,7 @@ impl Scopes {
         {
             return Err(old.var);
         }
+        self.version += 1;
         self.lengths |= 1 << names.get(prefix).len().min(63);
         self.prefixes.insert(prefix, self.ranges.len() as u32);
         self.ranges.push(Range { prefix, var, count, depth, outer });
@@ -185,7 +192,7 @@ impl Scopes {
         // Ranges of inner scopes, which are rare, may hide what is bound.
         let hides = self.ranges.last().is_some_and(|r| r.depth > 0);
         match binding {
-            Some(b) if !hides => Some(b.bound),
+            Some(b) if !hides || b.version == self.version => Some(b.bound),
             _ => self.lookup_range(symbol, binding, names, regs),
         }
     }
@@ -198,14 +205,19 @@ impl Scopes {
         regs: &mut Vec<Reg>,
     ) -> Option<Bound> {
         let found = self.find_range(names.get(symbol), names);
-        let Some((range, index)) = found else { return binding.map(|b| b.bound) };
-        let Range { var, depth, prefix, .. } = self.ranges[range];
         if let Some(b) = binding {
-            let same = matches!(b.bound, Bound::Reg(r) if regs[r.index()].var == var);
-            if b.depth > depth || b.depth == depth && !b.of_range || same {
+            let is_right = found.is_none_or(|(range, _)| {
+                let Range { var, depth, .. } = self.ranges[range];
+                let is_same = matches!(b.bound, Bound::Reg(r) if regs[r.index()].var == var);
+                b.depth > depth || b.depth == depth && !b.of_range || is_same
+            });
+            if is_right {
+                self.bindings[symbol.index()].version = self.version;
                 return Some(b.bound);
             }
         }
+        let (range, index) = found?;
+        let Range { var, depth, prefix, .. } = self.ranges[range];
         let digits = &names.get(symbol)[names.get(prefix).len()..];
         if digits.len() > 1 && digits.starts_with('0') {
             // `%r01` is `%r1`.

@@ -669,7 +669,7 @@ fn errors_outside_functions() {
         (".global .u32 x[2] = {1,};", "2:24 expected a constant, found `}`"),
         (".global .u32 x = y;", "2:18 `y` is not declared"),
         (".global .u8 x = 0xF0(x);", "2:17 the mask 0xf0 does not select one byte"),
-        (".global .u32 x<5000>;", "2:14 `x`: more than 4096 variables at once"),
+        (".global .u32 x<60000>; .global .u32 y<6000>;", "2:39 the number of variables is 6000, more than 5536"),
         (".shared .attribute(.managed) .b32 s;", "2:35 `s`: only variables in .global can be .managed"),
         (
             ".shared .b32 s = 1;",
