@@ -33,11 +33,23 @@ impl Coverage {
 
     /// What was not seen of a form, such as `rnd: .rz .rm; ftz: left out`; empty if everything was.
     pub fn missing(&self, form: &FormInfo) -> String {
-        let none = BTreeSet::new();
-        let seen = self.0.get(&form.index);
+        self.gaps(form, |_, _| true)
+    }
+
+    /// What was seen of a form here and not in `other`.
+    pub fn difference(&self, other: &Self, form: &FormInfo) -> String {
+        other.gaps(form, |place, word| self.words(form, place).is_some_and(|seen| seen.contains(word)))
+    }
+
+    fn words(&self, form: &FormInfo, place: usize) -> Option<&BTreeSet<&'static str>> {
+        self.0.get(&form.index)?.get(place)
+    }
+
+    /// The words of a form that are wanted and were not seen.
+    fn gaps(&self, form: &FormInfo, wanted: impl Fn(usize, &str) -> bool) -> String {
         let gaps = form.choices.iter().enumerate().filter_map(|(place, (part, words))| {
-            let seen = seen.and_then(|choices| choices.get(place)).unwrap_or(&none);
-            let gaps = words.iter().filter(|word| !seen.contains(**word));
+            let seen = |word: &str| self.words(form, place).is_some_and(|seen| seen.contains(word));
+            let gaps = words.iter().filter(|word| wanted(place, word) && !seen(word));
             let gaps: Vec<String> =
                 gaps.map(|w| if w.is_empty() { "left out".into() } else { format!(".{w}") }).collect();
             (!gaps.is_empty()).then(|| format!("{part}: {}", gaps.join(" ")))
@@ -57,7 +69,7 @@ mod tests {
 
     fn text(instructions: &str) -> String {
         format!(
-            ".version 9.0\n.target sm_90a\n.address_size 64\n.visible .entry k()\n{{\n.reg .b32 %r<4>;\n\
+            ".version 9.0\n.target sm_90a\n.address_size 64\n.visible .entry k()\n{{\n.reg .b32 %r<4>;\n.reg .b64 %rd<4>;\n\
              .reg .f32 %f<4>;\n{instructions}\nret;\n}}\n"
         )
     }
@@ -74,6 +86,10 @@ mod tests {
         coverage.add(&forms_of(&text("popc.b32 %r0, %r1;")));
         assert!(coverage.has(&popc));
         assert_eq!(coverage.missing(&popc), "type: .b64");
+        let mut both = coverage.clone();
+        both.add(&forms_of(&text("popc.b64 %r0, %rd1;")));
+        assert_eq!(both.difference(&coverage, &popc), "type: .b64");
+        assert_eq!(coverage.difference(&both, &popc), "");
         assert!(forms_of(&text("popc.b33 %r0, %r1;")).is_empty());
     }
 

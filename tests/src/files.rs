@@ -30,6 +30,11 @@ pub fn find(root: &Path) -> io::Result<Vec<File>> {
     Ok(out)
 }
 
+/// A number that changes with the text of a file: FNV-1a.
+pub fn fingerprint(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
 /// The folder of the filetests in this repository.
 pub fn default_root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("ptx")

@@ -24,6 +24,9 @@ const MAX_THREADS: u64 = 1 << 24;
 /// The devices that `xfail` may name.
 pub const DEVICES: [&str; 8] = ["interp", "cpu", "nvidia", "amd", "intel", "vulkan", "hardware", "migrate"];
 
+/// The checks of the interpreter that `unchecked` may name.
+pub const CHECKS: [&str; 2] = ["race", "uninitialised"];
+
 /// The architecture for which ptxas assembles a file that names none.
 pub const DEFAULT_ARCH: &str = "sm_90a";
 
@@ -70,6 +73,8 @@ pub struct Run {
     pub fault: Option<ExpectedFault>,
     /// What the kernel prints.
     pub prints: Option<String>,
+    /// Checks of the interpreter that are left out, with the reason.
+    pub unchecked: BTreeMap<String, String>,
     /// Device name to reason.
     pub xfail: BTreeMap<String, String>,
     pub hardware_skip: Option<String>,
@@ -381,17 +386,8 @@ fn run(value: &Value<'_>) -> Parsed<Run> {
     };
     let fault = fields.take("fault").map(expected_fault).transpose()?;
     let prints = fields.take("prints").map(|value| string(value).map(String::from)).transpose()?;
-    let mut xfail = BTreeMap::new();
-    if let Some(value) = fields.take("xfail") {
-        let Some(table) = value.get_ref().as_table() else { return wrong(value, "`xfail` is a table") };
-        for (device, why) in table {
-            if !DEVICES.contains(&device.get_ref().as_ref()) {
-                let message = format!("no device `{}`; there are {}", device.get_ref(), DEVICES.join(" "));
-                return Err(Wrong { span: device.span(), message });
-            }
-            xfail.insert(device.get_ref().to_string(), reason(why)?);
-        }
-    }
+    let unchecked = reasons(fields.take("unchecked"), "check", &CHECKS)?;
+    let xfail = reasons(fields.take("xfail"), "device", &DEVICES)?;
     let hardware_skip = fields.take("hardware").map(hardware).transpose()?;
     fields.finish()?;
 
@@ -406,7 +402,38 @@ fn run(value: &Value<'_>) -> Parsed<Run> {
     if fault.is_none() && prints.is_none() && !args.iter().any(expects) {
         return wrong(value, "the run expects nothing: give a buffer an `expect`, or the run `prints` or `fault`");
     }
-    Ok(Run { kernel, grid, block, cluster, cooperative, shared, seeds, args, fault, prints, xfail, hardware_skip })
+    Ok(Run {
+        kernel,
+        grid,
+        block,
+        cluster,
+        cooperative,
+        shared,
+        seeds,
+        args,
+        fault,
+        prints,
+        unchecked,
+        xfail,
+        hardware_skip,
+    })
+}
+
+/// A table of names to reasons.
+fn reasons(value: Option<&Value<'_>>, what: &str, names: &[&str]) -> Parsed<BTreeMap<String, String>> {
+    let mut out = BTreeMap::new();
+    let Some(value) = value else { return Ok(out) };
+    let Some(table) = value.get_ref().as_table() else {
+        return wrong(value, "a table of names to reasons is expected");
+    };
+    for (name, why) in table {
+        if !names.contains(&name.get_ref().as_ref()) {
+            let message = format!("no {what} `{}`; there are {}", name.get_ref(), names.join(" "));
+            return Err(Wrong { span: name.span(), message });
+        }
+        out.insert(name.get_ref().to_string(), reason(why)?);
+    }
+    Ok(out)
 }
 
 fn dimensions(value: &Value<'_>) -> Parsed<[u32; 3]> {

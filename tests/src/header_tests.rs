@@ -72,6 +72,7 @@ kernel = "k"
 grid = 1
 block = 1
 fault = "race"
+unchecked = { race = "for this test" }
 [[run]]
 kernel = "k"
 grid = 1
@@ -85,6 +86,7 @@ prints = "a\n""#,
     assert_eq!(run.fault, Some(ExpectedFault { kind: FaultKind::Trap, message: "line 7".into() }));
     assert_eq!(run.hardware_skip.as_deref(), Some("would hang there"));
     assert_eq!(filetest.runs[1].fault, Some(ExpectedFault { kind: FaultKind::Race, message: String::new() }));
+    assert!(filetest.runs[1].unchecked.contains_key("race"));
     assert_eq!(filetest.runs[2].prints.as_deref(), Some("a\n"));
     assert_eq!(filetest.ptxas, Ptxas { arch: "sm_100a".into(), accepts: false });
     assert_eq!(filetest.covers, ["add.s32"]);
@@ -216,6 +218,7 @@ fn headers_that_are_refused() {
         (run.replace("fault = \"trap\"", "args = []"), 1, "the run expects nothing"),
         (run.to_string() + "xfail = { gpu = \"a reason here\" }", 6, "no device `gpu`"),
         (run.to_string() + "xfail = { cpu = \"\" }", 6, "a reason is a sentence"),
+        (run.to_string() + "unchecked = { bounds = \"a reason here\" }", 6, "no check `bounds`"),
         (run.to_string() + "kernel = \"k\"", 6, "not TOML"),
         (run.to_string() + "shared = 1000000", 6, "from 0 to"),
         ("error = \"x\"\n".to_string() + run, 1, "has no `[[run]]`"),

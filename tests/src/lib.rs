@@ -11,3 +11,4 @@ pub mod files;
 pub mod header;
 pub mod pattern;
 pub mod ptxas;
+pub mod record;

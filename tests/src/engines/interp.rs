@@ -100,7 +100,10 @@ impl Engine for Interp {
         let mut print = |bytes: &[u8]| printed.extend_from_slice(bytes);
         let mut options = Options {
             seed: u64::from(seed),
-            checks: Checks { races: true, uninitialised: true },
+            checks: Checks {
+                races: !run.unchecked.contains_key("race"),
+                uninitialised: !run.unchecked.contains_key("uninitialised"),
+            },
             max_steps: Some(MAX_STEPS),
             heap: Some(&mut heap),
             print: Some(&mut print),

@@ -1,5 +1,6 @@
 //! `hetgpu-gen`: writes the generated pages of docs/, or with `--check` compares them with what they would be.
 
+mod coverage;
 mod ops;
 
 use std::path::Path;
@@ -8,7 +9,7 @@ use std::process::ExitCode;
 /// A page: its name below docs/, and how it is made.
 type Page = (&'static str, fn() -> String);
 
-const PAGES: &[Page] = &[("ops.md", ops::page)];
+const PAGES: &[Page] = &[("ops.md", ops::page), ("ptx-coverage.md", coverage::page)];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

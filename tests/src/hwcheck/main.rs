@@ -11,16 +11,18 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitCode, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hetgpu_tests::files::{self, File};
+use hetgpu_tests::record::{Outcome, Record};
 use serde_json::{Value, json};
 
 const USAGE: &str = "\
-hetgpu-hwcheck [--libcuda PATH] [--report FILE] [--only NAME] [--jobs N] [--seconds N] DIR...
+hetgpu-hwcheck [--libcuda PATH] [--report FILE] [--record FILE] [--only NAME] [--jobs N] [--seconds N] DIR...
   runs every .ptx file below the folders on device 0 of NVIDIA's driver and compares it with its header
   --libcuda PATH  the driver library; else the usual places are tried
-  --report FILE   writes the results as JSON
+  --report FILE   writes the results as JSON, with what the wrong buffers hold
+  --record FILE   writes the results as tests/hardware/h200.tsv has them
   --only NAME     only files whose name contains NAME
   --jobs N        processes at the same time (4)
   --seconds N     longest time for one launch (60)";
@@ -37,6 +39,7 @@ const LIBRARIES: [&str; 4] = [
 struct Settings {
     libcuda: Option<PathBuf>,
     report: Option<PathBuf>,
+    record: Option<PathBuf>,
     only: String,
     jobs: usize,
     seconds: u64,
@@ -66,6 +69,7 @@ fn settings() -> Result<Settings, String> {
     let mut out = Settings {
         libcuda: None,
         report: None,
+        record: None,
         only: String::new(),
         jobs: 4,
         seconds: 60,
@@ -82,6 +86,7 @@ fn settings() -> Result<Settings, String> {
         match argument.as_str() {
             "--libcuda" => out.libcuda = Some(value()?.into()),
             "--report" => out.report = Some(value()?.into()),
+            "--record" => out.record = Some(value()?.into()),
             "--only" => out.only = value()?,
             "--jobs" => out.jobs = number(value()?)?,
             "--seconds" => out.seconds = number(value()?)? as u64,
@@ -136,14 +141,53 @@ fn check(settings: &Settings) -> Result<bool, String> {
     let failed = results.len() - passed - skipped;
     if let Some(path) = &settings.report {
         let report = json!({
-            "device": machine["device"], "driver": machine["driver"],
+            "device": machine["device"], "driver": machine["driver"], "cuda": machine["cuda"], "date": today(),
             "passed": passed, "failed": failed, "skipped": skipped, "results": results,
         });
         std::fs::write(path, format!("{report:#}\n")).map_err(|error| format!("{}: {error}", path.display()))?;
     }
-    println!("{} with driver {}", machine["device"].as_str().unwrap_or("no device"), machine["driver"]);
+    if let Some(path) = &settings.record {
+        let text = record(&machine, &results).print();
+        std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    let text = |field: &str| machine[field].as_str().unwrap_or("unknown").to_string();
+    println!("{}, driver {}, CUDA {}", text("device"), text("driver"), machine["cuda"]);
     println!("{passed} passed, {failed} failed, {skipped} skipped");
     Ok(failed == 0)
+}
+
+fn record(machine: &Value, results: &[Value]) -> Record {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_string();
+    let outcome = |result: &Value| {
+        let fingerprint = u64::from_str_radix(result["fingerprint"].as_str()?, 16).ok()?;
+        let key = (text(&result["file"]), result["run"].as_u64()? as usize);
+        Some((key, Outcome { fingerprint, status: text(&result["status"]), detail: text(&result["detail"]) }))
+    };
+    Record {
+        device: text(&machine["device"]),
+        driver: text(&machine["driver"]),
+        date: today(),
+        results: results.iter().filter_map(outcome).collect(),
+    }
+}
+
+/// Today's date (UTC), as `2026-11-20`.
+fn today() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    date((now.as_secs() / 86_400) as i64)
+}
+
+/// The date of a day counted from 1970-01-01, by the proleptic Gregorian calendar: years begin in March, so that the
+/// day that may be missing is the last one, and repeat every 400.
+fn date(days: i64) -> String {
+    let days = days + 719_468;
+    let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (month, carry) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    format!("{:04}-{month:02}-{day:02}", year + era * 400 + carry)
 }
 
 type State = Mutex<(Value, Vec<Value>)>;
@@ -264,5 +308,19 @@ impl Drop for Worker {
         // Both fail only where the process has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::date;
+
+    #[test]
+    fn days_have_dates() {
+        assert_eq!(date(0), "1970-01-01");
+        assert_eq!(date(11_016), "2000-02-29");
+        assert_eq!(date(11_017), "2000-03-01");
+        assert_eq!(date(20_454), "2026-01-01");
+        assert_eq!(date(20_453), "2025-12-31");
     }
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use hetgpu_tests::engine::{self, Failure, initial_buffers, judge, needs_oracle};
 use hetgpu_tests::engines;
+use hetgpu_tests::files::fingerprint;
 use hetgpu_tests::header::{Arg, Filetest, Run};
 use serde_json::{Value, json};
 
@@ -21,7 +22,7 @@ const SHOWN: usize = 256;
 
 pub(crate) fn serve(libcuda: &Path) -> Result<(), String> {
     let driver = Driver::open(libcuda)?;
-    answer(&json!({ "device": driver.device, "driver": driver.version }))?;
+    answer(&json!({ "device": driver.device, "cuda": driver.version, "driver": release() }))?;
     for line in std::io::stdin().lock().lines() {
         let line = line.map_err(|error| error.to_string())?;
         let (first, path) = line.split_once(' ').ok_or("a request is `RUN PATH`")?;
@@ -32,6 +33,13 @@ pub(crate) fn serve(libcuda: &Path) -> Result<(), String> {
         answer(&json!({ "done": true }))?;
     }
     Ok(())
+}
+
+/// The release of the driver, which its own interface does not tell.
+fn release() -> String {
+    let text = std::fs::read_to_string("/proc/driver/nvidia/version").unwrap_or_default();
+    let mut words = text.split_whitespace().filter(|word| word.starts_with(|c: char| c.is_ascii_digit()));
+    words.find(|word| word.contains('.')).unwrap_or("unknown").to_string()
 }
 
 #[derive(PartialEq, Eq)]
@@ -62,6 +70,7 @@ fn file(driver: &Driver, path: &Path, first: usize) -> Result<Context, String> {
             Some(reason) => (json!({ "status": "skipped", "detail": reason }), Context::Usable),
             None => one(driver, &source, run),
         };
+        report["fingerprint"] = json!(format!("{:016x}", fingerprint(&source)));
         report["run"] = json!(index);
         report["kernel"] = json!(run.kernel);
         answer(&report)?;
