@@ -543,13 +543,15 @@ impl Body {
                 self.values[value.index()].def = Def::None;
             }
         }
+        // Parameters and targets that nothing uses any more may name blocks that were dropped before.
+        let renumber = |block: Block| new.get(block.index()).copied().unwrap_or(Self::ENTRY);
         for value in &mut self.values {
             if let Def::Param(block) = &mut value.def {
-                *block = new[block.index()];
+                *block = renumber(*block);
             }
         }
         for target in &mut self.targets {
-            target.block = new[target.block.index()];
+            target.block = renumber(target.block);
         }
         let mut n = 0;
         self.blocks.retain(|_| {

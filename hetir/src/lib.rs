@@ -12,6 +12,7 @@ pub mod interp;
 pub mod ir;
 pub mod num;
 pub mod op;
+pub mod passes;
 pub mod text;
 pub mod types;
 pub mod verify;

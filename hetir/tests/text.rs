@@ -46,7 +46,10 @@ visible const @table: 40 align 4 {
     reloc 0: @"odd name" + 4 size 4
     reloc 8: @callee - 1 size 1 shift 8 generic
 }
-managed surface global @"odd name": 8 align 8
+managed surface global @"odd name": 8 align 8 {
+    field normalized "1"
+    field "filter mode" "\"linear\""
+}
 extern shared @dynamic: 0 align 16
 
 visible kernel @k(out: 8 align 8 at 0, "a b": 4 align 4 at 8 texture) max_threads(256, 1, 1) min_blocks 2 explicit_cluster {
@@ -148,7 +151,7 @@ fn full_module() -> Module {
                     })
                     .collect(),
                 opaque: [None, Some(Opaque::Sampler), Some(Opaque::Surface), Some(Opaque::Texture)][j % 4],
-                fields: Vec::new(),
+                fields: (0..j).map(|n| (format!("f {n}"), "\"".repeat(n))).collect(),
                 span: Default::default(),
             });
         }

@@ -276,8 +276,8 @@ mod tests {
                 match loops.headed_by(h) {
                     None => assert!(!is_header, "{lists:?} {h}"),
                     Some(l) => {
-                        for b in 0..lists.len() {
-                            assert_eq!(loops.contains(l, Block::new(b)), inside[b], "{lists:?} {h} {b}");
+                        for (b, expected) in inside.iter().enumerate() {
+                            assert_eq!(loops.contains(l, Block::new(b)), *expected, "{lists:?} {h} {b}");
                         }
                         let expected: Vec<usize> = (0..lists.len()).filter(|b| inside[*b]).collect();
                         assert_eq!(sorted(loops.blocks(l)), expected, "{lists:?}");

@@ -9,6 +9,9 @@
 //!     bytes "0102030405060708"                    ; initial bytes; the rest is zero
 //!     reloc 0: @other + 4 size 4 shift 8 generic  ; an address inside of them
 //! }
+//! sampler global @s: 8 align 8 {
+//!     field filter_mode "linear"                  ; a property of an opaque reference
+//! }
 //! extern shared @dynamic: 0 align 16
 //!
 //! visible kernel @k(out: 8 align 8 at 0, tex: 8 align 8 at 8 texture) max_threads(256, 1, 1) min_blocks 2 {
@@ -30,8 +33,8 @@
 //! stand in quotes; the handles `global3` and `func3` may stand in the place of names.
 //!
 //! Values and blocks are printed by consecutive numbers in the order of their definitions, so that the text of a
-//! module that was read is the text that was printed. Spans, and all but the message of what makes a function
-//! unavailable, are not kept.
+//! module that was read is the text that was printed. Spans with the lines that they stand for, and all but the message of
+//! what makes a function unavailable, are not kept.
 
 mod body;
 mod lex;

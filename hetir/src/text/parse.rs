@@ -436,8 +436,11 @@ impl<'a> Parser<'a> {
             let (global_index, index) = (self.module.globals.len(), global.relocations.len());
             global.relocations.push(Relocation { offset, target, addend, size, shift, generic });
             self.pending_relocations.push(PendingRelocation { global: global_index, index, reference, span });
+        } else if self.keyword("field") {
+            let name = self.name()?;
+            global.fields.push((name, self.string()?));
         } else {
-            return self.expected("`bytes`, `reloc` or `}`");
+            return self.expected("`bytes`, `reloc`, `field` or `}`");
         }
         self.line_end()
     }

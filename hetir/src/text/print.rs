@@ -288,7 +288,7 @@ fn write_global(f: &mut Formatter<'_>, module: &Module, global: &Global) -> fmt:
         write!(f, "{word} ")?;
     }
     write!(f, "@{}: {} align {}", Name(&global.name), global.size, global.align)?;
-    if global.init.is_empty() && global.relocations.is_empty() {
+    if global.init.is_empty() && global.relocations.is_empty() && global.fields.is_empty() {
         return writeln!(f);
     }
     f.write_str(" {\n")?;
@@ -316,6 +316,9 @@ fn write_global(f: &mut Formatter<'_>, module: &Module, global: &Global) -> fmt:
             write!(f, " shift {}", r.shift)?;
         }
         f.write_str(if r.generic { " generic\n" } else { "\n" })?;
+    }
+    for (name, value) in &global.fields {
+        writeln!(f, "    field {} {}", Name(name), escape(value))?;
     }
     f.write_str("}\n")
 }

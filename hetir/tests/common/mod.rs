@@ -75,3 +75,31 @@ fn same_body(f: &Body, g: &Body) {
         }
     }
 }
+
+/// A value of a type, often one at an edge: small, near a power of two, or a special float.
+pub(crate) fn edge_value(random: &mut Random, ty: hetir::types::Type) -> u64 {
+    const FLOATS: [u64; 12] = [
+        0x7f80_0000,
+        0x7fc0_0000,
+        0x7fff_ffff,
+        0x3f80_0000,
+        0x0000_0001,
+        0x007f_ffff,
+        0x7c00_3c00,
+        0x7e00_0001,
+        0x7ff0_0000_0000_0000,
+        0x3ff0_0000_0000_0000,
+        0x000f_ffff_ffff_ffff,
+        0x7f80_3f80,
+    ];
+    let bits = match random.below(8) {
+        0 => random.below(40) as u64,
+        1 => (random.below(40) as u64).wrapping_neg(),
+        2 => 1 << random.below(64),
+        3 => (1u64 << random.below(64)).wrapping_sub(1),
+        4 => FLOATS[random.below(FLOATS.len())] ^ (random.next() & 0x8000_0000_8000_8000),
+        5 => random.next() & random.next() & random.next(),
+        _ => random.next(),
+    };
+    bits & ty.mask()
+}

@@ -1,0 +1,94 @@
+//! Rewrites of bodies. Each is a file with a function `run` that says whether it changed anything, keeps verified bodies
+//! verified, and keeps what a program means. Instructions that a pass drops stay in the body's list; no block holds
+//! them any more.
+
+pub mod dce;
+pub mod expand;
+pub mod fold;
+pub mod prune_params;
+pub mod simplify_cfg;
+
+use crate::entity::Value;
+use crate::ir::{Body, Module};
+
+/// Rounds after which [`cleanup`] stops; a round that changes nothing ends it before.
+const ROUNDS: usize = 8;
+
+/// Folds, simplifies and drops until nothing changes.
+pub fn cleanup(module: &mut Module) -> bool {
+    let mut changed = false;
+    for body in module.functions.iter_mut().filter_map(|f| f.body.as_mut()) {
+        changed |= cleanup_body(body);
+    }
+    changed
+}
+
+/// [`cleanup`] of one body.
+pub fn cleanup_body(body: &mut Body) -> bool {
+    let mut changed = false;
+    for _ in 0..ROUNDS {
+        let mut round = fold::run(body);
+        round |= simplify_cfg::run(body);
+        round |= prune_params::run(body);
+        round |= dce::run(body);
+        changed |= round;
+        if !round {
+            break;
+        }
+    }
+    changed
+}
+
+/// Values that others stand in for.
+#[derive(Debug)]
+struct Renames {
+    to: Vec<Value>,
+}
+
+impl Renames {
+    fn new(body: &Body) -> Self {
+        Self { to: (0..body.values.len()).map(Value::new).collect() }
+    }
+    /// What stands in for a value in the end.
+    fn get(&self, value: Value) -> Value {
+        let mut at = value;
+        while let Some(&next) = self.to.get(at.index()).filter(|n| **n != at) {
+            at = next;
+        }
+        at
+    }
+    /// Lets what stands in for `new` stand in for `old`, too; `old` stands for itself up to now.
+    fn set(&mut self, old: Value, new: Value) {
+        self.to[old.index()] = self.get(new);
+    }
+    /// Puts the replacements into the body.
+    fn apply(&mut self, body: &mut Body) {
+        for n in 0..self.to.len() {
+            self.to[n] = self.get(Value::new(n));
+        }
+        body.replace_values(|v| self.to.get(v.index()).copied().unwrap_or(v));
+    }
+}
+
+#[cfg(test)]
+mod testing {
+    use crate::ir::{Body, Module};
+    use crate::text;
+    use crate::verify::verify;
+
+    pub(super) fn parsed(source: &str) -> Module {
+        let module = text::parse(source).unwrap_or_else(|e| panic!("{e:?}"));
+        verify(&module).unwrap_or_else(|e| panic!("{e:?}\n{source}"));
+        module
+    }
+
+    /// Runs a pass over the first function, and again, which must find nothing left.
+    pub(super) fn check(run: impl Fn(&mut Body) -> bool, before: &str, after: &str) {
+        let mut module = parsed(before);
+        let changed = module.functions[0].body.as_mut().map(&run);
+        verify(&module).unwrap_or_else(|e| panic!("{e:?}\n{module}"));
+        assert_eq!(text::print(&module), after);
+        assert_eq!(changed, Some(before != after));
+        assert_eq!(module.functions[0].body.as_mut().map(&run), Some(false), "the second run changes more");
+    }
+}
