@@ -159,6 +159,9 @@ impl Runtime {
         session.end();
         self.streams.remove_where(|stream| stream.session.id == session.id);
         self.events.remove_where(|event| event.session.id == session.id);
+        for module in self.modules.remove_where(|module| module.session.id == session.id) {
+            self.dismantle(&module);
+        }
         self.memory.release_session(session.id);
     }
 

@@ -68,7 +68,7 @@ impl Runtime {
     pub fn synchronise_event(&self, handle: Handle<Event>) -> Result<()> {
         let event = self.events.get(handle)?;
         if let Some(record) = event.record() {
-            record.session.device.queue.wait(record.point);
+            record.session.wait(record.point)?;
         }
         event.session.check()
     }

@@ -9,12 +9,15 @@
 
 pub mod log;
 
+mod code;
 mod context;
 mod error;
 mod event;
 mod handle;
 mod host;
+mod launch;
 mod memory;
+mod module;
 mod place;
 mod queue;
 mod session;
@@ -24,12 +27,15 @@ mod stream;
 mod sys;
 mod system;
 
+pub use code::{Code, ImageSource, KernelInfo};
 pub use context::{Context, ContextFlags};
 pub use error::{Error, Result};
 pub use event::Event;
 pub use handle::{Handle, Kind, Table};
 pub use host::HostRange;
-pub use memory::{Allocation, AllocationKind, Memory};
+pub use launch::{LaunchRequest, Launchable, check, dynamic_shared_limit, resident_blocks, threads_limit};
+pub use memory::{Allocation, AllocationKind, Memory, Owner};
+pub use module::{Function, FunctionSettings, Kernel, Library, Module};
 pub use place::{Place, Shape};
 pub use queue::Lane;
 pub use session::{Limits, Local, Session};

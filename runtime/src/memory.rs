@@ -28,6 +28,25 @@ pub enum AllocationKind {
     Registered,
 }
 
+/// Who may free an allocation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Owner {
+    /// The session that it dies with.
+    pub session: u64,
+    /// True if the program asked for it and may free it; false for module variables and the like.
+    pub program: bool,
+}
+
+impl Owner {
+    pub fn program(session: u64) -> Self {
+        Self { session, program: true }
+    }
+
+    pub fn system(session: u64) -> Self {
+        Self { session, program: false }
+    }
+}
+
 /// A live allocation.
 #[derive(Clone, Debug)]
 pub struct Allocation {
@@ -37,14 +56,11 @@ pub struct Allocation {
     pub kind: AllocationKind,
     /// Index of the device that it belongs to, or was made for.
     pub device: usize,
-    /// The session that it dies with.
-    pub session: u64,
+    pub owner: Owner,
     /// Never used again in this process.
     pub id: u64,
     /// What the interface wants to remember about it.
     pub flags: u32,
-    /// Freeing it must go through the pool that it came from.
-    pub pooled: bool,
     /// Addresses taken for it.
     reserved: u64,
 }
@@ -104,7 +120,7 @@ impl Memory {
     }
 
     /// Device memory, zeroed.
-    pub fn allocate(&self, device: usize, session: u64, bytes: u64, pooled: bool) -> Result<u64> {
+    pub(crate) fn allocate(&self, device: usize, owner: Owner, bytes: u64, name: &str) -> Result<u64> {
         if bytes == 0 {
             return Err(Error::invalid("an allocation of 0 bytes"));
         }
@@ -124,12 +140,8 @@ impl Memory {
                 Some(start) => start,
                 None => {
                     let page = inner.take_pages(PAGE)?;
-                    if whole_pages {
-                        if let Err(error) = target.map(page, PAGE) {
-                            inner.give_pages(page, PAGE);
-                            return Err(error.into());
-                        }
-                    }
+                    let mapped = if whole_pages { target.map(page, PAGE, "small allocations") } else { Ok(()) };
+                    mapped.inspect_err(|_| inner.give_pages(page, PAGE))?;
                     inner.shared[device].give(page, PAGE);
                     page
                 }
@@ -138,21 +150,21 @@ impl Memory {
             (start, room)
         };
         let mapped = match (whole_pages, reserved >= PAGE) {
-            (true, true) => target.map(start, reserved),
+            (true, true) => target.map(start, reserved, name),
             (true, false) => target.fill(start, &[0], room),
-            (false, _) => target.map(start, bytes.next_multiple_of(caps.map_granularity)),
+            (false, _) => target.map(start, bytes.next_multiple_of(caps.map_granularity), name),
         };
         if let Err(error) = mapped {
             inner.give(device, start, reserved);
             return Err(error.into());
         }
         inner.used[device] += room;
-        inner.record(start, bytes, AllocationKind::Device, device, session, 0, pooled, reserved);
+        inner.record(start, bytes, AllocationKind::Device, device, owner, 0, reserved);
         Ok(start)
     }
 
     /// Memory that host and device reach at one address.
-    pub fn allocate_managed(&self, device: usize, session: u64, bytes: u64, flags: u32) -> Result<u64> {
+    pub fn allocate_managed(&self, device: usize, owner: Owner, bytes: u64, flags: u32) -> Result<u64> {
         if bytes == 0 {
             return Err(Error::invalid("an allocation of 0 bytes"));
         }
@@ -170,7 +182,7 @@ impl Memory {
             inner.give_pages(start, reserved);
             return Err(error);
         }
-        inner.record(start, bytes, AllocationKind::Managed, device, session, flags, false, reserved);
+        inner.record(start, bytes, AllocationKind::Managed, device, owner, flags, reserved);
         Ok(start)
     }
 
@@ -188,7 +200,7 @@ impl Memory {
             sys::release(start, reserved);
             return Err(error);
         }
-        self.lock().record(start, bytes, AllocationKind::Pinned, device, session, flags, false, reserved);
+        self.lock().record(start, bytes, AllocationKind::Pinned, device, Owner::program(session), flags, reserved);
         Ok(start)
     }
 
@@ -201,7 +213,7 @@ impl Memory {
             return Err(Error::AlreadyRegistered);
         }
         self.share_everywhere(start, bytes)?;
-        inner.record(start, bytes, AllocationKind::Registered, device, session, flags, false, 0);
+        inner.record(start, bytes, AllocationKind::Registered, device, Owner::program(session), flags, 0);
         Ok(())
     }
 
@@ -263,7 +275,7 @@ impl Memory {
     pub(crate) fn release_session(&self, session: u64) {
         let starts: Vec<u64> = {
             let inner = self.lock();
-            inner.allocations.values().filter(|a| a.session == session).map(|a| a.start).collect()
+            inner.allocations.values().filter(|a| a.owner.session == session).map(|a| a.start).collect()
         };
         for start in starts {
             if let Ok(allocation) = self.forget(start, |_| Ok(())) {
@@ -306,14 +318,13 @@ impl Inner {
         bytes: u64,
         kind: AllocationKind,
         device: usize,
-        session: u64,
+        owner: Owner,
         flags: u32,
-        pooled: bool,
         reserved: u64,
     ) {
         let id = self.next_id;
         self.next_id += 1;
-        let allocation = Allocation { start, bytes, kind, device, session, id, flags, pooled, reserved };
+        let allocation = Allocation { start, bytes, kind, device, owner, id, flags, reserved };
         self.allocations.insert(start, allocation);
     }
 }

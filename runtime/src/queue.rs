@@ -4,6 +4,7 @@
 //! lanes that must be finished first. Those always lie before it, so that there are no cycles. One worker runs whatever
 //! is ready, oldest first.
 
+use crate::launch::{self, QueuedLaunch};
 use crate::place::{self, Place, Shape};
 use crate::session::Session;
 use crate::{Error, Result, log};
@@ -38,6 +39,7 @@ pub(crate) enum Operation {
         pattern: Vec<u8>,
         shape: Shape,
     },
+    Launch(Box<QueuedLaunch>),
     Stamp(Stamp),
     /// A function of the host. It runs even in a poisoned session, and is told of the fault.
     Call(Box<dyn FnOnce(Option<Error>) + Send>),
@@ -214,6 +216,7 @@ fn run(device: &dyn Device, entry: Entry) {
         }
         (_, Some(_)) => Ok(()),
         (Operation::Copy { to, from, shape }, None) => place::copy(device, &to, &from, &shape),
+        (Operation::Launch(queued), None) => launch::run(device, &session, &queued),
         (Operation::Fill { at, pattern, shape }, None) => fill(device, at, &pattern, &shape),
     }));
     let error = match outcome {

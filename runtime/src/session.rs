@@ -1,7 +1,8 @@
 //! What lives from the creation or activation of a context to its destruction or reset.
 
 use crate::queue::{Lane, Operation, Point};
-use crate::{DeviceState, Error, Result};
+use crate::{DeviceState, Error, Result, sys};
+use hetgpu_device::Heap;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
@@ -47,6 +48,9 @@ pub struct Session {
     lanes: Mutex<Lanes>,
     limits: Mutex<Limits>,
     locals: Mutex<HashMap<u64, Local>>,
+    heap: Mutex<Option<Heap>>,
+    /// What kernels printed and the program has not seen yet.
+    printed: Mutex<Vec<u8>>,
 }
 
 impl Session {
@@ -60,6 +64,8 @@ impl Session {
             lanes: Mutex::new(lanes),
             limits: Mutex::default(),
             locals: Mutex::default(),
+            heap: Mutex::default(),
+            printed: Mutex::default(),
         })
     }
 
@@ -182,6 +188,39 @@ impl Session {
     pub(crate) fn drain(&self) {
         for point in self.ends() {
             self.device.queue.wait(point);
+        }
+        self.show_printed();
+    }
+
+    /// Waits for a point, and fails if there was a fault.
+    pub(crate) fn wait(&self, point: Point) -> Result<()> {
+        self.device.queue.wait(point);
+        self.show_printed();
+        self.check()
+    }
+
+    fn printed(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.printed.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// Keeps what a kernel printed until the program waits for it: before that it may be printing itself.
+    pub(crate) fn print(&self, bytes: &[u8]) {
+        self.printed().extend_from_slice(bytes);
+    }
+
+    fn show_printed(&self) {
+        let bytes = std::mem::take(&mut *self.printed());
+        if !bytes.is_empty() {
+            sys::print(&bytes);
+        }
+    }
+
+    /// The heap, made by `make` with the bytes of the limit where there is none.
+    pub(crate) fn heap_or(&self, make: impl FnOnce(u64) -> Result<Heap>) -> Result<Heap> {
+        let mut heap = self.heap.lock().unwrap_or_else(|e| e.into_inner());
+        match *heap {
+            Some(heap) => Ok(heap),
+            None => Ok(*heap.insert(make(self.limits().heap)?)),
         }
     }
 

@@ -45,11 +45,8 @@ impl Space {
                 bytes += length;
             }
         }
-        if let Some((&start, &length)) = self.free.range(at + bytes..).next() {
-            if start == at + bytes {
-                self.free.remove(&start);
-                bytes += length;
-            }
+        if let Some(length) = self.free.remove(&(at + bytes)) {
+            bytes += length;
         }
         self.free.insert(at, bytes);
     }

@@ -74,7 +74,7 @@ impl Runtime {
     pub fn synchronise_stream(&self, stream: StreamRef) -> Result<()> {
         let (session, lane) = self.lane(stream)?;
         for point in session.ends_before(lane) {
-            session.device.queue.wait(point);
+            session.wait(point)?;
         }
         session.check()
     }

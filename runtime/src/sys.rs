@@ -1,6 +1,6 @@
 //! The only unsafe code of the runtime: host address space and host bytes.
 
-use hetgpu_device::{Device, DeviceError};
+use hetgpu_device::{Device, DeviceError, HostSpan};
 use std::ptr;
 
 /// Why the host's address space could not be changed.
@@ -45,7 +45,8 @@ pub(crate) fn release(at: u64, bytes: u64) {
 pub(crate) fn share(device: &dyn Device, host: u64, bytes: u64) -> Result<(), DeviceError> {
     // SAFETY: the memory is the runtime's own (`commit`, `allocate`) and is unmapped from the device before it is
     // released, or it was registered by the program, whose contract is to keep it until it unregisters it.
-    unsafe { device.share(ptr::with_exposed_provenance_mut(host as usize), bytes as usize) }
+    let span = unsafe { HostSpan::new(ptr::with_exposed_provenance_mut(host as usize), bytes as usize) };
+    device.share(span)
 }
 
 /// Copies out of host memory that the program named.
@@ -70,6 +71,15 @@ pub(crate) fn copy(to: u64, from: u64, bytes: u64) {
             bytes as usize,
         )
     }
+}
+
+/// Writes to the program's standard output by way of the C library's buffer, where the program's own output waits too.
+pub(crate) fn print(bytes: &[u8]) {
+    unsafe extern "C" {
+        static stdout: *mut libc::FILE;
+    }
+    // SAFETY: the C library sets `stdout` before any code of the program runs; `fwrite` locks it.
+    unsafe { libc::fwrite(bytes.as_ptr().cast(), 1, bytes.len(), stdout) };
 }
 
 #[cfg(test)]

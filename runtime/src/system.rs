@@ -3,7 +3,8 @@
 use crate::context::Context;
 use crate::event::Event;
 use crate::handle::{Handle, Table};
-use crate::memory::{Allocation, AllocationKind, Memory};
+use crate::memory::{Allocation, AllocationKind, Memory, Owner};
+use crate::module::{Function, Kernel, Library, Module};
 use crate::place::{Place, Shape};
 use crate::queue::{Operation, Queue};
 use crate::session::Session;
@@ -34,6 +35,10 @@ pub struct Runtime {
     pub contexts: Table<Context>,
     pub streams: Table<Stream>,
     pub events: Table<Event>,
+    pub modules: Table<Module>,
+    pub libraries: Table<Library>,
+    pub functions: Table<Function>,
+    pub kernels: Table<Kernel>,
     devices: Vec<Arc<DeviceState>>,
     ids: AtomicU64,
 }
@@ -51,6 +56,10 @@ impl Runtime {
             contexts: Table::default(),
             streams: Table::default(),
             events: Table::default(),
+            modules: Table::default(),
+            libraries: Table::default(),
+            functions: Table::default(),
+            kernels: Table::default(),
             devices: states.collect(),
             ids: AtomicU64::new(1),
         };
@@ -77,13 +86,14 @@ impl Runtime {
     /// Device memory for the current context.
     pub fn allocate(&self, bytes: u64) -> Result<u64> {
         let session = self.session()?;
-        self.memory.allocate(session.device.index, session.id, bytes, false)
+        self.memory.allocate(session.device.index, Owner::program(session.id), bytes, "an allocation")
     }
 
     /// Frees device or managed memory, after all work that may use it.
     pub fn free(&self, start: u64) -> Result<()> {
         let session = self.session()?;
         let allocation = self.memory.forget(start, |allocation| match allocation.kind {
+            _ if !allocation.owner.program => Err(Error::invalid("the program did not allocate this memory")),
             AllocationKind::Device | AllocationKind::Managed => Ok(()),
             AllocationKind::Pinned | AllocationKind::Registered => Err(Error::invalid("host memory is freed as such")),
         })?;
@@ -95,14 +105,14 @@ impl Runtime {
     /// Device memory, usable from this point of the stream on.
     pub fn allocate_in(&self, stream: StreamRef, bytes: u64) -> Result<u64> {
         let (session, _) = self.lane(stream)?;
-        self.memory.allocate(session.device.index, session.id, bytes, true)
+        self.memory.allocate(session.device.index, Owner::program(session.id), bytes, "an allocation")
     }
 
     /// Frees memory when the stream gets there.
     pub fn free_in(&self, stream: StreamRef, start: u64) -> Result<()> {
         let (session, lane) = self.lane(stream)?;
         let allocation = self.memory.forget(start, |allocation| match allocation.kind {
-            AllocationKind::Device => Ok(()),
+            AllocationKind::Device if allocation.owner.program => Ok(()),
             _ => Err(Error::invalid("only device memory is freed in the order of a stream")),
         })?;
         let memory = self.memory.clone();
@@ -116,11 +126,11 @@ impl Runtime {
         let session = self.session()?;
         let allocation = self.memory.forget(start, |allocation| match (allocation.kind == kind, kind) {
             (true, _) => Ok(()),
-            (false, AllocationKind::Registered) => Err(Error::NotRegistered),
-            (false, _) => Err(Error::invalid("not the start of pinned host memory")),
+            (false, _) => Err(Error::InvalidHandle("allocation")),
         });
         let allocation = match (allocation, kind) {
             (Err(Error::InvalidValue(_)), AllocationKind::Registered) => return Err(Error::NotRegistered),
+            (Err(Error::InvalidHandle(_)), _) => return Err(Error::invalid("host memory of another kind")),
             (other, _) => other?,
         };
         session.drain();
@@ -140,7 +150,7 @@ impl Runtime {
     }
 
     /// What an address stands for, and whether it is memory that the program may reuse as soon as a call returns.
-    fn place(&self, session: &Session, address: u64, bytes: u64, device_only: bool) -> Result<(Place, bool)> {
+    fn locate(&self, session: &Session, address: u64, bytes: u64, device_only: bool) -> Result<(Place, bool)> {
         match self.within(address, bytes)? {
             Some(allocation) if allocation.host_visible() => Ok((Place::Host(address), false)),
             Some(allocation) if allocation.device != session.device.index => {
@@ -163,16 +173,15 @@ impl Runtime {
         if shape.is_empty() {
             return Ok(());
         }
-        let (mut from, from_pageable) = self.place(&session, from, from_span, from_device)?;
-        let (to, to_pageable) = self.place(&session, to, to_span, to_device)?;
+        let (mut from, from_pageable) = self.locate(&session, from, from_span, from_device)?;
+        let (to, to_pageable) = self.locate(&session, to, to_span, to_device)?;
         let wait = wait || to_pageable;
         if from_pageable && !wait {
             from = from.captured(&shape)?;
         }
         let point = session.push(lane, Vec::new(), Operation::Copy { to, from, shape })?;
         if wait {
-            session.device.queue.wait(point);
-            session.check()?;
+            session.wait(point)?;
         }
         Ok(())
     }
@@ -197,8 +206,7 @@ impl Runtime {
         }
         let point = session.push(lane, Vec::new(), Operation::Fill { at, pattern, shape })?;
         if wait {
-            session.device.queue.wait(point);
-            session.check()?;
+            session.wait(point)?;
         }
         Ok(())
     }

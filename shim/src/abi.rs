@@ -135,10 +135,6 @@ impl<T> Out<T> {
     pub(crate) fn cast<U>(self) -> Out<U> {
         Out(self.0.cast())
     }
-
-    pub(crate) fn address(self) -> u64 {
-        self.0.addr() as u64
-    }
 }
 
 impl<T> fmt::Debug for Out<T> {
@@ -168,20 +164,15 @@ impl<T> Clone for In<T> {
 impl<T> Copy for In<T> {}
 
 impl<T> In<T> {
+    pub(crate) const NULL: Self = Self(std::ptr::null());
+
     pub(crate) fn is_null(self) -> bool {
         self.0.is_null()
     }
 
-    pub(crate) fn address(self) -> u64 {
-        self.0.expose_provenance() as u64
-    }
-
-    pub(crate) fn cast<U>(self) -> In<U> {
-        In(self.0.cast())
-    }
-
-    pub(crate) fn offset_bytes(self, bytes: usize) -> Self {
-        Self(self.0.wrapping_byte_add(bytes))
+    /// Element `index` of an array that the callee may write to.
+    pub(crate) fn slot(self, index: usize) -> Out<T> {
+        Out(if self.0.is_null() { self.0.cast_mut() } else { self.0.wrapping_add(index).cast_mut() })
     }
 }
 
@@ -252,6 +243,17 @@ impl TextOut {
 #[repr(transparent)]
 pub(crate) struct Pointer(pub(crate) u64);
 
+impl Pointer {
+    /// What it points to, where the API says that it does.
+    pub(crate) fn as_in<T>(self) -> In<T> {
+        In(std::ptr::with_exposed_provenance(self.0 as usize))
+    }
+
+    pub(crate) fn as_out<T>(self) -> Out<T> {
+        Out(std::ptr::with_exposed_provenance_mut(self.0 as usize))
+    }
+}
+
 impl fmt::Debug for Pointer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:#x}", self.0)
@@ -297,6 +299,41 @@ impl<T: Kind> fmt::Debug for Cu<T> {
 pub(crate) type CuContext = Cu<hetgpu_runtime::Context>;
 pub(crate) type CuStream = Cu<hetgpu_runtime::Stream>;
 pub(crate) type CuEvent = Cu<hetgpu_runtime::Event>;
+pub(crate) type CuModule = Cu<hetgpu_runtime::Module>;
+pub(crate) type CuLibrary = Cu<hetgpu_runtime::Library>;
+pub(crate) type CuFunction = Cu<hetgpu_runtime::Function>;
+pub(crate) type CuKernel = Cu<hetgpu_runtime::Kernel>;
 
 /// A function of the program, called later with the pointer that came with it.
 pub(crate) type HostFunction = Option<extern "C" fn(Pointer)>;
+
+/// A slot of a private table.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) union Slot {
+    pub(crate) number: usize,
+    pub(crate) function: *const (),
+}
+
+/// A private table of the runtime library.
+#[repr(transparent)]
+pub(crate) struct Table<const N: usize>(pub(crate) [Slot; N]);
+
+// SAFETY: a table is never written.
+unsafe impl<const N: usize> Sync for Table<N> {}
+
+impl<const N: usize> Table<N> {
+    /// What entry 0 of most tables is.
+    pub(crate) const BYTES: Slot = Slot { number: N * size_of::<Slot>() };
+
+    pub(crate) fn address(&'static self) -> Address {
+        Address((&raw const self.0).cast())
+    }
+}
+
+/// The process, and the low half of the thread's `pthread_self`.
+pub(crate) fn who_calls() -> (u32, u32) {
+    // SAFETY: these two have no preconditions.
+    let (process, thread) = unsafe { (libc::getpid(), libc::pthread_self()) };
+    (process as u32, thread as u32)
+}

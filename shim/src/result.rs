@@ -38,7 +38,7 @@ codes! {
     7 ERROR_PROFILER_ALREADY_STARTED "profiler already started";
     8 ERROR_PROFILER_ALREADY_STOPPED "profiler already stopped";
     34 ERROR_STUB_LIBRARY "CUDA driver is a stub library";
-    36 ERROR_CALL_REQUIRES_NEWER_DRIVER "API call requires newer CUDA driver";
+    36 ERROR_CALL_REQUIRES_NEWER_DRIVER "API call is not supported in the installed CUDA driver";
     46 ERROR_DEVICE_UNAVAILABLE "CUDA-capable device(s) is/are busy or unavailable";
     100 ERROR_NO_DEVICE "no CUDA-capable device is detected";
     101 ERROR_INVALID_DEVICE "invalid device ordinal";
@@ -67,7 +67,7 @@ codes! {
     223 ERROR_JIT_COMPILATION_DISABLED "PTX JIT compilation was disabled";
     224 ERROR_UNSUPPORTED_EXEC_AFFINITY "the provided execution affinity is not supported";
     225 ERROR_UNSUPPORTED_DEVSIDE_SYNC "the provided PTX contains unsupported call to cudaDeviceSynchronize";
-    226 ERROR_CONTAINED "a contained error was encountered";
+    226 ERROR_CONTAINED "Invalid access of peer GPU memory over nvlink or a hardware error";
     300 ERROR_INVALID_SOURCE "device kernel image is invalid";
     301 ERROR_FILE_NOT_FOUND "file not found";
     302 ERROR_SHARED_OBJECT_SYMBOL_NOT_FOUND "shared object symbol not found";
@@ -97,7 +97,7 @@ codes! {
     718 ERROR_INVALID_PC "invalid program counter";
     719 ERROR_LAUNCH_FAILED "unspecified launch failure";
     720 ERROR_COOPERATIVE_LAUNCH_TOO_LARGE "too many blocks in cooperative launch";
-    721 ERROR_TENSOR_MEMORY_LEAK "a kernel ended without freeing its tensor memory";
+    721 ERROR_TENSOR_MEMORY_LEAK "tensor memory not completely freed";
     800 ERROR_NOT_PERMITTED "operation not permitted";
     801 ERROR_NOT_SUPPORTED "operation not supported";
     802 ERROR_SYSTEM_NOT_READY "system not yet initialized";
@@ -109,8 +109,8 @@ codes! {
     808 ERROR_MPS_MAX_CLIENTS_REACHED "the hardware resources required to create MPS client have been exhausted";
     809 ERROR_MPS_MAX_CONNECTIONS_REACHED "the hardware resources required to support device connections have been exhausted";
     810 ERROR_MPS_CLIENT_TERMINATED "the MPS client has been terminated by the server";
-    811 ERROR_CDP_NOT_SUPPORTED "dynamic parallelism is not supported";
-    812 ERROR_CDP_VERSION_MISMATCH "two versions of dynamic parallelism in one module";
+    811 ERROR_CDP_NOT_SUPPORTED "is using CUDA Dynamic Parallelism, but the current configuration, like MPS, does not support it";
+    812 ERROR_CDP_VERSION_MISMATCH "unsupported interaction between different versions of CUDA Dynamic Parallelism";
     900 ERROR_STREAM_CAPTURE_UNSUPPORTED "operation not permitted when stream is capturing";
     901 ERROR_STREAM_CAPTURE_INVALIDATED "operation failed due to a previous error during capture";
     902 ERROR_STREAM_CAPTURE_MERGE "operation would result in a merge of separate capture sequences";
@@ -124,10 +124,10 @@ codes! {
     910 ERROR_GRAPH_EXEC_UPDATE_FAILURE "the graph update was not performed because it included changes which violated constraints specific to instantiated graph update";
     911 ERROR_EXTERNAL_DEVICE "an async error has occured in external entity outside of CUDA";
     912 ERROR_INVALID_CLUSTER_SIZE "a kernel launch error has occurred due to cluster misconfiguration";
-    913 ERROR_FUNCTION_NOT_LOADED "the function handle is not loaded";
-    914 ERROR_INVALID_RESOURCE_TYPE "the resource type is not valid here";
-    915 ERROR_INVALID_RESOURCE_CONFIGURATION "the resources are insufficient or not applicable";
-    916 ERROR_KEY_ROTATION "a key rotation is in progress";
+    913 ERROR_FUNCTION_NOT_LOADED "the function handle is not loaded when calling an API that requires a loaded function";
+    914 ERROR_INVALID_RESOURCE_TYPE "one or more resources passed in are not valid resource types for the operation";
+    915 ERROR_INVALID_RESOURCE_CONFIGURATION "one or more resources are insufficient or non-applicable for the operation";
+    916 ERROR_KEY_ROTATION "an error happened during the key rotation sequence";
     999 ERROR_UNKNOWN "unknown error";
 }
 
@@ -208,6 +208,8 @@ fn code_of(error: &Error) -> Code {
             ErrorKind::Assert => Code::ERROR_ASSERT,
             ErrorKind::LaunchFailed => Code::ERROR_LAUNCH_FAILED,
             ErrorKind::IllegalInstruction => Code::ERROR_ILLEGAL_INSTRUCTION,
+            ErrorKind::InvalidCall => Code::ERROR_INVALID_PC,
+            ErrorKind::StackOverflow => Code::ERROR_ILLEGAL_ADDRESS,
             ErrorKind::Deadlock | ErrorKind::Timeout => Code::ERROR_LAUNCH_TIMEOUT,
             ErrorKind::OutOfResources => Code::ERROR_LAUNCH_OUT_OF_RESOURCES,
             ErrorKind::InvalidImage => Code::ERROR_INVALID_IMAGE,

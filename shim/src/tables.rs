@@ -1,35 +1,15 @@
 //! The private tables that the CUDA runtime library asks for with `cuGetExportTable`. Of each table only what is known to
 //! be called is served; the other slots answer "not supported" and say so. Every other UUID is unknown.
 
-use crate::abi::{Address, Cu, CuContext, Flavour, In, Out, Pointer, enter, not_supported};
-use crate::calls::{context, device, init};
+use crate::abi::{
+    self, Address, Cu, CuContext, CuModule, Flavour, In, Out, Pointer, Slot, Table, enter, not_supported,
+};
+use crate::calls::{context, device, init, module};
 use crate::integrity::{self, Facts};
 use crate::result::{Code, Outcome};
 use crate::state;
 use hetgpu_runtime::Local;
 use std::ffi::c_void;
-
-/// A slot of a table.
-#[derive(Clone, Copy)]
-#[repr(C)]
-union Slot {
-    number: usize,
-    function: *const (),
-}
-
-#[repr(transparent)]
-struct Table<const N: usize>([Slot; N]);
-
-// SAFETY: a table is never written.
-unsafe impl<const N: usize> Sync for Table<N> {}
-
-impl<const N: usize> Table<N> {
-    const BYTES: Slot = Slot { number: N * size_of::<Slot>() };
-
-    fn address(&'static self) -> Address {
-        Address((&raw const self.0).cast())
-    }
-}
 
 macro_rules! slot {
     ($function:expr) => {
@@ -70,14 +50,14 @@ pub(crate) fn find(id: [u8; 16]) -> Option<Address> {
 
 static RUNTIME_TABLE: Table<13> = Table([
     Table::<13>::BYTES,
-    unused!("runtime interface 1"),
+    slot!(load_wrapper),
     slot!(primary_handle),
     unused!("runtime interface 3"),
     unused!("runtime interface 4"),
     unused!("runtime interface 5"),
-    unused!("runtime interface 6"),
-    unused!("runtime interface 7"),
-    unused!("runtime interface 8"),
+    slot!(load_wrapper_with),
+    slot!(unload_notice),
+    slot!(load_fatbin),
     unused!("runtime interface 9"),
     unused!("runtime interface 10"),
     unused!("runtime interface 11"),
@@ -90,6 +70,27 @@ extern "C" fn primary_handle(context: Out<CuContext>, device: i32) -> Code {
     enter("runtime interface 2", Flavour::Legacy, &show, |call| {
         context.set(Cu::new(call.runtime()?.primary_context(device::index(device)?)?))
     })
+}
+
+extern "C" fn load_wrapper(module: Out<CuModule>, wrapper: Pointer) -> Code {
+    let show = || format!("{module:?}, {wrapper:?}");
+    enter("runtime interface 1", Flavour::Legacy, &show, |call| module::load_data(call, module, wrapper))
+}
+
+/// The rest of the arguments is 0.
+extern "C" fn load_wrapper_with(module: Out<CuModule>, wrapper: Pointer, _a: usize, _b: usize, _c: usize) -> Code {
+    let show = || format!("{module:?}, {wrapper:?}");
+    enter("runtime interface 6", Flavour::Legacy, &show, |call| module::load_data(call, module, wrapper))
+}
+
+extern "C" fn unload_notice(_wrapper: Pointer) -> Code {
+    Code::SUCCESS
+}
+
+/// The rest of the arguments is 0.
+extern "C" fn load_fatbin(fatbin: Pointer, module: Out<CuModule>, _a: usize, _b: usize, _c: usize) -> Code {
+    let show = || format!("{fatbin:?}, {module:?}");
+    enter("runtime interface 8", Flavour::Legacy, &show, |call| module::load_data(call, module, fatbin))
 }
 
 extern "C" fn load_compilers() -> Code {
@@ -178,13 +179,12 @@ extern "C" fn check_integrity(version: u32, unix_seconds: u64, answer: Out<[u64;
     let show = || format!("{version}, {unix_seconds}, {answer:?}");
     enter("integrity check", Flavour::Legacy, &show, |_| {
         let runtime = state::runtime()?;
-        // SAFETY: these two have no preconditions.
-        let (process, thread) = unsafe { (libc::getpid(), libc::pthread_self()) };
+        let (process, thread) = abi::who_calls();
         let facts = Facts {
             driver_version: init::DRIVER_VERSION as u32,
             version,
-            process: process as u32,
-            thread: thread as u32,
+            process,
+            thread,
             runtime_table: RUNTIME_TABLE.address().0.addr() as u64,
             integrity_table: INTEGRITY_TABLE.address().0.addr() as u64,
             integrity_function: (check_integrity as *const ()).addr() as u64,

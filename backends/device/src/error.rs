@@ -1,3 +1,4 @@
+use hetir::diag::Diagnostic;
 use std::fmt;
 
 /// Why a device could not do what it was asked.
@@ -17,6 +18,10 @@ pub enum ErrorKind {
     LaunchFailed,
     /// An instruction that cannot be executed as it stands.
     IllegalInstruction,
+    /// A call of something that is not a function.
+    InvalidCall,
+    /// Too many nested calls, or too much local memory.
+    StackOverflow,
     /// Blocks or threads wait for each other and nothing can run.
     Deadlock,
     /// The kernel exceeded the time or the number of steps that it was given.
@@ -39,6 +44,8 @@ impl ErrorKind {
             | Self::Assert
             | Self::LaunchFailed
             | Self::IllegalInstruction
+            | Self::InvalidCall
+            | Self::StackOverflow
             | Self::Deadlock
             | Self::Timeout => true,
             Self::OutOfMemory | Self::OutOfResources | Self::InvalidImage | Self::NotSupported => false,
@@ -51,14 +58,16 @@ impl ErrorKind {
 pub struct DeviceError {
     /// The class, which decides what the program is told.
     pub kind: ErrorKind,
-    /// One or more lines for a person: kernel, instruction, line, address, and what can be done.
+    /// For a person: kernel, instruction, thread, address, and what can be done.
     pub message: String,
+    /// The same with its place in the kernel's source, if that is known.
+    pub diagnostic: Option<Box<Diagnostic>>,
 }
 
 impl DeviceError {
     /// An error of `kind` that says `message`.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self { kind, message: message.into(), diagnostic: None }
     }
 }
 

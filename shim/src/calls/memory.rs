@@ -2,7 +2,7 @@
 
 use crate::abi::{Call, CuStream, In, Out, Pointer};
 use crate::result::{Code, Failure, Outcome};
-use hetgpu_runtime::{Allocation, AllocationKind, Context, Handle, Runtime};
+use hetgpu_runtime::{Allocation, AllocationKind, Context, Handle, Owner, Runtime};
 
 pub(crate) fn info(call: &Call, free: Out<usize>, total: Out<usize>) -> Outcome {
     let runtime = call.runtime()?;
@@ -68,7 +68,8 @@ pub(crate) fn allocate_managed(call: &Call, pointer: Out<Pointer>, bytes: usize,
     }
     let runtime = call.runtime()?;
     let session = runtime.session()?;
-    let start = runtime.memory.allocate_managed(session.device.index, session.id, bytes as u64, flags)?;
+    let start =
+        runtime.memory.allocate_managed(session.device.index, Owner::program(session.id), bytes as u64, flags)?;
     pointer.set(Pointer(start))
 }
 
@@ -83,6 +84,9 @@ pub(crate) fn host_allocate(call: &Call, pointer: Out<Pointer>, bytes: usize, fl
     }
     let runtime = call.runtime()?;
     let session = runtime.session()?;
+    if bytes == 0 {
+        return pointer.set(Pointer(0));
+    }
     let start = runtime.memory.allocate_pinned(session.device.index, session.id, bytes as u64, flags)?;
     pointer.set(Pointer(start))
 }
@@ -164,47 +168,36 @@ fn attribute_of(runtime: &Runtime, attribute: u32, pointer: Pointer) -> Outcome<
     use Attribute::{Long, Word};
     const HOST: u32 = 1;
     const DEVICE: u32 = 2;
-    let found = runtime.memory.find(pointer.0);
-    let missing = || Failure::new(Code::ERROR_INVALID_VALUE, format!("{pointer:?} lies in no allocation"));
-    let known = || found.clone().ok_or_else(missing);
-    let host_memory = |kind| matches!(kind, AllocationKind::Pinned | AllocationKind::Registered);
+    const READ_AND_WRITE: u32 = 3;
+    let found = allocation(runtime, pointer)?;
+    let caps = runtime.device(found.device)?.device.caps();
+    let host_memory = matches!(found.kind, AllocationKind::Pinned | AllocationKind::Registered);
+    let none = |text: &str| Err(Failure::new(Code::ERROR_INVALID_VALUE, text));
     Ok(match attribute {
         1 => {
-            let session = known()?.session;
-            let is_owner = |context: &Context| context.session().is_ok_and(|own| own.id == session);
+            let is_owner = |context: &Context| context.session().is_ok_and(|own| own.id == found.owner.session);
             let owner = runtime.contexts.handles_where(is_owner);
             Long(owner.first().map_or(0, |handle: &Handle<Context>| handle.bits()))
         }
-        2 => Word(if host_memory(known()?.kind) { HOST } else { DEVICE }),
-        3 => {
-            let known = known()?;
-            let device = runtime.device(known.device)?;
-            match known.host_visible() && !device.device.caps().shares_host_memory {
-                true => return Err(missing()),
-                false => Long(pointer.0),
-            }
-        }
-        4 => match known()?.host_visible() {
-            true => Long(pointer.0),
-            false => return Err(Failure::new(Code::ERROR_INVALID_VALUE, "device memory has no host address")),
-        },
-        6 => Word(0),                                                       // copies synchronise
-        7 => Long(known()?.id),                                             // identity of the allocation
-        8 => Word(u32::from(known()?.kind == AllocationKind::Managed)),     // managed
-        9 => Word(found.map_or(-2i32 as u32, |found| found.device as u32)), // device
-        10 => Word(0),                                                      // usable by other processes
-        11 => Long(known()?.start),
-        12 => Long(known()?.bytes),
-        13 => Word(u32::from(found.is_some())),          // mapped
-        14 => Long(0),                                   // handle types
-        15 => Word(0),                                   // direct access by other devices
-        16 => Word(if found.is_some() { 3 } else { 0 }), // access: read and write
-        17 => Long(0),                                   // memory pool
-        18 => Long(known()?.bytes),                      // the mapping is the allocation
-        19 => Long(known()?.start),
-        20 => Long(known()?.id),
-        21 => Word(0), // decompression
-        _ => return Err(Failure::new(Code::ERROR_INVALID_VALUE, format!("pointer attribute {attribute}"))),
+        2 => Word(if host_memory { HOST } else { DEVICE }),
+        3 if found.host_visible() && !caps.shares_host_memory => return none("this device cannot reach host memory"),
+        3 => Long(pointer.0),
+        4 if !found.host_visible() => return none("device memory has no host address"),
+        4 => Long(pointer.0),
+        // Copies of device memory are done when the call returns.
+        6 => Word(u32::from(!found.host_visible())),
+        7 | 20 => Long(found.id),
+        8 => Word(u32::from(found.kind == AllocationKind::Managed)),
+        9 => Word(found.device as u32),
+        11 | 19 => Long(found.start),
+        12 | 18 => Long(found.bytes),
+        13 => Word(1), // mapped
+        16 => Word(READ_AND_WRITE),
+        // Sharing with other processes, direct access by other devices, hardware decompression.
+        10 | 15 | 21 => Word(0),
+        // Handle types, memory pool.
+        14 | 17 => Long(0),
+        _ => return none("no such pointer attribute"),
     })
 }
 
@@ -220,7 +213,7 @@ pub(crate) fn pointer_attribute(call: &Call, value: Out<u64>, attribute: u32, po
     put(value, attribute_of(runtime, attribute, pointer)?)
 }
 
-/// Unlike the single query this succeeds for any address: what is not known reads as 0.
+/// Unlike the single query this succeeds for any address: what is not known is left as it was.
 pub(crate) fn pointer_attributes(
     call: &Call,
     count: u32,
@@ -231,11 +224,8 @@ pub(crate) fn pointer_attributes(
     let runtime = call.runtime()?;
     for index in 0..count as usize {
         let (attribute, value) = (attributes.at(index)?, values.at(index)?);
-        match attribute_of(runtime, attribute, pointer) {
-            Ok(found) => put(value, found)?,
-            Err(_) if matches!(attribute, 2 | 6 | 8 | 13) => value.cast::<u32>().set(0)?,
-            Err(_) if matches!(attribute, 1 | 3 | 4 | 7 | 11 | 12 | 18..=20) => value.set(0)?,
-            Err(failure) => return Err(failure),
+        if let Ok(found) = attribute_of(runtime, attribute, pointer) {
+            put(value, found)?;
         }
     }
     Ok(())

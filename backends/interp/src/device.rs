@@ -1,0 +1,283 @@
+use crate::sys::Windows;
+use hetgpu_device::{Caps, Device, DeviceError, ErrorKind, HostSpan, Launch, LoadedModule};
+use hetir::diag::{Diagnostic, Severity};
+use hetir::interp::{self, Arena, Checks, Fault, FaultKind, Heap, Memory, MemoryFault};
+use hetir::ir::Module;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// How kernels are executed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Options {
+    /// Chooses among the orders in which threads may run.
+    pub seed: u64,
+    /// Report races and reads of memory that nothing has written.
+    pub check: bool,
+}
+
+struct Loaded {
+    module: Arc<Module>,
+    globals: Vec<u64>,
+}
+
+/// Device memory and the host memory beside it, as the interpreter sees them.
+#[derive(Default)]
+struct Bytes {
+    arena: Arena,
+    windows: Windows,
+}
+
+impl Memory for Bytes {
+    fn read(&mut self, address: u64, out: &mut [u8]) -> Result<(), MemoryFault> {
+        match self.arena.read(address, out) {
+            Err(_) if self.windows.read(address, out) => Ok(()),
+            other => other,
+        }
+    }
+
+    fn write(&mut self, address: u64, data: &[u8]) -> Result<(), MemoryFault> {
+        match self.arena.write(address, data) {
+            Err(_) if self.windows.write(address, data) => Ok(()),
+            other => other,
+        }
+    }
+
+    fn bytes(&mut self, address: u64, len: usize) -> Option<&mut [u8]> {
+        self.arena.bytes(address, len)
+    }
+}
+
+#[derive(Default)]
+struct State {
+    bytes: Bytes,
+    modules: HashMap<LoadedModule, Arc<Loaded>>,
+    next_module: u64,
+    heaps: HashMap<u64, Heap>,
+}
+
+/// The interpreter with its memory.
+pub struct InterpDevice {
+    caps: Caps,
+    options: Options,
+    state: Mutex<State>,
+}
+
+impl InterpDevice {
+    /// A device with `memory` bytes.
+    pub fn new(memory: u64, options: Options) -> Self {
+        let caps = Caps {
+            name: "hetGPU interpreter".into(),
+            uuid: *b"hetgpu-interp-00",
+            compute: (9, 0),
+            memory,
+            map_granularity: 1,
+            shares_host_memory: true,
+            cooperative: true,
+            // Programs size their grids by this; more blocks than that only cost time here.
+            multiprocessors: 4,
+            clock_khz: 1_000_000,
+            memory_clock_khz: 1_000_000,
+            memory_bus_bits: 64,
+            l2_bytes: 4 << 20,
+            threads_per_block: 1024,
+            threads_per_multiprocessor: 2048,
+            blocks_per_multiprocessor: 32,
+            block: [1024, 1024, 64],
+            grid: [i32::MAX as u32, 65_535, 65_535],
+            shared_per_block: 48 << 10,
+            shared_per_block_max: 227 << 10,
+            shared_per_multiprocessor: 228 << 10,
+            shared_reserved_per_block: 1 << 10,
+            registers: 65_536,
+            constant_bytes: 65_536,
+        };
+        Self { caps, options, state: Mutex::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|e| e.into_inner())
+    }
+}
+
+fn no_memory(fault: MemoryFault) -> DeviceError {
+    DeviceError::new(ErrorKind::IllegalAddress, fault.to_string())
+}
+
+fn too_large(bytes: u64) -> DeviceError {
+    DeviceError::new(ErrorKind::OutOfMemory, format!("{bytes} bytes do not fit the host's memory"))
+}
+
+/// Zeroed bytes, or an error where the host has no room for them.
+fn zeroed(bytes: u64) -> Result<Vec<u8>, DeviceError> {
+    let count = usize::try_from(bytes).map_err(|_| too_large(bytes))?;
+    // Asked first, because `vec!` ends the process where it fails; `vec!` then gets pages that are zero without being
+    // touched.
+    Vec::<u8>::new().try_reserve_exact(count).map_err(|_| too_large(bytes))?;
+    Ok(vec![0; count])
+}
+
+impl Device for InterpDevice {
+    fn caps(&self) -> &Caps {
+        &self.caps
+    }
+
+    fn map(&self, at: u64, bytes: u64, name: &str) -> Result<(), DeviceError> {
+        let data = zeroed(bytes)?;
+        match self.state().bytes.arena.map(at, name, data) {
+            true => Ok(()),
+            false => Err(DeviceError::new(ErrorKind::OutOfMemory, format!("there is memory at {at:#x} already"))),
+        }
+    }
+
+    fn share(&self, host: HostSpan) -> Result<(), DeviceError> {
+        self.state().bytes.windows.open(host);
+        Ok(())
+    }
+
+    fn unmap(&self, at: u64) {
+        let mut state = self.state();
+        state.heaps.remove(&at);
+        if !state.bytes.windows.close(at) {
+            state.bytes.arena.unmap(at);
+        }
+    }
+
+    fn write(&self, at: u64, data: &[u8]) -> Result<(), DeviceError> {
+        self.state().bytes.write(at, data).map_err(no_memory)
+    }
+
+    fn read(&self, at: u64, out: &mut [u8]) -> Result<(), DeviceError> {
+        self.state().bytes.read(at, out).map_err(no_memory)
+    }
+
+    fn copy(&self, to: u64, from: u64, bytes: u64) -> Result<(), DeviceError> {
+        let mut data = zeroed(bytes)?;
+        let mut state = self.state();
+        state.bytes.read(from, &mut data).map_err(no_memory)?;
+        state.bytes.write(to, &data).map_err(no_memory)
+    }
+
+    fn fill(&self, at: u64, pattern: &[u8], count: u64) -> Result<(), DeviceError> {
+        const PIECE: usize = 1 << 16;
+        let per_piece = (PIECE / pattern.len().max(1)) as u64;
+        let piece = pattern.repeat(count.min(per_piece) as usize);
+        let mut state = self.state();
+        let (mut at, mut left) = (at, count * pattern.len() as u64);
+        while left > 0 {
+            let now = left.min(piece.len() as u64);
+            state.bytes.write(at, &piece[..now as usize]).map_err(no_memory)?;
+            at += now;
+            left -= now;
+        }
+        Ok(())
+    }
+
+    fn load(&self, module: &Arc<Module>, globals: &[u64]) -> Result<LoadedModule, DeviceError> {
+        let mut state = self.state();
+        let key = LoadedModule(state.next_module);
+        state.next_module += 1;
+        state.modules.insert(key, Arc::new(Loaded { module: module.clone(), globals: globals.to_vec() }));
+        Ok(key)
+    }
+
+    fn unload(&self, module: LoadedModule) {
+        self.state().modules.remove(&module);
+    }
+
+    fn launch(&self, launch: Launch<'_>) -> Result<Vec<Diagnostic>, DeviceError> {
+        let mut state = self.state();
+        let State { bytes, modules, heaps, .. } = &mut *state;
+        let loaded = modules.get(&launch.module).cloned();
+        let loaded = loaded.ok_or_else(|| DeviceError::new(ErrorKind::InvalidImage, "the module is not loaded"))?;
+        let heap = launch.heap.map(|heap| heaps.entry(heap.base).or_insert_with(|| Heap::new(heap.base, heap.bytes)));
+        let description = interp::Launch {
+            module: &loaded.module,
+            kernel: launch.kernel,
+            grid: launch.grid,
+            block: launch.block,
+            cluster: launch.cluster,
+            dynamic_shared: launch.dynamic_shared,
+            params: launch.params,
+            globals: &loaded.globals,
+            cooperative: launch.cooperative,
+            workspace: launch.workspace,
+            grid_id: launch.grid_id,
+        };
+        let mut options = interp::Options {
+            seed: self.options.seed,
+            checks: Checks { races: self.options.check, uninitialised: self.options.check },
+            max_shared: self.caps.shared_per_block_max,
+            heap,
+            print: Some(launch.print),
+            ..interp::Options::default()
+        };
+        match interp::run(&description, bytes, &mut options) {
+            Ok(report) => Ok(report.warnings.iter().map(|warning| warning.diagnostic(Severity::Warning)).collect()),
+            Err(fault) => Err(error(&fault)),
+        }
+    }
+}
+
+fn error(fault: &Fault) -> DeviceError {
+    let kind = match fault.kind {
+        FaultKind::OutOfBounds => ErrorKind::IllegalAddress,
+        FaultKind::Misaligned => ErrorKind::Misaligned,
+        FaultKind::Deadlock => ErrorKind::Deadlock,
+        FaultKind::AssertFail => ErrorKind::Assert,
+        FaultKind::StackOverflow => ErrorKind::StackOverflow,
+        FaultKind::StepLimit | FaultKind::Interrupted => ErrorKind::Timeout,
+        FaultKind::BadCall => ErrorKind::InvalidCall,
+        FaultKind::BadLaunch => ErrorKind::OutOfResources,
+        FaultKind::BadOperand => ErrorKind::IllegalInstruction,
+        FaultKind::Unsupported => ErrorKind::NotSupported,
+        _ => ErrorKind::LaunchFailed,
+    };
+    let diagnostic = Some(Box::new(fault.diagnostic(Severity::Error)));
+    DeviceError { kind, message: fault.to_string(), diagnostic }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn device() -> InterpDevice {
+        InterpDevice::new(1 << 30, Options::default())
+    }
+
+    #[test]
+    fn memory_is_zeroed_and_ends_where_it_was_said_to_end() {
+        let device = device();
+        device.map(0x10_0000_0000, 100, "table").unwrap();
+        let mut back = [1; 100];
+        device.read(0x10_0000_0000, &mut back).unwrap();
+        assert_eq!(back, [0; 100]);
+        let error = device.write(0x10_0000_0000 + 98, &[1, 2, 3]).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::IllegalAddress);
+        assert!(error.message.contains("table"), "{}", error.message);
+        device.unmap(0x10_0000_0000);
+        assert!(device.read(0x10_0000_0000, &mut back).is_err());
+    }
+
+    #[test]
+    fn a_fill_repeats_its_pattern_over_more_than_one_piece() {
+        let device = device();
+        let bytes = 3 * 70_000;
+        device.map(0x10_0000_0000, bytes, "").unwrap();
+        device.fill(0x10_0000_0000, &[1, 2, 3], 70_000).unwrap();
+        let mut back = vec![0; bytes as usize];
+        device.read(0x10_0000_0000, &mut back).unwrap();
+        assert!(back.chunks(3).all(|triple| triple == [1, 2, 3]));
+        assert!(device.fill(0x10_0000_0000, &[0], bytes + 1).is_err());
+    }
+
+    #[test]
+    fn an_overlapping_copy_reads_first() {
+        let device = device();
+        device.map(0x10_0000_0000, 8, "").unwrap();
+        device.write(0x10_0000_0000, &[1, 2, 3, 4, 5, 6, 7, 8]).unwrap();
+        device.copy(0x10_0000_0002, 0x10_0000_0000, 6).unwrap();
+        let mut back = [0; 8];
+        device.read(0x10_0000_0000, &mut back).unwrap();
+        assert_eq!(back, [1, 2, 1, 2, 3, 4, 5, 6]);
+    }
+}

@@ -1,0 +1,239 @@
+//! Device code: from an image to verified hetIR.
+
+use crate::{Error, Result, log, sys};
+use hetir::diag::{self, Diagnostic, Severity};
+use hetir::entity::FuncId;
+use hetir::interp::SharedLayout;
+use hetir::ir::{Function, Module};
+use ptx_frontend::container::{self, Choice, HostFatbins, HostMemory, HostModule, Image, Kind, Limits};
+use std::borrow::Cow;
+use std::ffi::CString;
+use std::sync::Arc;
+
+/// What messages call the text of a module: it has no file.
+const TEXT_NAME: &str = "module.ptx";
+
+/// A kernel of a module.
+#[derive(Clone, Debug)]
+pub struct KernelInfo {
+    pub function: FuncId,
+    pub name: CString,
+    /// Offset and size of each parameter.
+    pub params: Vec<(u32, u32)>,
+    /// Bytes of all parameters.
+    pub param_bytes: u32,
+    /// Most threads a block, in all and by dimension; 0 where the kernel does not say.
+    pub max_threads: u32,
+    /// Exact threads a block, by dimension; 0 where the kernel does not say.
+    pub required_threads: [u32; 3],
+    /// Shared memory that every block needs.
+    pub static_shared: u32,
+    /// Bytes of local memory of the kernel itself.
+    pub local: u32,
+    /// Why it cannot be launched, for a person.
+    pub refused: Option<String>,
+}
+
+/// Device code, ready to be loaded into a context.
+#[derive(Debug)]
+pub struct Code {
+    pub module: Arc<Module>,
+    pub kernels: Vec<KernelInfo>,
+    /// What there is to say about it that is no error.
+    pub warnings: String,
+    /// Bytes of constant memory.
+    pub constant: u32,
+    /// The compute capability that the text was written for, times ten.
+    pub target: u32,
+    text: String,
+}
+
+/// Where an image is.
+#[derive(Clone, Copy, Debug)]
+pub enum ImageSource<'a> {
+    /// At an address of the program: a wrapper, a fatbin, an ELF file, or text ended by a zero byte.
+    Address(u64),
+    /// The contents of a file.
+    Bytes(&'a [u8]),
+}
+
+struct Program;
+
+impl HostMemory for Program {
+    fn read(&self, address: u64, len: usize) -> std::result::Result<Cow<'_, [u8]>, Diagnostic> {
+        let mut bytes = vec![0; len];
+        sys::read(address, &mut bytes);
+        Ok(Cow::Owned(bytes))
+    }
+}
+
+fn damaged(diagnostic: &Diagnostic) -> Error {
+    Error::InvalidImage(plain(diagnostic))
+}
+
+/// A diagnostic of a binary image: its spans are of no use to a reader.
+fn plain(diagnostic: &Diagnostic) -> String {
+    let notes: String = diagnostic.notes.iter().map(|note| format!("\n  {note}")).collect();
+    format!("{}{notes}", diagnostic.message)
+}
+
+impl Code {
+    /// Takes the code for a device of that compute capability out of an image.
+    pub fn load(source: ImageSource<'_>, compute: (u32, u32)) -> Result<Arc<Self>> {
+        let limits = Limits::default();
+        let device_sm = compute.0 * 10 + compute.1;
+        let found = match source {
+            ImageSource::Address(address) => {
+                container::read_module(&Program, address, &limits).map_err(|d| damaged(&d))?
+            }
+            ImageSource::Bytes(bytes) => match container::sniff(bytes) {
+                Kind::Fatbin => HostModule::Fatbin(bytes.to_vec()),
+                Kind::Elf => HostModule::Elf(bytes.to_vec()),
+                Kind::Ptx => HostModule::Text(bytes.to_vec()),
+                Kind::Wrapper | Kind::Unknown => {
+                    return Err(Error::InvalidImage("neither a fatbin, nor an ELF file, nor PTX text".into()));
+                }
+            },
+        };
+        let text = match found {
+            HostModule::Text(bytes) => text(bytes)?,
+            HostModule::Fatbin(bytes) => from_fatbins(&[bytes], device_sm, &limits)?,
+            HostModule::Wrapper(HostFatbins { data, prelinked }) => match from_fatbins(&[data], device_sm, &limits) {
+                Err(Error::NoBinary(_)) if !prelinked.is_empty() => from_fatbins(&prelinked, device_sm, &limits)?,
+                other => other?,
+            },
+            HostModule::Elf(bytes) => from_elf(&bytes, device_sm, &limits)?,
+        };
+        Self::from_text(text)
+    }
+
+    /// Takes PTX text.
+    pub fn from_text(text: String) -> Result<Arc<Self>> {
+        let lifted = ptx_frontend::lift_text(&text, ptx_frontend::Options { lenient: true });
+        let (errors, others): (Vec<_>, Vec<_>) =
+            lifted.diagnostics.into_iter().partition(|diagnostic| diagnostic.severity == Severity::Error);
+        if !errors.is_empty() {
+            return Err(Error::InvalidCode(diag::render(&errors, TEXT_NAME, &text)));
+        }
+        let warnings = diag::render(&others, TEXT_NAME, &text);
+        let module = lifted.module;
+        let kernels = module
+            .functions
+            .iter()
+            .enumerate()
+            .filter(|(_, function)| function.is_kernel())
+            .map(|(index, function)| kernel(&module, FuncId::new(index), function, &text))
+            .collect::<Result<Vec<_>>>()?;
+        let constants = module.globals.iter().filter(|global| global.space == hetir::attr::Space::Const);
+        let constant = constants.map(|global| global.size).sum::<u64>().try_into().unwrap_or(u32::MAX);
+        log::info(format_args!("module: {} kernels, {} variables", kernels.len(), module.globals.len()));
+        if !warnings.is_empty() {
+            log::info(format_args!("{warnings}"));
+        }
+        let target = target(&text);
+        Ok(Arc::new(Self { module: Arc::new(module), kernels, warnings, constant, target, text }))
+    }
+
+    /// The kernel of that name.
+    pub fn kernel(&self, name: &str) -> Result<usize> {
+        let found = self.kernels.iter().position(|kernel| kernel.name.as_bytes() == name.as_bytes());
+        found.ok_or_else(|| Error::NotFound(format!("no kernel named {name}")))
+    }
+
+    /// A message with the line of the text that it speaks of.
+    pub fn render(&self, diagnostic: &Diagnostic) -> String {
+        diag::render(std::slice::from_ref(diagnostic), TEXT_NAME, &self.text).trim_end().to_owned()
+    }
+}
+
+fn kernel(module: &Module, id: FuncId, function: &Function, text: &str) -> Result<KernelInfo> {
+    let name = CString::new(function.name.as_str());
+    let name = name.map_err(|_| Error::InvalidCode("a kernel's name holds a zero byte".into()))?;
+    let (max, required) = match &function.kind {
+        hetir::ir::FunctionKind::Kernel { bounds, .. } => (bounds.max_threads, bounds.required_threads),
+        hetir::ir::FunctionKind::Device => ([0; 3], [0; 3]),
+    };
+    let refused = match (&function.body, &function.unavailable[..]) {
+        (Some(_), []) => None,
+        (None, []) => Some(format!("the kernel {} has no body", function.name)),
+        (_, reasons) => Some(diag::render(reasons, TEXT_NAME, text)),
+    };
+    let local: u32 = function.slots.iter().map(|slot| slot.size).fold(0, u32::saturating_add);
+    Ok(KernelInfo {
+        function: id,
+        name,
+        params: function.kernel_params().iter().map(|param| (param.offset, param.size)).collect(),
+        param_bytes: function.param_bytes(),
+        max_threads: product(max).or(product(required)).unwrap_or(0),
+        required_threads: required,
+        static_shared: SharedLayout::of(module, id).static_bytes.try_into().unwrap_or(u32::MAX),
+        local,
+        refused,
+    })
+}
+
+/// The threads that bounds by dimension allow in all; none where nothing is said.
+fn product(bounds: [u32; 3]) -> Option<u32> {
+    let said = bounds.iter().any(|&bound| bound != 0);
+    said.then(|| bounds.iter().map(|&bound| bound.max(1)).fold(1, u32::saturating_mul))
+}
+
+/// The number in `.target sm_NN`; 0 where there is none.
+fn target(text: &str) -> u32 {
+    let after = text.split_once(".target").map_or("", |(_, after)| after.trim_start());
+    let digits = after.strip_prefix("sm_").unwrap_or("").split(|c: char| !c.is_ascii_digit()).next();
+    digits.and_then(|digits| digits.parse().ok()).unwrap_or(0)
+}
+
+fn text(bytes: Vec<u8>) -> Result<String> {
+    if container::sniff(&bytes) != Kind::Ptx {
+        return Err(Error::InvalidImage("neither a fatbin, nor an ELF file, nor PTX text".into()));
+    }
+    String::from_utf8(bytes).map_err(|_| Error::InvalidImage("the PTX is not UTF-8".into()))
+}
+
+fn from_fatbins(fatbins: &[Vec<u8>], device_sm: u32, limits: &Limits) -> Result<String> {
+    let mut texts = Vec::new();
+    let mut lacking = None;
+    for fatbin in fatbins {
+        let images = container::images(fatbin).map_err(|diagnostic| damaged(&diagnostic))?;
+        for image in &images {
+            log::info(format_args!("image: {:?} for {}", image.kind, image.target()));
+        }
+        match container::choose(&images, device_sm) {
+            Choice::Ptx(image) => texts.push(decoded(image, limits)?),
+            other => lacking = other.diagnostic(device_sm).or(lacking),
+        }
+    }
+    match (texts.len(), lacking) {
+        (1, None) => Ok(texts.remove(0)),
+        (_, Some(lacking)) => {
+            let text = plain(&lacking);
+            log::error(format_args!("{text}"));
+            Err(Error::NoBinary(text))
+        }
+        (0, None) => Err(Error::NoBinary("the module holds no code".into())),
+        (count, None) => Err(Error::NotSupported(format!(
+            "the program is linked from {count} files of relocatable device code, which is not done yet; build it without -rdc"
+        ))),
+    }
+}
+
+fn decoded(image: &Image<'_>, limits: &Limits) -> Result<String> {
+    Ok(image.ptx(limits.image).map_err(|diagnostic| damaged(&diagnostic))?.into_owned())
+}
+
+/// A cubin is machine code; other ELF files may hold fatbins.
+fn from_elf(bytes: &[u8], device_sm: u32, limits: &Limits) -> Result<String> {
+    let elf = container::Elf::parse(bytes).map_err(|diagnostic| damaged(&diagnostic))?;
+    if elf.is_cubin() {
+        let target = elf.sm().map_or_else(|| "another device".to_owned(), |sm| format!("sm_{sm}"));
+        let choice = Choice::ElfOnly(vec![target]);
+        let text = choice.diagnostic(device_sm).map_or_else(String::new, |diagnostic| plain(&diagnostic));
+        log::error(format_args!("{text}"));
+        return Err(Error::NoBinary(text));
+    }
+    let sections = container::fatbins_in_elf(bytes).map_err(|diagnostic| damaged(&diagnostic))?;
+    let fatbins: Vec<Vec<u8>> = sections.iter().map(|section| section.bytes.to_vec()).collect();
+    from_fatbins(&fatbins, device_sm, limits)
+}

@@ -1,0 +1,321 @@
+//! Launches: what may be asked for, and how it gets to the device.
+
+use crate::code::KernelInfo;
+use crate::handle::Handle;
+use crate::memory::Owner;
+use crate::module::{Function, FunctionSettings, Kernel, Module};
+use crate::queue::Operation;
+use crate::session::Session;
+use crate::stream::StreamRef;
+use crate::{Error, Result, Runtime, log};
+use hetgpu_device::{Caps, Device, Heap};
+use hetir::entity::FuncId;
+use std::sync::Arc;
+
+/// How a call names a kernel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Launchable {
+    Function(Handle<Function>),
+    /// Launched in the context of the stream.
+    Kernel(Handle<Kernel>),
+}
+
+/// A launch as asked for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LaunchRequest {
+    pub grid: [u32; 3],
+    pub block: [u32; 3],
+    pub dynamic_shared: u32,
+    pub cooperative: bool,
+    /// The kernel's parameters, packed.
+    pub params: Vec<u8>,
+}
+
+/// A launch in a queue.
+pub(crate) struct QueuedLaunch {
+    module: Arc<Module>,
+    kernel: FuncId,
+    request: LaunchRequest,
+    workspace: u64,
+    heap: Option<Heap>,
+    grid_id: u64,
+}
+
+/// Memory that the grid barrier of a cooperative launch may use.
+const WORKSPACE_BYTES: u64 = 4096;
+
+/// Blocks of a kernel that a multiprocessor holds at once.
+pub fn resident_blocks(caps: &Caps, info: &KernelInfo, threads: u32, dynamic_shared: u32) -> u32 {
+    let warps = threads.div_ceil(32).max(1);
+    let by_threads = caps.threads_per_multiprocessor / (warps * 32);
+    let shared = info.static_shared.saturating_add(dynamic_shared);
+    let by_shared = match shared {
+        0 => u32::MAX,
+        _ => caps.shared_per_multiprocessor / shared.saturating_add(caps.shared_reserved_per_block),
+    };
+    by_threads.min(by_shared).min(caps.blocks_per_multiprocessor)
+}
+
+/// Dynamic shared memory that launches of a kernel may ask for.
+pub fn dynamic_shared_limit(caps: &Caps, info: &KernelInfo, settings: FunctionSettings) -> u32 {
+    settings.max_dynamic_shared.unwrap_or_else(|| caps.shared_per_block.saturating_sub(info.static_shared))
+}
+
+/// Threads that a block of a kernel may have.
+pub fn threads_limit(caps: &Caps, info: &KernelInfo) -> u32 {
+    match info.max_threads {
+        0 => caps.threads_per_block,
+        most => most.min(caps.threads_per_block),
+    }
+}
+
+/// What a launch is checked for before it goes anywhere.
+pub fn check(caps: &Caps, info: &KernelInfo, settings: FunctionSettings, request: &LaunchRequest) -> Result<()> {
+    let name = info.name.to_string_lossy();
+    for (what, given, most) in [("grid", request.grid, caps.grid), ("block", request.block, caps.block)] {
+        if given.iter().zip(most).any(|(&given, most)| given == 0 || given > most) {
+            return Err(Error::invalid(format!("{name}: a {what} of {given:?}; each must be 1 to {most:?}")));
+        }
+    }
+    let threads: u32 = request.block.iter().product();
+    if threads > caps.threads_per_block {
+        return Err(Error::invalid(format!("{name}: {threads} threads a block, at most {}", caps.threads_per_block)));
+    }
+    if threads > threads_limit(caps, info) {
+        return Err(Error::invalid(format!(
+            "{name}: {threads} threads a block, but the kernel was compiled for at most {}",
+            info.max_threads
+        )));
+    }
+    let required = info.required_threads;
+    if required != [0; 3] && request.block != required.map(|threads| threads.max(1)) {
+        return Err(Error::invalid(format!(
+            "{name}: blocks of {:?}, but the kernel wants {required:?}",
+            request.block
+        )));
+    }
+    let limit = dynamic_shared_limit(caps, info, settings);
+    if request.dynamic_shared > limit {
+        return Err(Error::invalid(format!(
+            "{name}: {} bytes of dynamic shared memory, at most {limit}",
+            request.dynamic_shared
+        )));
+    }
+    if request.params.len() < info.param_bytes as usize {
+        return Err(Error::invalid(format!(
+            "{name}: {} bytes of parameters, the kernel takes {}",
+            request.params.len(),
+            info.param_bytes
+        )));
+    }
+    if request.cooperative {
+        let blocks: u64 = request.grid.iter().map(|&blocks| u64::from(blocks)).product();
+        let room = resident_blocks(caps, info, threads, request.dynamic_shared) * caps.multiprocessors;
+        if blocks > u64::from(room) {
+            return Err(Error::CooperativeTooLarge(format!("{name}: {blocks} blocks, at most {room} are resident")));
+        }
+    }
+    Ok(())
+}
+
+impl Runtime {
+    /// Puts a launch into a stream.
+    pub fn launch(&self, what: Launchable, stream: StreamRef, request: LaunchRequest) -> Result<()> {
+        let (session, lane) = self.lane(stream)?;
+        let (function, settings) = match what {
+            Launchable::Function(handle) => {
+                let function = self.functions.get(handle)?;
+                let settings = function.settings();
+                (function, settings)
+            }
+            Launchable::Kernel(handle) => {
+                let kernel = self.kernels.get(handle)?;
+                (self.functions.get(self.kernel_function_in(handle, &session)?)?, kernel.settings())
+            }
+        };
+        let module = self.modules.get(function.module)?;
+        if module.session.id != session.id {
+            return Err(Error::InvalidHandle("function"));
+        }
+        let info = function.info();
+        if let Some(reason) = &info.refused {
+            return Err(Error::InvalidCode(reason.clone()));
+        }
+        check(session.device.device.caps(), info, settings, &request)?;
+        let workspace = match request.cooperative {
+            true => self.memory.allocate(
+                session.device.index,
+                Owner::system(session.id),
+                WORKSPACE_BYTES,
+                "grid barrier",
+            )?,
+            false => 0,
+        };
+        let heap = match module.code.module.function("malloc") {
+            Some(_) => Some(self.heap(&session)?),
+            None => None,
+        };
+        let kernel = info.function;
+        let queued = QueuedLaunch { module, kernel, request, workspace, heap, grid_id: self.next_id() };
+        session.push(lane, Vec::new(), Operation::Launch(Box::new(queued)))?;
+        if workspace != 0 {
+            let memory = self.memory.clone();
+            let allocation = memory.forget(workspace, |_| Ok(()))?;
+            session.push(lane, Vec::new(), Operation::Call(Box::new(move |_| memory.release(&allocation))))?;
+        }
+        Ok(())
+    }
+
+    /// The session's heap for device-side allocation, made when it is first needed.
+    fn heap(&self, session: &Session) -> Result<Heap> {
+        session.heap_or(|bytes| {
+            let base = self.memory.allocate(session.device.index, Owner::system(session.id), bytes, "device heap")?;
+            Ok(Heap { base, bytes })
+        })
+    }
+}
+
+/// Runs a launch; its error says where in the kernel it happened.
+pub(crate) fn run(device: &dyn Device, session: &Session, queued: &QueuedLaunch) -> Result<()> {
+    let QueuedLaunch { module, kernel, request, workspace, heap, grid_id } = queued;
+    let outcome = device.launch(hetgpu_device::Launch {
+        module: module.loaded,
+        kernel: *kernel,
+        grid: request.grid,
+        block: request.block,
+        cluster: [1; 3],
+        dynamic_shared: request.dynamic_shared,
+        params: &request.params,
+        cooperative: request.cooperative,
+        workspace: *workspace,
+        grid_id: *grid_id,
+        heap: *heap,
+        print: &mut |bytes| session.print(bytes),
+    });
+    match outcome {
+        Ok(warnings) => {
+            for warning in &warnings {
+                log::warn(format_args!("{}", module.code.render(warning)));
+            }
+            Ok(())
+        }
+        Err(mut error) => {
+            if let Some(diagnostic) = &error.diagnostic {
+                error.message = module.code.render(diagnostic);
+            }
+            Err(error.into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::CString;
+
+    fn caps() -> Caps {
+        Caps {
+            name: String::new(),
+            uuid: [0; 16],
+            compute: (9, 0),
+            memory: 1 << 30,
+            map_granularity: 1,
+            shares_host_memory: false,
+            cooperative: true,
+            multiprocessors: 2,
+            clock_khz: 1,
+            memory_clock_khz: 1,
+            memory_bus_bits: 1,
+            l2_bytes: 1,
+            threads_per_block: 1024,
+            threads_per_multiprocessor: 2048,
+            blocks_per_multiprocessor: 32,
+            block: [1024, 1024, 64],
+            grid: [i32::MAX as u32, 65_535, 65_535],
+            shared_per_block: 48 << 10,
+            shared_per_block_max: 227 << 10,
+            shared_per_multiprocessor: 228 << 10,
+            shared_reserved_per_block: 1 << 10,
+            registers: 65_536,
+            constant_bytes: 65_536,
+        }
+    }
+
+    fn info() -> KernelInfo {
+        KernelInfo {
+            function: FuncId::new(0),
+            name: CString::from(c"k"),
+            params: vec![(0, 8)],
+            param_bytes: 8,
+            max_threads: 0,
+            required_threads: [0; 3],
+            static_shared: 0,
+            local: 0,
+            refused: None,
+        }
+    }
+
+    fn request(grid: [u32; 3], block: [u32; 3]) -> LaunchRequest {
+        LaunchRequest { grid, block, dynamic_shared: 0, cooperative: false, params: vec![0; 8] }
+    }
+
+    fn verdict(info: &KernelInfo, request: LaunchRequest) -> Result<()> {
+        check(&caps(), info, FunctionSettings::default(), &request)
+    }
+
+    fn is_invalid(result: Result<()>) -> bool {
+        matches!(result, Err(Error::InvalidValue(_)))
+    }
+
+    #[test]
+    fn limits_of_the_device() {
+        assert_eq!(verdict(&info(), request([1, 1, 1], [1024, 1, 1])), Ok(()));
+        assert!(is_invalid(verdict(&info(), request([1, 1, 1], [1025, 1, 1]))));
+        assert!(is_invalid(verdict(&info(), request([1, 1, 1], [1, 1, 65]))));
+        assert!(is_invalid(verdict(&info(), request([1, 1, 1], [32, 33, 1]))), "1056 threads in all");
+        assert!(is_invalid(verdict(&info(), request([0, 1, 1], [1, 1, 1]))));
+        assert!(is_invalid(verdict(&info(), request([1, 65_536, 1], [1, 1, 1]))));
+    }
+
+    #[test]
+    fn bounds_of_the_kernel() {
+        let bounded = KernelInfo { max_threads: 128, ..info() };
+        assert_eq!(verdict(&bounded, request([1, 1, 1], [128, 1, 1])), Ok(()));
+        assert!(is_invalid(verdict(&bounded, request([1, 1, 1], [129, 1, 1]))));
+        let exact = KernelInfo { max_threads: 64, required_threads: [8, 8, 0], ..info() };
+        assert_eq!(verdict(&exact, request([1, 1, 1], [8, 8, 1])), Ok(()));
+        assert!(is_invalid(verdict(&exact, request([1, 1, 1], [64, 1, 1]))));
+    }
+
+    #[test]
+    fn shared_memory_beyond_the_default_must_be_asked_for() {
+        let info = KernelInfo { static_shared: 8 << 10, ..info() };
+        let with = |dynamic_shared| LaunchRequest { dynamic_shared, ..request([1, 1, 1], [1, 1, 1]) };
+        assert_eq!(verdict(&info, with(40 << 10)), Ok(()));
+        assert!(is_invalid(verdict(&info, with((40 << 10) + 1))));
+        let settings = FunctionSettings { max_dynamic_shared: Some(100 << 10), carveout: None };
+        assert_eq!(check(&caps(), &info, settings, &with(100 << 10)), Ok(()));
+    }
+
+    #[test]
+    fn too_few_parameters_are_refused() {
+        let short = LaunchRequest { params: vec![0; 7], ..request([1, 1, 1], [1, 1, 1]) };
+        assert!(is_invalid(verdict(&info(), short)));
+    }
+
+    #[test]
+    fn a_cooperative_grid_must_be_resident() {
+        let cooperative = |blocks| LaunchRequest { cooperative: true, ..request([blocks, 1, 1], [1024, 1, 1]) };
+        assert_eq!(verdict(&info(), cooperative(4)), Ok(()));
+        assert!(matches!(verdict(&info(), cooperative(5)), Err(Error::CooperativeTooLarge(_))));
+    }
+
+    #[test]
+    fn residency_is_bound_by_threads_shared_memory_and_blocks() {
+        assert_eq!(resident_blocks(&caps(), &info(), 256, 0), 8);
+        assert_eq!(resident_blocks(&caps(), &info(), 33, 0), 32);
+        assert_eq!(resident_blocks(&caps(), &info(), 1, 0), 32);
+        assert_eq!(resident_blocks(&caps(), &info(), 32, 75 << 10), 3);
+        assert_eq!(resident_blocks(&caps(), &info(), 32, 300 << 10), 0);
+    }
+}

@@ -1,0 +1,278 @@
+//! Code loaded into a context, and its kernels.
+
+use crate::code::{Code, KernelInfo};
+use crate::handle::{Handle, Kind};
+use crate::memory::Owner;
+use crate::session::Session;
+use crate::{Error, Result, Runtime};
+use hetgpu_device::LoadedModule;
+use hetir::attr::Space;
+use hetir::ir::Global;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+
+/// Code in a context: its variables have addresses.
+pub struct Module {
+    pub session: Arc<Session>,
+    pub code: Arc<Code>,
+    /// The library that it is an instance of.
+    pub library: Option<Handle<Library>>,
+    pub(crate) loaded: LoadedModule,
+    /// Address of each variable, by its id.
+    globals: Vec<u64>,
+    functions: OnceLock<Vec<Handle<Function>>>,
+}
+
+/// Code that belongs to no context; contexts get an instance when they need one.
+pub struct Library {
+    pub code: Arc<Code>,
+    kernels: OnceLock<Vec<Handle<Kernel>>>,
+    /// Instances, by session.
+    instances: Mutex<Vec<(u64, Handle<Module>)>>,
+}
+
+/// What a program may set for a kernel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct FunctionSettings {
+    /// Dynamic shared memory that launches may ask for; none: what every block may have.
+    pub max_dynamic_shared: Option<u32>,
+    /// A hint about the split between shared memory and cache.
+    pub carveout: Option<i32>,
+}
+
+/// A kernel of a module.
+pub struct Function {
+    pub module: Handle<Module>,
+    pub code: Arc<Code>,
+    pub index: usize,
+    settings: Mutex<FunctionSettings>,
+}
+
+/// A kernel of a library.
+pub struct Kernel {
+    pub library: Handle<Library>,
+    pub code: Arc<Code>,
+    pub index: usize,
+    settings: Mutex<FunctionSettings>,
+}
+
+macro_rules! kinds {
+    ($($type:ty: $tag:literal $name:literal;)+) => {$(
+        impl Kind for $type {
+            const TAG: u8 = $tag;
+            const NAME: &'static str = $name;
+        }
+    )+};
+}
+kinds! {
+    Module: 0x4d "module";
+    Library: 0x4c "library";
+    Function: 0x46 "function";
+    Kernel: 0x4b "kernel";
+}
+
+macro_rules! kernel_access {
+    ($type:ty) => {
+        impl $type {
+            pub fn info(&self) -> &KernelInfo {
+                &self.code.kernels[self.index]
+            }
+
+            pub fn settings(&self) -> FunctionSettings {
+                *lock(&self.settings)
+            }
+
+            pub fn change_settings(&self, change: impl FnOnce(&mut FunctionSettings)) {
+                change(&mut lock(&self.settings));
+            }
+        }
+    };
+}
+kernel_access!(Function);
+kernel_access!(Kernel);
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|e| e.into_inner())
+}
+
+impl Module {
+    /// Address, size and whether the host reaches it, of a variable.
+    pub fn global(&self, name: &str) -> Result<(u64, u64, bool)> {
+        let visible = |global: &Global| global.space != Space::Shared && global.name == name;
+        let globals = &self.code.module.globals;
+        let index = globals.iter().position(visible);
+        let index = index.ok_or_else(|| Error::NotFound(format!("no variable named {name}")))?;
+        Ok((self.globals[index], globals[index].size, globals[index].managed))
+    }
+}
+
+impl Runtime {
+    /// Loads code into the current context.
+    pub fn load_module(&self, code: &Arc<Code>) -> Result<Handle<Module>> {
+        let session = self.session()?;
+        self.instantiate(&session, code, None)
+    }
+
+    fn instantiate(
+        &self,
+        session: &Arc<Session>,
+        code: &Arc<Code>,
+        library: Option<Handle<Library>>,
+    ) -> Result<Handle<Module>> {
+        let mut globals = Vec::with_capacity(code.module.globals.len());
+        let placed = code.module.globals.iter().try_for_each(|global| {
+            globals.push(self.place(session, global)?);
+            Ok(())
+        });
+        let loaded = placed.and_then(|()| self.initialise(session, code, &globals));
+        let loaded = loaded.inspect_err(|_| self.release_globals(&globals))?;
+        let module = Module {
+            session: session.clone(),
+            code: code.clone(),
+            library,
+            loaded,
+            globals,
+            functions: OnceLock::new(),
+        };
+        let module = Arc::new(module);
+        let handle = self.modules.insert(module.clone());
+        let function = |index| Function { module: handle, code: code.clone(), index, settings: Mutex::default() };
+        let functions = (0..code.kernels.len()).map(|index| self.functions.insert(Arc::new(function(index))));
+        let _ = module.functions.set(functions.collect());
+        Ok(handle)
+    }
+
+    /// An address for a variable; 0 for one that has none.
+    fn place(&self, session: &Session, global: &Global) -> Result<u64> {
+        let owner = Owner::system(session.id);
+        match global.space {
+            Space::Shared => Ok(0),
+            _ if global.managed => self.memory.allocate_managed(session.device.index, owner, global.size.max(1), 1),
+            _ => self.memory.allocate(session.device.index, owner, global.size.max(1), &global.name),
+        }
+    }
+
+    fn initialise(&self, session: &Session, code: &Code, globals: &[u64]) -> Result<LoadedModule> {
+        let device = &session.device.device;
+        for (global, &address) in code.module.globals.iter().zip(globals) {
+            let is_zero = global.init.is_empty() && global.relocations.is_empty();
+            if address != 0 && !is_zero && global.size != 0 {
+                device.write(address, &hetir::interp::initial_image(&code.module, global, globals))?;
+            }
+        }
+        Ok(device.load(&code.module, globals)?)
+    }
+
+    fn release_globals(&self, globals: &[u64]) {
+        for &address in globals.iter().filter(|&&address| address != 0) {
+            if let Ok(allocation) = self.memory.forget(address, |_| Ok(())) {
+                self.memory.release(&allocation);
+            }
+        }
+    }
+
+    /// Unloads a module after the work of its context.
+    pub fn unload_module(&self, handle: Handle<Module>) -> Result<()> {
+        let module = self.modules.remove(handle)?;
+        module.session.drain();
+        self.dismantle(&module);
+        Ok(())
+    }
+
+    /// Lets go of what a module has besides its handle. Its work must be finished.
+    pub(crate) fn dismantle(&self, module: &Module) {
+        for &function in module.functions.get().into_iter().flatten() {
+            let _ = self.functions.remove(function);
+        }
+        module.session.device.device.unload(module.loaded);
+        self.release_globals(&module.globals);
+    }
+
+    pub fn functions_of(&self, module: Handle<Module>) -> Result<Vec<Handle<Function>>> {
+        Ok(self.modules.get(module)?.functions.get().cloned().unwrap_or_default())
+    }
+
+    /// The kernel of that name, if it can be launched.
+    pub fn function(&self, module: Handle<Module>, name: &str) -> Result<Handle<Function>> {
+        let module = self.modules.get(module)?;
+        let index = module.code.kernel(name)?;
+        usable(&module.code.kernels[index])?;
+        module.functions.get().and_then(|functions| functions.get(index).copied()).ok_or(Error::InvalidHandle("module"))
+    }
+
+    pub fn load_library(&self, code: &Arc<Code>) -> Handle<Library> {
+        let library = Arc::new(Library { code: code.clone(), kernels: OnceLock::new(), instances: Mutex::default() });
+        let handle = self.libraries.insert(library.clone());
+        let kernel = |index| Kernel { library: handle, code: code.clone(), index, settings: Mutex::default() };
+        let kernels = (0..code.kernels.len()).map(|index| self.kernels.insert(Arc::new(kernel(index))));
+        let _ = library.kernels.set(kernels.collect());
+        handle
+    }
+
+    /// Unloads a library and its instances in all contexts.
+    pub fn unload_library(&self, handle: Handle<Library>) -> Result<()> {
+        let library = self.libraries.remove(handle)?;
+        for &kernel in library.kernels.get().into_iter().flatten() {
+            let _ = self.kernels.remove(kernel);
+        }
+        let instances = std::mem::take(&mut *lock(&library.instances));
+        for (_, module) in instances {
+            // Gone already where its context is.
+            let _ = self.unload_module(module);
+        }
+        Ok(())
+    }
+
+    /// The library's instance in the current context.
+    pub fn library_module(&self, handle: Handle<Library>) -> Result<Handle<Module>> {
+        let session = self.session()?;
+        self.library_instance(handle, &session)
+    }
+
+    fn library_instance(&self, handle: Handle<Library>, session: &Arc<Session>) -> Result<Handle<Module>> {
+        let library = self.libraries.get(handle)?;
+        let mut instances = lock(&library.instances);
+        instances.retain(|&(_, module)| self.modules.get(module).is_ok());
+        if let Some(&(_, module)) = instances.iter().find(|instance| instance.0 == session.id) {
+            return Ok(module);
+        }
+        let module = self.instantiate(session, &library.code, Some(handle))?;
+        instances.push((session.id, module));
+        Ok(module)
+    }
+
+    pub fn kernels_of(&self, library: Handle<Library>) -> Result<Vec<Handle<Kernel>>> {
+        Ok(self.libraries.get(library)?.kernels.get().cloned().unwrap_or_default())
+    }
+
+    /// The kernel of that name, if it can be launched.
+    pub fn kernel(&self, library: Handle<Library>, name: &str) -> Result<Handle<Kernel>> {
+        let library = self.libraries.get(library)?;
+        let index = library.code.kernel(name)?;
+        usable(&library.code.kernels[index])?;
+        library.kernels.get().and_then(|kernels| kernels.get(index).copied()).ok_or(Error::InvalidHandle("library"))
+    }
+
+    /// A library's kernel as a function of the current context.
+    pub fn kernel_function(&self, handle: Handle<Kernel>) -> Result<Handle<Function>> {
+        let session = self.session()?;
+        self.kernel_function_in(handle, &session)
+    }
+
+    pub(crate) fn kernel_function_in(
+        &self,
+        handle: Handle<Kernel>,
+        session: &Arc<Session>,
+    ) -> Result<Handle<Function>> {
+        let kernel = self.kernels.get(handle)?;
+        let module = self.modules.get(self.library_instance(kernel.library, session)?)?;
+        let functions = module.functions.get();
+        functions.and_then(|functions| functions.get(kernel.index).copied()).ok_or(Error::InvalidHandle("kernel"))
+    }
+}
+
+fn usable(info: &KernelInfo) -> Result<()> {
+    match &info.refused {
+        None => Ok(()),
+        Some(reason) => Err(Error::InvalidCode(reason.clone())),
+    }
+}

@@ -1,0 +1,239 @@
+//! Launches.
+
+use super::function::function;
+use crate::abi::{Call, CuFunction, CuStream, In, Pointer};
+use crate::result::{Code, Failure, Outcome};
+use hetgpu_runtime::{Handle, Kernel, KernelInfo, LaunchRequest, Launchable, Runtime};
+
+/// `CUlaunchConfig`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct LaunchConfig {
+    grid: [u32; 3],
+    block: [u32; 3],
+    dynamic_shared: u32,
+    stream: CuStream,
+    attributes: In<LaunchAttribute>,
+    attribute_count: u32,
+}
+
+impl LaunchConfig {
+    pub(crate) fn threads(&self) -> u32 {
+        self.block.iter().fold(1, |product, &threads| product.saturating_mul(threads))
+    }
+
+    pub(crate) fn dynamic_shared(&self) -> usize {
+        self.dynamic_shared as usize
+    }
+}
+
+/// `CUlaunchAttribute`: an id, and 64 bytes that depend on it.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct LaunchAttribute {
+    id: u32,
+    padding: u32,
+    value: [u32; 16],
+}
+
+/// What of a list of attributes changes a launch.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+struct Wishes {
+    cooperative: bool,
+}
+
+fn wishes(attributes: &[LaunchAttribute]) -> Outcome<Wishes> {
+    const IGNORE: u32 = 0;
+    const ACCESS_POLICY: u32 = 1;
+    const COOPERATIVE: u32 = 2;
+    const SYNCHRONISATION_POLICY: u32 = 3;
+    const CLUSTER_DIMENSION: u32 = 4;
+    const CLUSTER_SCHEDULING: u32 = 5;
+    // Lets a kernel start before its predecessor has ended; ours start when it has, which is always allowed.
+    const PROGRAMMATIC_SERIALISATION: u32 = 6;
+    const PRIORITY: u32 = 8;
+    const SYNC_DOMAIN_MAP: u32 = 9;
+    const SYNC_DOMAIN: u32 = 10;
+    const PREFERRED_CLUSTER_DIMENSION: u32 = 11;
+    const CARVEOUT: u32 = 14;
+    const LINK_CENTRIC: u32 = 16;
+    let mut wishes = Wishes::default();
+    for attribute in attributes {
+        match attribute.id {
+            COOPERATIVE => wishes.cooperative = attribute.value[0] != 0,
+            CLUSTER_DIMENSION if attribute.value[..3].iter().any(|&blocks| blocks > 1) => {
+                let blocks = &attribute.value[..3];
+                return Err(Failure::new(Code::ERROR_NOT_SUPPORTED, format!("clusters of {blocks:?} blocks")));
+            }
+            CLUSTER_DIMENSION | IGNORE => {}
+            // Hints about caches, order and placement.
+            ACCESS_POLICY
+            | SYNCHRONISATION_POLICY
+            | CLUSTER_SCHEDULING
+            | PROGRAMMATIC_SERIALISATION
+            | PRIORITY
+            | SYNC_DOMAIN_MAP
+            | SYNC_DOMAIN
+            | PREFERRED_CLUSTER_DIMENSION
+            | CARVEOUT
+            | LINK_CENTRIC => {}
+            other => return Err(Failure::new(Code::ERROR_NOT_SUPPORTED, format!("launch attribute {other}"))),
+        }
+    }
+    Ok(wishes)
+}
+
+/// What `extra` says instead of a list of parameters: a buffer that holds them as the kernel sees them.
+fn packed(extra: In<Pointer>) -> Outcome<Vec<u8>> {
+    const END: u64 = 0;
+    const BUFFER: u64 = 1;
+    const SIZE: u64 = 2;
+    let (mut buffer, mut size) = (Pointer::default(), None);
+    let mut at = 0;
+    loop {
+        match extra.at(at)?.0 {
+            END => break,
+            BUFFER => buffer = extra.at(at + 1)?,
+            SIZE => size = Some(extra.at(at + 1)?.as_in::<usize>().get()?),
+            other => return Err(Failure::new(Code::ERROR_INVALID_VALUE, format!("{other} in the extra parameters"))),
+        }
+        at += 2;
+    }
+    match size {
+        None | Some(0) => Ok(Vec::new()),
+        Some(size) => buffer.as_in::<u8>().list(size),
+    }
+}
+
+/// The parameters of a kernel, from a list of pointers to each.
+fn gathered(info: &KernelInfo, params: In<Pointer>) -> Outcome<Vec<u8>> {
+    let mut bytes = vec![0; info.param_bytes as usize];
+    for (index, &(offset, size)) in info.params.iter().enumerate() {
+        let value = params.at(index)?.as_in::<u8>().list(size as usize)?;
+        bytes[offset as usize..][..size as usize].copy_from_slice(&value);
+    }
+    Ok(bytes)
+}
+
+fn parameters(info: &KernelInfo, params: In<Pointer>, extra: In<Pointer>) -> Outcome<Vec<u8>> {
+    match (params.is_null(), extra.is_null()) {
+        (false, false) => Err(Failure::new(Code::ERROR_INVALID_VALUE, "parameters given twice")),
+        (_, false) => packed(extra),
+        (false, true) => gathered(info, params),
+        (true, true) if info.params.is_empty() => Ok(Vec::new()),
+        (true, true) => Err(Failure::new(Code::ERROR_INVALID_VALUE, "the kernel's parameters are missing")),
+    }
+}
+
+/// A kernel by either kind of handle, and its parameters packed.
+fn target(
+    runtime: &Runtime,
+    handle: CuFunction,
+    params: In<Pointer>,
+    extra: In<Pointer>,
+) -> Outcome<(Launchable, Vec<u8>)> {
+    match Handle::<Kernel>::from_bits(handle.0) {
+        Some(kernel) => {
+            let params = parameters(runtime.kernels.get(kernel)?.info(), params, extra)?;
+            Ok((Launchable::Kernel(kernel), params))
+        }
+        None => {
+            let params = parameters(function(runtime, handle)?.info(), params, extra)?;
+            Ok((Launchable::Function(handle.get()?), params))
+        }
+    }
+}
+
+fn submit(
+    call: &Call,
+    handle: CuFunction,
+    grid: [u32; 3],
+    block: [u32; 3],
+    dynamic_shared: u32,
+    stream: CuStream,
+    cooperative: bool,
+    params: In<Pointer>,
+    extra: In<Pointer>,
+) -> Outcome {
+    let runtime = call.runtime()?;
+    let stream = call.stream(stream)?;
+    let (what, params) = target(runtime, handle, params, extra)?;
+    Ok(runtime.launch(what, stream, LaunchRequest { grid, block, dynamic_shared, cooperative, params })?)
+}
+
+pub(crate) fn kernel(
+    call: &Call,
+    handle: CuFunction,
+    grid_x: u32,
+    grid_y: u32,
+    grid_z: u32,
+    block_x: u32,
+    block_y: u32,
+    block_z: u32,
+    shared: u32,
+    stream: CuStream,
+    params: In<Pointer>,
+    extra: In<Pointer>,
+) -> Outcome {
+    let (grid, block) = ([grid_x, grid_y, grid_z], [block_x, block_y, block_z]);
+    submit(call, handle, grid, block, shared, stream, false, params, extra)
+}
+
+pub(crate) fn cooperative(
+    call: &Call,
+    handle: CuFunction,
+    grid_x: u32,
+    grid_y: u32,
+    grid_z: u32,
+    block_x: u32,
+    block_y: u32,
+    block_z: u32,
+    shared: u32,
+    stream: CuStream,
+    params: In<Pointer>,
+) -> Outcome {
+    let (grid, block) = ([grid_x, grid_y, grid_z], [block_x, block_y, block_z]);
+    submit(call, handle, grid, block, shared, stream, true, params, In::NULL)
+}
+
+pub(crate) fn configured(
+    call: &Call,
+    config: In<LaunchConfig>,
+    handle: CuFunction,
+    params: In<Pointer>,
+    extra: In<Pointer>,
+) -> Outcome {
+    let config = config.get()?;
+    let wishes = wishes(&config.attributes.list(config.attribute_count as usize)?)?;
+    let LaunchConfig { grid, block, dynamic_shared, stream, .. } = config;
+    submit(call, handle, grid, block, dynamic_shared, stream, wishes.cooperative, params, extra)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::mem::{offset_of, size_of};
+
+    /// Sizes and offsets of CUlaunchConfig and CUlaunchAttribute on a 64-bit system.
+    #[test]
+    fn the_structures_are_laid_out_as_in_c() {
+        assert_eq!(size_of::<LaunchConfig>(), 56);
+        assert_eq!(offset_of!(LaunchConfig, stream), 32);
+        assert_eq!(offset_of!(LaunchConfig, attribute_count), 48);
+        assert_eq!(size_of::<LaunchAttribute>(), 72);
+        assert_eq!(offset_of!(LaunchAttribute, value), 8);
+    }
+
+    #[test]
+    fn clusters_of_one_block_are_no_clusters() {
+        let attribute = |id, value: [u32; 3]| {
+            let mut words = [0; 16];
+            words[..3].copy_from_slice(&value);
+            LaunchAttribute { id, padding: 0, value: words }
+        };
+        assert_eq!(wishes(&[attribute(4, [1, 1, 1])]).unwrap(), Wishes { cooperative: false });
+        assert_eq!(wishes(&[attribute(4, [2, 1, 1])]).unwrap_err().code, Code::ERROR_NOT_SUPPORTED);
+        assert_eq!(wishes(&[attribute(2, [1, 0, 0])]).unwrap(), Wishes { cooperative: true });
+        assert_eq!(wishes(&[attribute(13, [1, 0, 0])]).unwrap_err().code, Code::ERROR_NOT_SUPPORTED);
+    }
+}
