@@ -9,7 +9,6 @@ const SPACE: u8 = 1;
 const START: u8 = 2;
 /// May continue a name.
 const WORD: u8 = 4;
-const DIGIT: u8 = 8;
 
 const CLASS: [u8; 256] = {
     let mut class = [0; 256];
@@ -19,7 +18,7 @@ const CLASS: [u8; 256] = {
             b' ' | b'\t' | b'\n' | b'\r' | 0x0B | 0x0C => SPACE,
             b'a'..=b'z' | b'A'..=b'Z' | b'_' | b'$' => START | WORD,
             b'%' => START,
-            b'0'..=b'9' => WORD | DIGIT,
+            b'0'..=b'9' => WORD,
             _ => 0,
         };
         b += 1;

@@ -224,7 +224,10 @@ fn mutated() {
             let near = (near..=text.len()).find(|&n| text.is_char_boundary(n)).unwrap_or(text.len());
             match random(4) {
                 0 => text.replace_range(a..near, ""),
-                1 => text.insert_str(b, &text[a..near].to_owned()),
+                1 => {
+                    let piece = text[a..near].to_owned();
+                    text.insert_str(b, &piece);
+                }
                 2 => text.insert_str(a, PIECES[random(PIECES.len())]),
                 _ => text.replace_range(a..near, PIECES[random(PIECES.len())]),
             }

@@ -32,7 +32,7 @@ pub struct Parsed<'a> {
 }
 
 impl<'a> Parsed<'a> {
-    /// The module if it has no errors, else all of them, in text order.
+    /// The module if it has no errors, else all of them, in text order. Those of a function say in which.
     pub fn strict(self) -> Result<Module<'a>, Vec<Diagnostic>> {
         let is_broken = |code: &Code| matches!(code, Code::Broken(_));
         if self.diagnostics.is_empty() && !self.module.functions.iter().any(|f| is_broken(&f.code)) {
@@ -40,9 +40,10 @@ impl<'a> Parsed<'a> {
         }
         let mut all = self.diagnostics;
         for function in self.module.functions {
-            if let Code::Broken(errors) = function.code {
-                all.extend(errors);
-            }
+            let Code::Broken(errors) = function.code else { continue };
+            let kind = if function.is_kernel { "kernel" } else { "function" };
+            let name = self.module.names.get(function.name);
+            all.extend(errors.into_iter().map(|e| e.note(format!("in the {kind} `{name}`"))));
         }
         all.sort_by_key(|d| d.span().map_or(0, |s| s.start));
         Err(all)

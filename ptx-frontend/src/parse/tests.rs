@@ -730,6 +730,8 @@ fn one_broken_function_leaves_the_others() {
         .collect();
     assert_eq!(found, [("a", 0), ("b", 2), ("c", 1), ("d", 0)]);
     assert_eq!(module.find_text("b"), Some(Item::Function(1)));
+    let notes: Vec<_> = errors(&text).into_iter().map(|d| d.notes.join(" ")).collect();
+    assert_eq!(notes, ["in the kernel `b`", "in the kernel `b`", "in the function `c`"]);
 }
 
 #[test]
