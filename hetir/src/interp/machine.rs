@@ -1,5 +1,6 @@
 //! The grid: which blocks run when.
 
+use super::check::{Cells, Clocks, Release, Written};
 use super::code::{Code, decode};
 use super::exec::{Barriers, ClusterBarrier, place};
 use super::warp::{State, Warp};
@@ -7,7 +8,7 @@ use super::{Checks, Fault, FaultKind, Heap, Launch, Memory, Options, Place, Prin
 use crate::entity::FuncId;
 use crate::ir::FunctionKind;
 use std::cell::OnceCell;
-use std::collections::VecDeque;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What all blocks share.
@@ -30,6 +31,12 @@ pub(super) struct Env<'l> {
     /// Lane-ops at the instruction executed.
     pub clock: u64,
     pub warnings: Vec<Fault>,
+    /// Pairs of instructions that were warned about.
+    pub warned: HashSet<[u32; 4]>,
+    /// Accesses of global memory.
+    pub cells: Cells,
+    /// Last releases by block.
+    pub releases: HashMap<u64, Release>,
     random: u64,
 }
 
@@ -37,6 +44,9 @@ pub(super) struct Env<'l> {
 pub(super) struct Common {
     /// Shared memory by rank.
     pub shared: Vec<Vec<u8>>,
+    /// Accesses of it, and which bytes are written.
+    pub cells: Vec<Cells>,
+    pub written: Vec<Written>,
     pub barrier: ClusterBarrier,
 }
 
@@ -48,6 +58,7 @@ pub(super) struct Block {
     /// Live threads by warp.
     pub live: Vec<u32>,
     pub barriers: Barriers,
+    pub clocks: Clocks,
 }
 
 struct Running<'l> {
@@ -190,6 +201,9 @@ pub(super) fn run(
         steps: 0,
         clock: 0,
         warnings: Vec::new(),
+        warned: HashSet::new(),
+        cells: Cells::default(),
+        releases: HashMap::new(),
         random: options.seed,
     };
     Grid::new(&mut env)?.run(&mut env, interrupt)?;
@@ -277,7 +291,12 @@ impl<'l> Grid<'l> {
         let corner = [n % per_row(0), n / per_row(0) % per_row(1), n / (per_row(0) * per_row(1))];
         let threads = product(launch.block) as u32;
         let ranks = product(launch.cluster) as u32;
-        let mut common = Common { shared: Vec::new(), barrier: ClusterBarrier::new(threads * ranks) };
+        let mut common = Common {
+            shared: Vec::new(),
+            cells: Vec::new(),
+            written: Vec::new(),
+            barrier: ClusterBarrier::new(threads * ranks),
+        };
         let mut blocks = Vec::new();
         for rank in 0..ranks {
             let [x, y, _] = launch.cluster;
@@ -287,10 +306,22 @@ impl<'l> Grid<'l> {
             shared.clear();
             shared.resize(env.shared_bytes as usize, 0);
             common.shared.push(shared);
+            let mut clocks = Clocks::default();
+            if env.checks.races {
+                let [gx, gy, _] = launch.grid.map(u64::from);
+                let number = u64::from(index[0]) + gx * (u64::from(index[1]) + gy * u64::from(index[2]));
+                clocks = Clocks::new(number, threads);
+                common.cells.push(Cells::default());
+            }
+            if env.checks.uninitialised {
+                let mut written = Written::default();
+                written.forget(0, env.shared_bytes as usize);
+                common.written.push(written);
+            }
             let warps: Vec<Warp<'l>> =
                 (0..threads.div_ceil(32)).map(|w| Warp::new(env, w, threads - w * 32, self.kernel)).collect();
             let live = warps.iter().map(|w| w.live).collect();
-            let block = Block { index, rank, live, barriers: Barriers::default() };
+            let block = Block { index, rank, live, barriers: Barriers::default(), clocks };
             blocks.push(Running { block, warps, next: 0 });
         }
         Cluster { common, blocks }

@@ -4,6 +4,7 @@
 //! reports what a device would leave undefined: see [`FaultKind`]. A module must have passed the verifier; after that
 //! nothing here panics, whatever the program does.
 
+mod check;
 mod code;
 mod exec;
 mod fault;
@@ -73,12 +74,25 @@ impl<'a> Launch<'a> {
 }
 
 /// What is looked for beyond what must be.
+///
+/// Races: two threads access the same byte, one of them writes, one of the accesses is weak, and no barrier, `warpsync`,
+/// atomic or strong access orders them. Two writes of the same value, and accesses that only relaxed accesses without
+/// a fence order, are warnings.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Checks {
     /// Data races in shared and global memory.
     pub races: bool,
     /// Reads of shared and local memory that nothing has written.
     pub uninitialised: bool,
+}
+
+impl Checks {
+    /// Every check.
+    pub const ALL: Self = Self { races: true, uninitialised: true };
+
+    const fn any(self) -> bool {
+        self.races || self.uninitialised
+    }
 }
 
 /// Where printed bytes go, in order.

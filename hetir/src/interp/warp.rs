@@ -1,5 +1,6 @@
 //! Warps: groups of lanes that run together, their activations, and which group runs next.
 
+use super::check::Written;
 use super::code::{Code, Column};
 use super::exec::{lanes, run_group, wake};
 use super::machine::{Block, Common, Env};
@@ -62,6 +63,8 @@ pub(super) struct Warp<'l> {
     /// Each lane's stack, and how much of it is in use.
     pub stacks: Vec<Vec<u8>>,
     pub top: [u32; 32],
+    /// Which bytes of it are written, where that is checked.
+    pub written: Vec<Written>,
     /// The last phase of the cluster's barrier that each lane arrived at.
     pub cluster_phase: [u64; 32],
     /// Instructions since a group other than the first one in order had its turn.
@@ -92,6 +95,7 @@ impl<'l> Warp<'l> {
             columns: 0,
             stacks: Vec::new(),
             top: [STACK_START; 32],
+            written: vec![Written::default(); if env.checks.uninitialised { 32 } else { 0 }],
             cluster_phase: [0; 32],
             unfair: 0,
         };
@@ -158,6 +162,9 @@ impl<'l> Warp<'l> {
         if stack.len() < top as usize {
             stack.resize(top as usize, 0);
         }
+        if let Some(written) = self.written.get_mut(lane) {
+            written.forget(self.top[lane] as usize, top as usize);
+        }
         self.top[lane] = top;
     }
 
@@ -212,7 +219,7 @@ impl<'l> Warp<'l> {
             {
                 (0, budget - done, u32::MAX)
             } else {
-                wake(cluster, block, self);
+                wake(env, cluster, block, self);
                 self.merge();
                 match self.pick(env) {
                     Some(next) => next,

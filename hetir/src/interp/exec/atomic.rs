@@ -83,9 +83,6 @@ fn exchange(
     let size = ty.bytes() as usize;
     let addresses = step.addresses();
     step.check_alignment(&addresses, size, Kind::Atomic)?;
-    if step.env.checks != Default::default() {
-        step.check_access(&addresses, size, Kind::Atomic)?;
-    }
     let halves = if ty.scalar == Scalar::I128 { 2 } else { 1 };
     let columns: Vec<_> = (1..=operands * halves).map(|n| step.arg(n)).collect();
     for lane in lanes(step.lanes) {

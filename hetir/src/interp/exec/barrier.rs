@@ -6,7 +6,8 @@
 use super::{Next, Step, Trouble, lanes, trouble};
 use crate::attr::{Aligned, BarrierOp};
 use crate::interp::FaultKind;
-use crate::interp::machine::{Block, Common};
+use crate::interp::check::{Meeting, Met};
+use crate::interp::machine::{Block, Common, Env};
 use crate::interp::warp::{State, Warp};
 use crate::op::Op;
 
@@ -30,8 +31,18 @@ struct Barrier {
     arrived: Vec<u32>,
     counted: u32,
     reduction: Option<Reduction>,
-    /// Results of completed phases, until every waiting thread has them.
-    results: Vec<(u64, Reduction, u32)>,
+    /// What the arrivals know, where races are looked for.
+    meeting: Option<Meeting>,
+    /// Completed phases, until every waiting thread has gone on.
+    completed: Vec<Completed>,
+    waiting: u32,
+}
+
+#[derive(Clone, Debug)]
+struct Completed {
+    phase: u64,
+    reduction: Reduction,
+    met: Option<Met>,
     waiting: u32,
 }
 
@@ -43,13 +54,18 @@ pub(in crate::interp) struct Barriers {
 
 impl Barrier {
     fn complete(&mut self) {
-        self.results.push((self.phase, self.reduction.take().unwrap_or_default(), self.waiting));
+        self.completed.retain(|c| c.waiting > 0);
+        self.completed.push(Completed {
+            phase: self.phase,
+            reduction: self.reduction.take().unwrap_or_default(),
+            met: self.meeting.take().map(Meeting::close),
+            waiting: self.waiting,
+        });
         self.phase += 1;
         self.expected = None;
         self.counted = 0;
         self.waiting = 0;
         self.arrived.fill(0);
-        self.results.retain(|r| r.2 > 0);
     }
     /// Completes the phase if all are there.
     fn check(&mut self, live: &[u32]) {
@@ -185,6 +201,9 @@ fn arrive(step: &mut Step<'_, '_>, group: usize, counts: Option<u32>) -> Result<
         return trouble(FaultKind::BadBarrier, lane, format!("a second arrival in one phase of barrier {id}"));
     }
     *place |= same;
+    if step.block.clocks.active() {
+        step.block.clocks.arrive(b.meeting.get_or_insert_default(), step.warp.id, same);
+    }
     b.counted += counts.unwrap_or(same.count_ones());
     if ins.op == Op::BarrierRed {
         let r = b.reduction.get_or_insert(Reduction { count: 0, all: true, any: false });
@@ -207,7 +226,7 @@ fn arrive(step: &mut Step<'_, '_>, group: usize, counts: Option<u32>) -> Result<
 }
 
 /// Lets groups go on whose barriers are complete.
-pub(in crate::interp) fn wake(cluster: &Common, block: &mut Block, warp: &mut Warp<'_>) {
+pub(in crate::interp) fn wake(env: &Env<'_>, cluster: &Common, block: &mut Block, warp: &mut Warp<'_>) {
     for g in &mut warp.groups {
         match g.state {
             State::Barrier { id, phase } => {
@@ -217,9 +236,12 @@ pub(in crate::interp) fn wake(cluster: &Common, block: &mut Block, warp: &mut Wa
                 }
                 let frame = &mut warp.frames[g.frame as usize];
                 let code = frame.code;
-                let result = b.results.iter_mut().find(|r| r.0 == phase).map(|r| {
-                    r.2 -= g.lanes.count_ones().min(r.2);
-                    r.1
+                let result = b.completed.iter_mut().find(|c| c.phase == phase).map(|c| {
+                    c.waiting -= g.lanes.count_ones().min(c.waiting);
+                    if let Some(met) = &c.met {
+                        block.clocks.leave(met, warp.id, g.lanes);
+                    }
+                    c.reduction
                 });
                 if let (Some(ins), Some(r)) = (code.ins.get(g.pc as usize), result)
                     && let Some(&to) = code.results(ins).first()
@@ -237,6 +259,7 @@ pub(in crate::interp) fn wake(cluster: &Common, block: &mut Block, warp: &mut Wa
                 g.state = State::Ready;
             }
             State::Cluster(phase) if cluster.barrier.phase > phase => {
+                block.clocks.acquire_all(warp.id, g.lanes, env.clock);
                 g.pc += 1;
                 g.state = State::Ready;
             }
@@ -287,6 +310,7 @@ pub(super) fn cluster_arrive(step: &mut Step<'_, '_>) -> Result<Next, Box<Troubl
     }
     barrier.arrived += step.lanes.count_ones();
     barrier.check();
+    step.release_all();
     Ok(Next::Advance)
 }
 
@@ -303,6 +327,7 @@ pub(super) fn cluster_wait(step: &mut Step<'_, '_>) -> Result<Next, Box<Trouble>
         return trouble(FaultKind::BadBarrier, first as u32, "a wait for the cluster's barrier without an arrival");
     }
     if step.cluster.barrier.phase > phase {
+        step.block.clocks.acquire_all(step.warp.id, same, step.env.clock);
         let group = step.group();
         group.pc += 1;
         return Ok(Next::Moved);

@@ -1,7 +1,7 @@
 //! Loads and stores in every state space.
 
 use super::{Next, Step, Trouble, column, lanes, trouble};
-use crate::attr::{Order, Space};
+use crate::attr::Space;
 use crate::interp::code::Column;
 use crate::interp::space::{SHARED_STRIDE, Window, window};
 use crate::interp::{FaultKind, MemoryFault};
@@ -19,7 +19,7 @@ pub(in crate::interp) enum Kind {
 }
 
 impl Kind {
-    const fn name(self) -> &'static str {
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Read => "read",
             Self::Write => "write",
@@ -42,7 +42,7 @@ pub(in crate::interp) enum Place {
 }
 
 impl Place {
-    const fn name(self) -> &'static str {
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Global => "global",
             Self::Shared(_) => "shared",
@@ -181,6 +181,9 @@ impl Step<'_, '_> {
             return self.nowhere(lane, address, out.len(), kind);
         };
         let range = offset as usize..(offset as usize).saturating_add(out.len());
+        if self.env.checks.any() {
+            self.check_access(lane, place, offset, out.len(), kind, None)?;
+        }
         let bytes = match place {
             Place::Global => match self.env.memory.read(address, out) {
                 Ok(()) => return Ok(()),
@@ -218,6 +221,9 @@ impl Step<'_, '_> {
             return self.nowhere(lane, address, data.len(), kind);
         };
         let range = offset as usize..(offset as usize).saturating_add(data.len());
+        if self.env.checks.any() {
+            self.check_access(lane, place, offset, data.len(), kind, Some(data))?;
+        }
         let bytes = match place {
             Place::Global => match self.env.memory.write(address, data) {
                 Ok(()) => return Ok(()),
@@ -270,7 +276,7 @@ impl Step<'_, '_> {
 }
 
 /// Bytes of a register of the access: an `i128` is two registers.
-fn element(scalar: Scalar, bytes: u32) -> usize {
+pub(super) fn element(scalar: Scalar, bytes: u32) -> usize {
     if scalar == Scalar::I128 { 8 } else { bytes as usize }
 }
 
@@ -284,13 +290,12 @@ pub(super) fn load(step: &mut Step<'_, '_>) -> Result<Next, Box<Trouble>> {
     }
     let mut addresses = step.addresses();
     step.check_alignment(&addresses, total, Kind::Read)?;
-    if step.env.checks != Default::default() {
-        step.check_access(&addresses, total, Kind::Read)?;
-    }
     let mask = step.lanes;
     let one_bit = if i.ty.scalar == Scalar::B1 { 1 } else { u64::MAX };
     let unchanged = addresses;
-    if let Some((place, low, high)) = step.common_place(&mut addresses, total) {
+    if !step.env.checks.any()
+        && let Some((place, low, high)) = step.common_place(&mut addresses, total)
+    {
         let frame = step.group().frame as usize;
         let mut registers = std::mem::take(&mut step.warp.frames[frame].registers);
         let found = step.span(place, low, high).map(|bytes| {
@@ -332,10 +337,9 @@ pub(super) fn store(step: &mut Step<'_, '_>) -> Result<Next, Box<Trouble>> {
     step.check_alignment(&addresses, total, Kind::Write)?;
     let mask = step.lanes;
     let unchanged = addresses;
-    if step.env.checks != Default::default() {
-        step.check_access(&addresses, total, Kind::Write)?;
-    }
-    if let Some((place, low, high)) = step.common_place(&mut addresses, total) {
+    if !step.env.checks.any()
+        && let Some((place, low, high)) = step.common_place(&mut addresses, total)
+    {
         let frame = step.group().frame as usize;
         let registers = std::mem::take(&mut step.warp.frames[frame].registers);
         let constants = &step.code.constants;
@@ -367,19 +371,4 @@ pub(super) fn store(step: &mut Step<'_, '_>) -> Result<Next, Box<Trouble>> {
         step.write(lane, unchanged[lane], &buffer[..total], Kind::Write)?;
     }
     Ok(Next::Advance)
-}
-
-pub(super) fn fence(step: &mut Step<'_, '_>) -> Result<Next, Box<Trouble>> {
-    // Accesses happen in one order that every thread sees, so that nothing is left to order.
-    let _ = Order::SeqCst;
-    let _ = step;
-    Ok(Next::Advance)
-}
-
-impl Step<'_, '_> {
-    /// Optional checks of an access.
-    pub(super) fn check_access(&mut self, addresses: &Column, size: usize, kind: Kind) -> Result<(), Box<Trouble>> {
-        let _ = (addresses, size, kind);
-        Ok(())
-    }
 }

@@ -2,6 +2,7 @@
 
 mod atomic;
 mod barrier;
+mod checks;
 mod control;
 mod format;
 mod hot;
@@ -243,7 +244,7 @@ pub(super) fn select(data: &InstData, pure: Option<&Pure>) -> Exec {
 
         Op::Load => Exec::Run(memory::load),
         Op::Store => Exec::Run(memory::store),
-        Op::Fence => Exec::Run(memory::fence),
+        Op::Fence => Exec::Run(checks::fence),
         Op::Atom => Exec::Run(atomic::atom),
         Op::Cas => Exec::Run(atomic::cas),
 

@@ -5,7 +5,9 @@ use super::{Next, Step, Trouble, lanes, trouble};
 use crate::attr::{ReduxOp, ShuffleMode, VoteMode};
 use crate::eval::Flags;
 use crate::interp::FaultKind;
+use crate::interp::check::Meeting;
 use crate::interp::code::{Column, Ins};
+use crate::interp::machine::Block;
 use crate::interp::warp::{Group, State, Warp};
 use crate::ir::InstData;
 use crate::num::{self, Format, MinMax};
@@ -43,15 +45,15 @@ pub(super) fn collective(step: &mut Step<'_, '_>) -> Result<Next, Box<Trouble>> 
         step.divide(mask & !same);
     }
     step.group().state = State::Members(members);
-    complete(step.warp, step.group)?;
+    complete(step.block, step.warp, step.group);
     Ok(Next::Moved)
 }
 
 /// Executes the op that a group waits at, if all its members are there.
-fn complete(warp: &mut Warp<'_>, group: usize) -> Result<(), Box<Trouble>> {
+fn complete(block: &mut Block, warp: &mut Warp<'_>, group: usize) {
     let one = warp.groups[group];
-    let State::Members(members) = one.state else { return Ok(()) };
-    let Some((ins, _)) = instruction(warp, &one) else { return Ok(()) };
+    let State::Members(members) = one.state else { return };
+    let Some((ins, _)) = instruction(warp, &one) else { return };
     let same = |g: &Group| {
         g.state == State::Members(members)
             && instruction(warp, g).is_some_and(|(i, attrs)| {
@@ -61,23 +63,26 @@ fn complete(warp: &mut Warp<'_>, group: usize) -> Result<(), Box<Trouble>> {
     let joined: Vec<usize> = (0..warp.groups.len()).filter(|&n| same(&warp.groups[n])).collect();
     let present = joined.iter().fold(0, |m, &n| m | warp.groups[n].lanes);
     if present != members & warp.live {
-        return Ok(());
+        return;
     }
     execute(warp, &joined, present);
+    if ins.op == Op::WarpSync && block.clocks.active() {
+        let mut meeting = Meeting::default();
+        block.clocks.arrive(&mut meeting, warp.id, present);
+        block.clocks.leave(&meeting.close(), warp.id, present);
+    }
     for &n in &joined {
         let g = &mut warp.groups[n];
         g.state = State::Ready;
         g.pc += 1;
     }
-    Ok(())
 }
 
 /// Threads have ended: ops that only waited for them happen now.
-pub(super) fn members_ended(warp: &mut Warp<'_>) -> Result<(), Box<Trouble>> {
+pub(super) fn members_ended(block: &mut Block, warp: &mut Warp<'_>) {
     for n in 0..warp.groups.len() {
-        complete(warp, n)?;
+        complete(block, warp, n);
     }
-    Ok(())
 }
 
 /// The instruction that a group is at, and its modes.
