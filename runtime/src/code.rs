@@ -124,6 +124,7 @@ impl Code {
             .filter(|(_, function)| function.is_kernel())
             .map(|(index, function)| kernel(&module, FuncId::new(index), function, &text))
             .collect::<Result<Vec<_>>>()?;
+        usable(&module, &text)?;
         let constants = module.globals.iter().filter(|global| global.space == hetir::attr::Space::Const);
         let constant = constants.map(|global| global.size).sum::<u64>().try_into().unwrap_or(u32::MAX);
         log::info(format_args!("module: {} kernels, {} variables", kernels.len(), module.globals.len()));
@@ -143,6 +144,21 @@ impl Code {
     /// A message with the line of the text that it speaks of.
     pub fn render(&self, diagnostic: &Diagnostic) -> String {
         diag::render(std::slice::from_ref(diagnostic), TEXT_NAME, &self.text).trim_end().to_owned()
+    }
+}
+
+/// Fails where a function was refused because its text is wrong, or where every kernel was refused. One function that
+/// cannot be lifted is no reason to refuse the others.
+fn usable(module: &Module, text: &str) -> Result<()> {
+    const LIFT_ALONE: [&str; 2] = ["ptx::lift", "ptx::instruction"];
+    let reasons = || module.functions.iter().flat_map(|function| &function.unavailable);
+    let mut kernels = module.functions.iter().filter(|function| function.is_kernel()).peekable();
+    let none_left = kernels.peek().is_some() && kernels.all(|kernel| !kernel.unavailable.is_empty());
+    let decisive: Vec<Diagnostic> =
+        reasons().filter(|reason| none_left || !LIFT_ALONE.contains(&reason.code)).cloned().collect();
+    match decisive.is_empty() {
+        true => Ok(()),
+        false => Err(Error::InvalidCode(diag::render(&decisive, TEXT_NAME, text))),
     }
 }
 

@@ -4,7 +4,7 @@ use crate::code::{Code, KernelInfo};
 use crate::handle::{Handle, Kind};
 use crate::memory::Owner;
 use crate::session::Session;
-use crate::{Error, Result, Runtime};
+use crate::{Error, Result, Runtime, sys};
 use hetgpu_device::LoadedModule;
 use hetir::attr::Space;
 use hetir::ir::Global;
@@ -26,6 +26,8 @@ pub struct Module {
 pub struct Library {
     pub code: Arc<Code>,
     kernels: OnceLock<Vec<Handle<Kernel>>>,
+    /// Addresses of managed variables, which all contexts share; 0 for the others. Empty until they are needed.
+    managed: Mutex<Vec<u64>>,
     /// Instances, by session.
     instances: Mutex<Vec<(u64, Handle<Module>)>>,
 }
@@ -90,18 +92,28 @@ macro_rules! kernel_access {
 kernel_access!(Function);
 kernel_access!(Kernel);
 
+/// Managed memory that every stream may use, which is how variables begin.
+const MANAGED_BY_ALL: u32 = 1;
+/// The owner of what belongs to no context; sessions are numbered from 1.
+const NO_SESSION: u64 = 0;
+
+/// The addresses that an instance does not share.
+fn own(globals: &[u64], shared: &[u64]) -> Vec<u64> {
+    globals.iter().filter(|address| !shared.contains(address)).copied().collect()
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|e| e.into_inner())
 }
 
 impl Module {
-    /// Address, size and whether the host reaches it, of a variable.
-    pub fn global(&self, name: &str) -> Result<(u64, u64, bool)> {
+    /// Address and size of a variable.
+    pub fn global(&self, name: &str) -> Result<(u64, u64)> {
         let visible = |global: &Global| global.space != Space::Shared && global.name == name;
         let globals = &self.code.module.globals;
         let index = globals.iter().position(visible);
         let index = index.ok_or_else(|| Error::NotFound(format!("no variable named {name}")))?;
-        Ok((self.globals[index], globals[index].size, globals[index].managed))
+        Ok((self.globals[index], globals[index].size))
     }
 }
 
@@ -109,7 +121,23 @@ impl Runtime {
     /// Loads code into the current context.
     pub fn load_module(&self, code: &Arc<Code>) -> Result<Handle<Module>> {
         let session = self.session()?;
-        self.instantiate(&session, code, None)
+        let managed = self.place_managed(session.device.index, Owner::system(session.id), code)?;
+        let module = self.instantiate(&session, code, None, &managed);
+        module.inspect_err(|_| self.release_globals(&managed))
+    }
+
+    /// Addresses for the managed variables, with their initial contents; 0 for the others.
+    fn place_managed(&self, device: usize, owner: Owner, code: &Code) -> Result<Vec<u64>> {
+        let globals = &code.module.globals;
+        let mut addresses = vec![0; globals.len()];
+        for (global, address) in globals.iter().zip(&mut addresses).filter(|(global, _)| global.managed) {
+            // Whatever was placed before stays with its owner where this fails.
+            *address = self.memory.allocate_managed(device, owner, global.size.max(1), MANAGED_BY_ALL)?;
+        }
+        for (global, &address) in globals.iter().zip(&addresses).filter(|(global, _)| global.managed) {
+            sys::write(address, &hetir::interp::initial_image(&code.module, global, &addresses));
+        }
+        Ok(addresses)
     }
 
     fn instantiate(
@@ -117,14 +145,15 @@ impl Runtime {
         session: &Arc<Session>,
         code: &Arc<Code>,
         library: Option<Handle<Library>>,
+        managed: &[u64],
     ) -> Result<Handle<Module>> {
         let mut globals = Vec::with_capacity(code.module.globals.len());
-        let placed = code.module.globals.iter().try_for_each(|global| {
-            globals.push(self.place(session, global)?);
+        let placed = code.module.globals.iter().zip(managed).try_for_each(|(global, &managed)| {
+            globals.push(if managed != 0 { managed } else { self.place(session, global)? });
             Ok(())
         });
         let loaded = placed.and_then(|()| self.initialise(session, code, &globals));
-        let loaded = loaded.inspect_err(|_| self.release_globals(&globals))?;
+        let loaded = loaded.inspect_err(|_| self.release_globals(&own(&globals, managed)))?;
         let module = Module {
             session: session.clone(),
             code: code.clone(),
@@ -146,7 +175,6 @@ impl Runtime {
         let owner = Owner::system(session.id);
         match global.space {
             Space::Shared => Ok(0),
-            _ if global.managed => self.memory.allocate_managed(session.device.index, owner, global.size.max(1), 1),
             _ => self.memory.allocate(session.device.index, owner, global.size.max(1), &global.name),
         }
     }
@@ -155,7 +183,7 @@ impl Runtime {
         let device = &session.device.device;
         for (global, &address) in code.module.globals.iter().zip(globals) {
             let is_zero = global.init.is_empty() && global.relocations.is_empty();
-            if address != 0 && !is_zero && global.size != 0 {
+            if address != 0 && !global.managed && !is_zero && global.size != 0 {
                 device.write(address, &hetir::interp::initial_image(&code.module, global, globals))?;
             }
         }
@@ -184,7 +212,11 @@ impl Runtime {
             let _ = self.functions.remove(function);
         }
         module.session.device.device.unload(module.loaded);
-        self.release_globals(&module.globals);
+        match module.library.map(|library| self.libraries.get(library)) {
+            // What the library shares outlives this instance.
+            Some(Ok(library)) => self.release_globals(&own(&module.globals, &lock(&library.managed))),
+            Some(Err(_)) | None => self.release_globals(&module.globals),
+        }
     }
 
     pub fn functions_of(&self, module: Handle<Module>) -> Result<Vec<Handle<Function>>> {
@@ -200,7 +232,12 @@ impl Runtime {
     }
 
     pub fn load_library(&self, code: &Arc<Code>) -> Handle<Library> {
-        let library = Arc::new(Library { code: code.clone(), kernels: OnceLock::new(), instances: Mutex::default() });
+        let library = Arc::new(Library {
+            code: code.clone(),
+            kernels: OnceLock::new(),
+            managed: Mutex::default(),
+            instances: Mutex::default(),
+        });
         let handle = self.libraries.insert(library.clone());
         let kernel = |index| Kernel { library: handle, code: code.clone(), index, settings: Mutex::default() };
         let kernels = (0..code.kernels.len()).map(|index| self.kernels.insert(Arc::new(kernel(index))));
@@ -210,7 +247,7 @@ impl Runtime {
 
     /// Unloads a library and its instances in all contexts.
     pub fn unload_library(&self, handle: Handle<Library>) -> Result<()> {
-        let library = self.libraries.remove(handle)?;
+        let library = self.libraries.get(handle)?;
         for &kernel in library.kernels.get().into_iter().flatten() {
             let _ = self.kernels.remove(kernel);
         }
@@ -219,7 +256,26 @@ impl Runtime {
             // Gone already where its context is.
             let _ = self.unload_module(module);
         }
-        Ok(())
+        self.release_globals(&lock(&library.managed));
+        self.libraries.remove(handle).map(drop)
+    }
+
+    /// Address and size of a managed variable; it needs no context.
+    pub fn library_managed(&self, handle: Handle<Library>, name: &str) -> Result<(u64, u64)> {
+        let library = self.libraries.get(handle)?;
+        let addresses = self.shared_variables(&library)?;
+        let mut globals = library.code.module.globals.iter().zip(addresses);
+        let found = globals.find(|(global, _)| global.managed && global.name == name);
+        let (global, address) = found.ok_or_else(|| Error::NotFound(format!("no managed variable named {name}")))?;
+        Ok((address, global.size))
+    }
+
+    fn shared_variables(&self, library: &Library) -> Result<Vec<u64>> {
+        let mut managed = lock(&library.managed);
+        if managed.is_empty() {
+            *managed = self.place_managed(0, Owner::system(NO_SESSION), &library.code)?;
+        }
+        Ok(managed.clone())
     }
 
     /// The library's instance in the current context.
@@ -235,7 +291,8 @@ impl Runtime {
         if let Some(&(_, module)) = instances.iter().find(|instance| instance.0 == session.id) {
             return Ok(module);
         }
-        let module = self.instantiate(session, &library.code, Some(handle))?;
+        let managed = self.shared_variables(&library)?;
+        let module = self.instantiate(session, &library.code, Some(handle), &managed)?;
         instances.push((session.id, module));
         Ok(module)
     }

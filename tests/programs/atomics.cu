@@ -1,6 +1,6 @@
 // Atomic operations on global and shared memory, of several widths and types, and a loop around compare-and-swap.
 //> histogram ok
-//> sum 499500, float 64.0, wide 4503599627870496
+//> sum 499500, float 64.0, wide 4503599627371494
 //> max 999, min -1000, or ffff
 //> product 1048576.0
 //> turn 1000

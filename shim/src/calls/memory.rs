@@ -158,6 +158,10 @@ pub(crate) fn free_async(call: &Call, pointer: Pointer, stream: CuStream) -> Out
     Ok(call.runtime()?.free_in(call.stream(stream)?, pointer.0)?)
 }
 
+const DEVICE_ORDINAL: u32 = 9;
+/// `CU_DEVICE_INVALID`.
+const NO_DEVICE: i32 = -2;
+
 /// What an attribute of a pointer is worth; what kind of number is written depends on the attribute.
 enum Attribute {
     Word(u32),
@@ -188,7 +192,7 @@ fn attribute_of(runtime: &Runtime, attribute: u32, pointer: Pointer) -> Outcome<
         6 => Word(u32::from(!found.host_visible())),
         7 | 20 => Long(found.id),
         8 => Word(u32::from(found.kind == AllocationKind::Managed)),
-        9 => Word(found.device as u32),
+        DEVICE_ORDINAL => Word(found.device as u32),
         11 | 19 => Long(found.start),
         12 | 18 => Long(found.bytes),
         13 => Word(1), // mapped
@@ -213,7 +217,7 @@ pub(crate) fn pointer_attribute(call: &Call, value: Out<u64>, attribute: u32, po
     put(value, attribute_of(runtime, attribute, pointer)?)
 }
 
-/// Unlike the single query this succeeds for any address: what is not known is left as it was.
+/// Unlike the single query this succeeds for any address: what is not known reads as 0, the device as none.
 pub(crate) fn pointer_attributes(
     call: &Call,
     count: u32,
@@ -224,9 +228,12 @@ pub(crate) fn pointer_attributes(
     let runtime = call.runtime()?;
     for index in 0..count as usize {
         let (attribute, value) = (attributes.at(index)?, values.at(index)?);
-        if let Ok(found) = attribute_of(runtime, attribute, pointer) {
-            put(value, found)?;
-        }
+        let nothing = match attribute {
+            DEVICE_ORDINAL => Attribute::Word(NO_DEVICE as u32),
+            1 | 3 | 4 | 7 | 11 | 12 | 14 | 17..=20 => Attribute::Long(0),
+            _ => Attribute::Word(0),
+        };
+        put(value, attribute_of(runtime, attribute, pointer).unwrap_or(nothing))?;
     }
     Ok(())
 }

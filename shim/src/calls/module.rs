@@ -129,7 +129,7 @@ pub(crate) fn enumerate(call: &Call, functions: Out<CuFunction>, count: u32, mod
 }
 
 /// Address and size; a program may leave out one of the two.
-fn place(address: Out<Pointer>, bytes: Out<usize>, found: (u64, u64, bool)) -> Outcome {
+fn place(address: Out<Pointer>, bytes: Out<usize>, found: (u64, u64)) -> Outcome {
     address.set_if_wanted(Pointer(found.0));
     bytes.set_if_wanted(found.1 as usize);
     Ok(())
@@ -216,11 +216,5 @@ pub(crate) fn library_managed(
     library: CuLibrary,
     name: Text,
 ) -> Outcome {
-    let runtime = call.runtime()?;
-    let module = runtime.modules.get(runtime.library_module(library.get()?)?)?;
-    let name = name.get()?;
-    match module.global(&name)? {
-        found @ (_, _, true) => place(address, bytes, found),
-        _ => Err(Failure::new(Code::ERROR_NOT_FOUND, format!("{name} is not managed"))),
-    }
+    place(address, bytes, call.runtime()?.library_managed(library.get()?, &name.get()?)?)
 }
