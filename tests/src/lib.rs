@@ -12,3 +12,4 @@ pub mod header;
 pub mod pattern;
 pub mod ptxas;
 pub mod record;
+pub mod toolkit;

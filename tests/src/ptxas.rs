@@ -1,24 +1,10 @@
 //! NVIDIA's assembler as the judge of what is legal PTX. It needs no GPU.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use crate::header::Ptxas;
-
-/// The variable that names a CUDA toolkit: a folder with `bin/ptxas`.
-pub const TOOLKIT: &str = "HETGPU_CUDA_TOOLKIT";
-
-/// Where ptxas is, or what to do to have one.
-pub fn locate() -> Result<PathBuf, String> {
-    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.build/cuda/toolkit");
-    let toolkit = std::env::var_os(TOOLKIT).map_or(own, PathBuf::from);
-    let path = toolkit.join("bin/ptxas");
-    if path.is_file() {
-        return Ok(path);
-    }
-    Err(format!("no ptxas at {}: run ./setup.sh, or let {TOOLKIT} name a CUDA toolkit", path.display()))
-}
 
 /// Assembles a file and compares the verdict with the expected one; `Err` says what is wrong.
 pub fn judge(ptxas: &Path, file: &Path, expected: &Ptxas) -> Result<(), String> {

@@ -12,7 +12,7 @@ use hetgpu_tests::coverage::{self, Coverage};
 use hetgpu_tests::engine;
 use hetgpu_tests::files::{self, File};
 use hetgpu_tests::header::Filetest;
-use hetgpu_tests::{engines, ptxas};
+use hetgpu_tests::{engines, ptxas, toolkit};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use ptx_frontend::FormInfo;
 
@@ -98,7 +98,7 @@ fn trials(file: &File, devices: &[String]) -> Vec<Trial> {
 
 fn judge_trial(file: &File, filetest: &Arc<Filetest>) -> Trial {
     let (path, filetest) = (file.path.clone(), filetest.clone());
-    Trial::ignorable_test(format!("{}::{PTXAS}", file.name), move || match ptxas::locate() {
+    Trial::ignorable_test(format!("{}::{PTXAS}", file.name), move || match toolkit::locate("ptxas") {
         Ok(ptxas) => ptxas::judge(&ptxas, &path, &filetest.ptxas).map(|()| Completion::Completed).map_err(Failed::from),
         Err(reason) => Ok(Completion::ignored_with(reason)),
     })
