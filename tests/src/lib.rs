@@ -12,4 +12,5 @@ pub mod header;
 pub mod pattern;
 pub mod ptxas;
 pub mod record;
+pub mod sweep;
 pub mod toolkit;

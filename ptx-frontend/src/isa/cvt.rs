@@ -87,6 +87,14 @@ pub(crate) const FORMS: &[Form] = &[
 const SCALARS_D: &str = "dtype=u8 u16 u32 u64 s8 s16 s32 s64 bf16 f16 f32 f64";
 const SCALARS_A: &str = "atype=u8 u16 u32 u64 s8 s16 s32 s64 bf16 f16 f32 f64";
 
+/// The numbers that an integer of this width holds.
+fn range(bits: u32, sign: Sign) -> (i128, i128) {
+    match sign {
+        Sign::S => (-(1 << (bits - 1)), (1 << (bits - 1)) - 1),
+        Sign::U => (0, (1 << bits) - 1),
+    }
+}
+
 impl Lifter<'_, '_> {
     fn satfinite(&self) -> SatFinite {
         if self.has("satfinite") { SatFinite::Yes } else { SatFinite::No }
@@ -102,6 +110,7 @@ impl Lifter<'_, '_> {
     }
     fn cvt(&mut self) -> Lifted {
         let (to, from) = (self.part_ty("dtype")?, self.part_ty("atype")?);
+        self.check_cvt(to, from)?;
         let a = self.src_wider(1, from)?;
         let (rnd, irnd) = (self.has("rnd"), self.integer_rounding());
         let value = match (from.kind == Kind::Float, to.kind == Kind::Float) {
@@ -129,6 +138,24 @@ impl Lifter<'_, '_> {
         };
         self.dst_wider(0, to, value)
     }
+    /// What the assembler refuses beyond the rounding modes.
+    fn check_cvt(&self, to: Ty, from: Ty) -> Lifted {
+        let either = |ty: Type| to.ir == ty || from.ir == ty;
+        if self.has("ftz") && !either(Type::F32) {
+            return Err(self.error("`.ftz` needs .f32 on one side of the conversion"));
+        }
+        if either(Type::BF16) && (self.has("sat") || either(Type::I8)) {
+            return Err(self.error("a conversion to or from .bf16 neither saturates nor has an 8-bit side"));
+        }
+        let integers = to.kind != Kind::Float && from.kind != Kind::Float;
+        if self.has("sat") && integers {
+            let (target, source) = (range(to.ir.bits(), to.sign), range(from.ir.bits(), from.sign));
+            if target.0 <= source.0 && source.1 <= target.1 {
+                return Err(self.error("`.sat` has nothing to do where every value fits the result"));
+            }
+        }
+        Ok(())
+    }
     fn convert_integer(&mut self, from: Ty, to: Ty, a: Value) -> Value {
         let mut a = a;
         if self.sat() == Sat::Yes {
@@ -149,15 +176,7 @@ impl Lifter<'_, '_> {
     /// Clamps an integer to the range of `bits` bits, within its own type.
     fn clamp(&mut self, from: Ty, bits: u32, sign: Sign, a: Value) -> Value {
         use hetir::op::Op::{IMax, IMin};
-        let width = from.ir.bits();
-        let (low, high) = match sign {
-            Sign::S => (-(1i128 << (bits - 1)), (1i128 << (bits - 1)) - 1),
-            Sign::U => (0, (1i128 << bits) - 1),
-        };
-        let (from_low, from_high) = match from.sign {
-            Sign::S => (-(1i128 << (width - 1)), (1i128 << (width - 1)) - 1),
-            Sign::U => (0, (1i128 << width) - 1),
-        };
+        let ((low, high), (from_low, from_high)) = (range(bits, sign), range(from.ir.bits(), from.sign));
         let mut a = a;
         if from_low < low {
             let bound = self.constant(from.ir, low as u64);
@@ -182,8 +201,11 @@ impl Lifter<'_, '_> {
             return Ok(self.op(Attrs::of(Op::FCvt).with(ftz).with(self.sat()), to.ir, &[a]));
         }
         let widens = from.ir.bits() < to.ir.bits();
-        if !widens && irnd.is_some() {
-            return Err(self.error("this conversion rounds by .rn, .rz, .rm or .rp"));
+        if irnd.is_some() {
+            return Err(self.error("between different floats .rni, .rzi, .rmi and .rpi do not apply"));
+        }
+        if widens && self.has("rnd") && from.ir != Type::BF16 {
+            return Err(self.error("a conversion to a larger float is exact and takes no rounding mode"));
         }
         if !widens && !self.has("rnd") {
             return Err(self.error("a conversion to a smaller float needs one of .rn, .rz, .rm, .rp"));

@@ -51,8 +51,7 @@ pub(crate) const FORMS: &[Form] = &[
         let result = c.op(attrs, Type::F32, &[a, b, addend]);
         c.dst(0, f32, result)
     }),
-    // Without a rounding mode `mad.f32` is fused as well on every target since sm_20.
-    form("mad{.rnd}{.ftz}{.sat}.f32 d, a, b, c", &[RND], |c| c.fused()),
+    form("mad.rnd{.ftz}{.sat}.f32 d, a, b, c", &[RND], |c| c.fused()),
     form("mad.rnd.f64 d, a, b, c", &[RND], |c| c.fused()),
     form("div.rnd{.ftz}.f32 d, a, b", &[RND], |c| c.rounded_binary(Op::FDiv)),
     form("div.rnd.f64 d, a, b", &[RND], |c| c.rounded_binary(Op::FDiv)),
@@ -104,10 +103,14 @@ pub(crate) const FORMS: &[Form] = &[
         let holds = c.op(Attrs::of(Op::FTest).with(class), ty.ir, &[a]);
         c.dst(0, Ty::known("pred"), holds)
     }),
-    form("setp.cmp{.ftz}.type p{|q}, a, b", &[CMP, "type=f32 f16"], |c| c.setp_float()),
-    form("setp.cmp.BoolOp{.ftz}.type p{|q}, a, b, {!}c", &[CMP, BOOL, "type=f32 f16"], |c| c.setp_float()),
-    form("setp.cmp.type p{|q}, a, b", &[CMP, "type=f64 bf16"], |c| c.setp_float()),
-    form("setp.cmp.BoolOp.type p{|q}, a, b, {!}c", &[CMP, BOOL, "type=f64 bf16"], |c| c.setp_float()),
+    form("setp.cmp{.ftz}.f32 p{|q}, a, b", &[CMP], |c| c.setp_float()),
+    form("setp.cmp.BoolOp{.ftz}.f32 p{|q}, a, b, {!}c", &[CMP, BOOL], |c| c.setp_float()),
+    form("setp.cmp.f64 p{|q}, a, b", &[CMP], |c| c.setp_float()),
+    form("setp.cmp.BoolOp.f64 p{|q}, a, b, {!}c", &[CMP, BOOL], |c| c.setp_float()),
+    form("setp.cmp{.ftz}.f16 p, a, b", &[CMP], |c| c.setp_float()),
+    form("setp.cmp.BoolOp{.ftz}.f16 p, a, b, {!}c", &[CMP, BOOL], |c| c.setp_float()),
+    form("setp.cmp.bf16 p, a, b", &[CMP], |c| c.setp_float()),
+    form("setp.cmp.BoolOp.bf16 p, a, b, {!}c", &[CMP, BOOL], |c| c.setp_float()),
     form("setp.cmp{.ftz}.f16x2 p|q, a, b", &[CMP], |c| c.setp_packed()),
     form("setp.cmp.BoolOp{.ftz}.f16x2 p|q, a, b, {!}c", &[CMP, BOOL], |c| c.setp_packed()),
     form("setp.cmp.bf16x2 p|q, a, b", &[CMP], |c| c.setp_packed()),

@@ -427,7 +427,18 @@ impl Lifter<'_, '_> {
     }
     /// Writes the result of `set`: all ones or 1.0, else 0.
     pub(super) fn set_value(&mut self, holds: Value) -> Lifted {
-        let ty = self.part_ty("dtype")?;
+        let (ty, source) = (self.part_ty("dtype")?, self.ty()?);
+        let half = matches!(source.ir, Type::F16 | Type::BF16);
+        let legal = match ty.ir {
+            Type::I16 => half,
+            Type::F32 => !half,
+            Type::F16 => source.ir != Type::BF16,
+            Type::BF16 => !self.has("ftz"),
+            _ => true,
+        };
+        if !legal {
+            return Err(self.error(format!("there is no `set` from .{} to .{}", source.name, ty.name)));
+        }
         let yes = match ty.ir {
             Type::F32 => 0x3f80_0000,
             Type::F16 => 0x3c00,

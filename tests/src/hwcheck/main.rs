@@ -3,6 +3,7 @@
 
 mod driver;
 mod hardware;
+mod sweep;
 mod worker;
 
 use std::collections::VecDeque;
@@ -25,7 +26,8 @@ hetgpu-hwcheck [--libcuda PATH] [--report FILE] [--record FILE] [--only NAME] [-
   --record FILE   writes the results as tests/hardware/h200.tsv has them
   --only NAME     only files whose name contains NAME
   --jobs N        processes at the same time (4)
-  --seconds N     longest time for one launch (60)";
+  --seconds N     longest time for one launch (60)
+  --sweep N       instead of files, N inputs to each form of arithmetic and conversion, against the interpreter";
 
 /// Where the driver's library usually is. It is opened by an absolute path so that a library of the same name in the
 /// search path is not taken for it.
@@ -45,10 +47,15 @@ struct Settings {
     seconds: u64,
     folders: Vec<PathBuf>,
     is_worker: bool,
+    sweep: Option<usize>,
 }
 
 fn main() -> ExitCode {
     let result = settings().and_then(|settings| {
+        if let Some(count) = settings.sweep {
+            let library = library(&settings)?;
+            return sweep::sweep(&library, count, &settings.only, settings.report.as_deref());
+        }
         if !settings.is_worker {
             return check(&settings);
         }
@@ -75,6 +82,7 @@ fn settings() -> Result<Settings, String> {
         seconds: 60,
         folders: Vec::new(),
         is_worker: false,
+        sweep: None,
     };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
@@ -90,12 +98,13 @@ fn settings() -> Result<Settings, String> {
             "--only" => out.only = value()?,
             "--jobs" => out.jobs = number(value()?)?,
             "--seconds" => out.seconds = number(value()?)? as u64,
+            "--sweep" => out.sweep = Some(number(value()?)?),
             "--worker" => out.is_worker = true,
             flag if flag.starts_with('-') => return Err(USAGE.into()),
             folder => out.folders.push(folder.into()),
         }
     }
-    if out.folders.is_empty() && !out.is_worker {
+    if out.folders.is_empty() && !out.is_worker && out.sweep.is_none() {
         return Err(USAGE.into());
     }
     Ok(out)
