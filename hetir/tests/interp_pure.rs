@@ -31,7 +31,8 @@ struct Case {
 /// Types of the operands and results; `None` where they do not fit each other.
 fn types(op: Op, t: Type, u: Type) -> Option<(Vec<Type>, Vec<Type>)> {
     let count = |many: Type, whole: Type| {
-        (whole.bits() % many.bits() == 0 && whole.bits() / many.bits() <= 8).then(|| whole.bits() / many.bits())
+        (whole.bits().is_multiple_of(many.bits()) && whole.bits() / many.bits() <= 8)
+            .then(|| whole.bits() / many.bits())
     };
     let side = |patterns: &[Pattern]| -> Option<Vec<Type>> {
         let mut list = Vec::new();

@@ -4,6 +4,7 @@
 //! the same bits (`bitcast`, `zext`) share a register. Constants are columns of their own, shared by all warps.
 //! Block parameters are passed by moves on the edges.
 
+use super::allocate::{Home, allocate, resolve};
 use super::exec::{Exec, Modes, select};
 use super::order::layout;
 use super::space::function_address;
@@ -88,7 +89,7 @@ impl Code {
 }
 
 /// Registers that a value of this type takes.
-const fn width(ty: Type) -> u32 {
+pub(super) const fn width(ty: Type) -> u32 {
     if matches!(ty.scalar, Scalar::I128) { 2 } else { 1 }
 }
 
@@ -96,7 +97,10 @@ struct Decoder<'a> {
     launch: &'a Launch<'a>,
     shared: &'a SharedLayout,
     body: &'a Body,
+    homes: Vec<Home>,
     map: Vec<Reg>,
+    /// A register for moves in a circle.
+    spare: Option<Reg>,
     constant_index: HashMap<u64, Reg>,
     code: Code,
     starts: Vec<u32>,
@@ -110,9 +114,6 @@ enum Field {
     C,
     List(usize),
 }
-
-/// Where no value is yet.
-const UNMAPPED: Reg = u32::MAX;
 
 /// Decodes a function that has a body.
 pub(super) fn decode(launch: &Launch<'_>, shared: &SharedLayout, id: FuncId, f: &Function, body: &Body) -> Code {
@@ -129,7 +130,9 @@ pub(super) fn decode(launch: &Launch<'_>, shared: &SharedLayout, id: FuncId, f: 
         launch,
         shared,
         body,
-        map: vec![UNMAPPED; body.values.len()],
+        homes: vec![Home::None; body.values.len()],
+        map: Vec::new(),
+        spare: None,
         constant_index: HashMap::new(),
         code: Code {
             id,
@@ -149,8 +152,9 @@ pub(super) fn decode(launch: &Launch<'_>, shared: &SharedLayout, id: FuncId, f: 
     };
     let order = layout(body);
     for &block in &order {
-        d.assign(block);
+        d.settle(block);
     }
+    (d.map, d.code.registers) = allocate(body, &order, &d.homes);
     if let Some(entry) = body.blocks.first() {
         d.code.params = entry.params.iter().flat_map(|&p| d.registers_of(p)).collect();
     }
@@ -170,11 +174,6 @@ pub(super) fn decode(launch: &Launch<'_>, shared: &SharedLayout, id: FuncId, f: 
 }
 
 impl Decoder<'_> {
-    fn fresh(&mut self, ty: Type) -> Reg {
-        let r = self.code.registers;
-        self.code.registers += width(ty);
-        r
-    }
     fn constant(&mut self, bits: u64) -> Reg {
         let constants = &mut self.code.constants;
         *self.constant_index.entry(bits).or_insert_with(|| {
@@ -182,42 +181,42 @@ impl Decoder<'_> {
             CONSTANT | (constants.len() - 1) as u32
         })
     }
-    /// Gives the values of a block their registers.
-    fn assign(&mut self, block: Block) {
+    /// Says where the values of a block are.
+    fn settle(&mut self, block: Block) {
         let body = self.body;
         for &p in &body.blocks[block.index()].params {
-            self.map[p.index()] = self.fresh(body.ty(p));
+            self.homes[p.index()] = Home::Own;
         }
         for &inst in &body.blocks[block.index()].insts {
             let data = body.inst(inst);
             let results = body.results(inst);
-            let reg = match (data.op, results) {
-                (Op::Const, [r]) if width(body.ty(*r)) == 1 => Some(self.constant(data.imm & data.ty.mask())),
-                (Op::FuncAddr, [_]) => Some(self.constant(function_address(data.imm as usize))),
+            let home = match (data.op, results) {
+                (Op::Const, [r]) if width(body.ty(*r)) == 1 => Home::Constant(self.constant(data.imm & data.ty.mask())),
+                (Op::FuncAddr, [_]) => Home::Constant(self.constant(function_address(data.imm as usize))),
                 (Op::GlobalAddr, [_]) if self.shared.offset(data.imm as usize).is_none() => {
-                    Some(self.constant(self.launch.globals.get(data.imm as usize).copied().unwrap_or(0)))
+                    let address = self.launch.globals.get(data.imm as usize).copied().unwrap_or(0);
+                    Home::Constant(self.constant(address))
                 }
-                (Op::Bitcast | Op::Zext, [r]) => {
-                    let from = body.args(inst)[0];
-                    let same = width(body.ty(*r)) == width(body.ty(from));
-                    same.then(|| self.reg(from))
+                (Op::Bitcast | Op::Zext, [r]) if width(body.ty(*r)) == width(body.ty(body.args(inst)[0])) => {
+                    Home::Same(body.args(inst)[0])
                 }
-                _ => None,
+                _ => Home::Own,
             };
-            match (reg, results) {
-                (Some(reg), [r]) => self.map[r.index()] = reg,
-                _ => {
-                    for &r in results {
-                        self.map[r.index()] = self.fresh(body.ty(r));
-                    }
-                }
+            for &r in results {
+                self.homes[r.index()] = home;
             }
         }
     }
+    /// A value's register or constant; a constant 0 for what has no definition.
     fn reg(&mut self, v: Value) -> Reg {
-        match self.map[v.index()] {
-            UNMAPPED => self.constant(0),
-            r => r,
+        let mut v = v;
+        while let Home::Same(other) = self.homes[v.index()] {
+            v = other;
+        }
+        match (self.homes[v.index()], resolve(&self.homes, v)) {
+            (Home::Constant(r), _) => r,
+            (_, Some(own)) if self.map[own.index()] != Reg::MAX => self.map[own.index()],
+            _ => self.constant(0),
         }
     }
     fn registers_of(&mut self, v: Value) -> impl Iterator<Item = Reg> + use<> {
@@ -229,15 +228,7 @@ impl Decoder<'_> {
         self.starts[block.index()] = self.code.ins.len() as u32;
         let body = self.body;
         for &inst in &body.blocks[block.index()].insts {
-            let data = body.inst(inst);
-            let folded = match (data.op, body.results(inst)) {
-                (Op::Const | Op::FuncAddr, _) => true,
-                (Op::GlobalAddr | Op::Bitcast | Op::Zext, [r]) => {
-                    let reg = self.map[r.index()];
-                    reg & CONSTANT != 0 || body.args(inst).first().is_some_and(|a| self.map[a.index()] == reg)
-                }
-                _ => false,
-            };
+            let folded = matches!(body.results(inst), [r] if self.homes[r.index()] != Home::Own);
             if !folded {
                 self.instruction(inst);
             }
@@ -394,7 +385,10 @@ impl Decoder<'_> {
                 return any;
             }
             let (to, _) = pending[rest];
-            let copy = self.fresh(Type::I64);
+            let copy = *self.spare.get_or_insert_with(|| {
+                self.code.registers += 1;
+                self.code.registers - 1
+            });
             emit(&mut self.code, copy, to);
             for (m, p) in pending.iter_mut().enumerate() {
                 if !done[m] && p.1 == to {

@@ -4,6 +4,7 @@
 //! reports what a device would leave undefined: see [`FaultKind`]. A module must have passed the verifier; after that
 //! nothing here panics, whatever the program does.
 
+mod allocate;
 mod check;
 mod code;
 mod exec;
