@@ -38,6 +38,9 @@ const LIBRARIES: [&str; 4] = [
     "/usr/lib/aarch64-linux-gnu/libcuda.so.1",
 ];
 
+/// A file that makes the process end before it says how many runs there are is given up after so many.
+const MOST_RUNS: usize = 100;
+
 struct Settings {
     libcuda: Option<PathBuf>,
     report: Option<PathBuf>,
@@ -215,28 +218,24 @@ fn job(settings: &Settings, library: &Path, queue: &Mutex<VecDeque<File>>, state
             };
             let end = running.file(&file, next_run, Duration::from_secs(settings.seconds), &mut |mut result| {
                 result["file"] = json!(file.name);
-                next_run = result["run"].as_u64().map_or(usize::MAX, |run| run as usize + 1);
+                next_run = result["run"].as_u64().map_or(MOST_RUNS, |run| run as usize + 1);
                 state.lock().unwrap_or_else(PoisonError::into_inner).1.push(result);
             });
-            match end {
+            let (status, detail) = match end {
                 End::Done => {
                     worker = Some(running);
                     break;
                 }
                 // The process ended itself after a fault that it reported: the runs behind it go to another one.
-                End::Gone { reported: true } => {}
-                End::Gone { reported: false } => {
-                    let result = json!({ "file": file.name, "run": next_run, "status": "crashed",
-                        "detail": "the process that talks to the driver ended without an answer" });
-                    state.lock().unwrap_or_else(PoisonError::into_inner).1.push(result);
-                    break;
-                }
-                End::Silent => {
-                    let detail = format!("no answer within {} seconds", settings.seconds);
-                    let result = json!({ "file": file.name, "run": next_run, "status": "timeout", "detail": detail });
-                    state.lock().unwrap_or_else(PoisonError::into_inner).1.push(result);
-                    break;
-                }
+                End::Gone { reported: true } => continue,
+                End::Gone { reported: false } => ("crashed", "the process that talks to the driver ended".to_string()),
+                End::Silent => ("timeout", format!("no answer within {} seconds", settings.seconds)),
+            };
+            let result = json!({ "file": file.name, "run": next_run, "status": status, "detail": detail });
+            state.lock().unwrap_or_else(PoisonError::into_inner).1.push(result);
+            next_run += 1;
+            if next_run > MOST_RUNS {
+                break;
             }
         }
     }
