@@ -1,25 +1,17 @@
 //! `cargo xtask demo`: the main job. A CUDA program built by nvcc with its static runtime, started with our
 //! libcuda.so.1 in the library path.
 
-use std::path::PathBuf;
 use std::process::Command;
 
 use crate::report::Counts;
-use crate::tool::{cargo, root, succeeds};
-
-/// The variable that names a CUDA toolkit: a folder with bin/nvcc.
-const TOOLKIT: &str = "HETGPU_CUDA_TOOLKIT";
+use crate::tool::{cargo, nvcc, root, succeeds};
 
 /// The text that vectorAdd prints when the sum is right.
 const RIGHT: &str = "Test PASSED";
 
 pub(crate) fn run() -> Result<Counts, String> {
     let root = root();
-    let toolkit = std::env::var_os(TOOLKIT).map_or_else(|| root.join(".build/cuda/toolkit"), PathBuf::from);
-    let nvcc = toolkit.join("bin/nvcc");
-    if !nvcc.is_file() {
-        return Err(format!("no nvcc at {}: run ./setup.sh, or let {TOOLKIT} name a CUDA toolkit", nvcc.display()));
-    }
+    let nvcc = nvcc()?;
     let work = root.join(".build/demo");
     std::fs::create_dir_all(&work).map_err(|error| format!("{}: {error}", work.display()))?;
 

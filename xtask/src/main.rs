@@ -1,6 +1,7 @@
 //! `cargo xtask`: the project's own commands. Each that checks something closes with one line of counts.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod check;
 mod demo;
 mod report;
@@ -17,7 +18,8 @@ cargo xtask tidy                        the rules of the house: rooms, names, un
 cargo xtask filetest [NAME] [--on DEV]  filetests whose name contains NAME; DEV: a device, ptxas, coverage
 cargo xtask gen [--check]               writes the generated pages of docs/, or compares them
 cargo xtask bless                       accepts what the golden files and generated pages would become
-cargo xtask demo                        a CUDA program built by nvcc, run through our libcuda.so.1";
+cargo xtask demo                        a CUDA program built by nvcc, run through our libcuda.so.1
+cargo xtask bench parse                 how fast a large PTX module is parsed and lifted";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -36,6 +38,10 @@ fn main() -> ExitCode {
         },
         "bless" => none_left(rest).and_then(|()| tool::bless()),
         "demo" => none_left(rest).and_then(|()| demo::run()),
+        "bench" => match rest {
+            [name] if name == "parse" => bench::parse(),
+            _ => Err("there is one benchmark: parse".into()),
+        },
         "help" | "--help" | "-h" => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;

@@ -12,6 +12,19 @@ pub(crate) fn root() -> PathBuf {
     own.parent().unwrap_or(own).to_path_buf()
 }
 
+/// The variable that names a CUDA toolkit: a folder with `bin`.
+const TOOLKIT: &str = "HETGPU_CUDA_TOOLKIT";
+
+/// The CUDA compiler.
+pub(crate) fn nvcc() -> Result<PathBuf, String> {
+    let toolkit = std::env::var_os(TOOLKIT).map_or_else(|| root().join(".build/cuda/toolkit"), PathBuf::from);
+    let nvcc = toolkit.join("bin/nvcc");
+    if nvcc.is_file() {
+        return Ok(nvcc);
+    }
+    Err(format!("no nvcc at {}: run ./setup.sh, or let {TOOLKIT} name a CUDA toolkit", nvcc.display()))
+}
+
 /// Cargo, in the top folder.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
