@@ -21,7 +21,6 @@ const STAGES: &[Stage] = &[
     ("ptxas", || filetest(None, "ptxas")),
     ("fuzz", fuzz),
     ("demo", demo::run),
-    ("programs", programs),
     ("doc", || one(cargo().args(["doc", "--quiet", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))),
 ];
 
@@ -53,21 +52,9 @@ fn one(command: &mut Command) -> Result<Counts, String> {
     succeeds(command).map(Counts::one)
 }
 
-/// All tests but the filetests and programs, which are stages of their own.
+/// All tests but the filetests, which are stages of their own.
 fn test() -> Result<Counts, String> {
-    let mut command = cargo();
-    command.args(["test", "--quiet", "--workspace"]).env("HETGPU_TEST_ON", "").env_remove("HETGPU_LIBCUDA");
-    counted(&mut command, Counts::test_result)
-}
-
-/// The CUDA programs of tests/programs on our library.
-fn programs() -> Result<Counts, String> {
-    if !succeeds(cargo().args(["build", "--quiet", "--package", "hetgpu-shim"]))? {
-        return Ok(Counts::one(false));
-    }
-    let mut command = cargo();
-    command.args(["test", "--quiet", "--package", "hetgpu-tests", "--test", "programs"]);
-    counted(command.env("HETGPU_LIBCUDA", root().join("target/debug/libcuda.so")), Counts::closing_line)
+    counted(cargo().args(["test", "--quiet", "--workspace"]).env("HETGPU_TEST_ON", ""), Counts::test_result)
 }
 
 fn deny() -> Result<Counts, String> {
