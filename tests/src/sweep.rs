@@ -337,7 +337,7 @@ fn case(form: &FormInfo, words: &[&'static str], random: &mut Random) -> Option<
             let lanes = base.chars().last().and_then(|c| c.to_digit(10));
             for suffix in suffixes.iter_mut().take(3).skip(1) {
                 *suffix = match lanes {
-                    _ if random.next() % 4 == 0 => String::new(),
+                    _ if random.next().is_multiple_of(4) => String::new(),
                     None => format!(".{}", SELECTORS[random.next() as usize % SELECTORS.len()]),
                     Some(n) => {
                         let digits = (0..n).map(|_| char::from(b'0' + (random.next() % (2 * u64::from(n))) as u8));
@@ -362,7 +362,7 @@ fn case(form: &FormInfo, words: &[&'static str], random: &mut Random) -> Option<
     if form.base == "vmad" && operands.contains("{-}") {
         // At most one operand may be negated, and then only where nothing is added.
         let n = random.next() as usize % 4;
-        if n < 3 && random.next() % 2 == 0 {
+        if n < 3 && random.next().is_multiple_of(2) {
             names[n] = format!("-{}", names[n]);
         }
     }
