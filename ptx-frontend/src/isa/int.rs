@@ -242,7 +242,7 @@ pub(crate) const FORMS: &[Form] = &[
 
 const COMPARED: &str = "type=b16 b32 b64 u16 u32 u64 s16 s32 s64";
 pub(super) const BOOL: &str = "BoolOp=and or xor";
-pub(super) const SET_RESULT: &str = "dtype=u32 s32 f32 u16 s16 f16 bf16";
+pub(super) const SET_RESULT: &str = "dtype=u32 s32 f32 f16 bf16";
 
 impl Lifter<'_, '_> {
     /// d = op(a)
@@ -427,18 +427,7 @@ impl Lifter<'_, '_> {
     }
     /// Writes the result of `set`: all ones or 1.0, else 0.
     pub(super) fn set_value(&mut self, holds: Value) -> Lifted {
-        let (ty, source) = (self.part_ty("dtype")?, self.ty()?);
-        let half = matches!(source.ir, Type::F16 | Type::BF16);
-        let legal = match ty.ir {
-            Type::I16 => half,
-            Type::F32 => !half,
-            Type::F16 => source.ir != Type::BF16,
-            Type::BF16 => !self.has("ftz"),
-            _ => true,
-        };
-        if !legal {
-            return Err(self.error(format!("there is no `set` from .{} to .{}", source.name, ty.name)));
-        }
+        let ty = self.part_ty("dtype")?;
         let yes = match ty.ir {
             Type::F32 => 0x3f80_0000,
             Type::F16 => 0x3c00,

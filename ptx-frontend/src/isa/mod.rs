@@ -3,8 +3,8 @@
 //! A row's syntax is the opcode, with optional parts in braces, and the operands: `add{.rnd}{.ftz}.f32 d, a, b`. A
 //! part that is named in the row's classes stands for one of the words listed there; any other part stands for
 //! itself. An opcode fits a row when each of its modifiers takes the first free part that allows it and no part that
-//! must be there is left over; so modifiers may stand in any order as long as those that could be confused (the types
-//! of `cvt`, say) keep the manual's. Rows are tried in order, and a row whose operands do not fit is passed over.
+//! must be there is left over; so modifiers may stand in any order, but that types keep theirs (`set.lt.u16.f16` is not
+//! `set.lt.f16.u16`). Rows are tried in order, and a row whose operands do not fit is passed over.
 
 use crate::ast::{Operand, OperandKind, split_opcode};
 use crate::lift::Lifter;
@@ -139,12 +139,18 @@ impl Pattern {
     /// The words that an opcode's modifiers choose, if they fit.
     fn choose<'a>(&self, modifiers: impl Iterator<Item = &'a str>) -> Option<Chosen> {
         let mut chosen = [ABSENT; MAX_PARTS];
+        let mut first_type = 0;
         for modifier in modifiers {
-            let (place, word) = self.parts.iter().enumerate().find_map(|(place, part)| {
+            let is_type = names_type(modifier);
+            let from = if is_type { first_type } else { 0 };
+            let (place, word) = self.parts.iter().enumerate().skip(from).find_map(|(place, part)| {
                 let word = part.words.iter().position(|w| *w == modifier).filter(|_| chosen[place] == ABSENT)?;
                 Some((place, word as u8))
             })?;
             chosen[place] = word;
+            if is_type {
+                first_type = place + 1;
+            }
         }
         let complete = self.parts.iter().zip(chosen).all(|(p, c)| p.optional || c != ABSENT);
         complete.then_some(chosen)
@@ -175,6 +181,13 @@ impl Pattern {
         let place = self.parts.iter().position(|p| p.name == part)?;
         self.parts[place].words.get(chosen[place] as usize).copied()
     }
+}
+
+/// Whether a modifier names a type: letters that types begin with, then a digit.
+fn names_type(modifier: &str) -> bool {
+    let digits = modifier.trim_start_matches(|c: char| c.is_ascii_lowercase());
+    let letters = &modifier[..modifier.len() - digits.len()];
+    digits.starts_with(|c: char| c.is_ascii_digit()) && ["u", "s", "b", "f", "bf", "tf", "e", "ue"].contains(&letters)
 }
 
 impl Shape {
