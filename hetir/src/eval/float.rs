@@ -6,9 +6,6 @@ use crate::num::{self, Approx, Cmp, Format, MinMax, Mode, Narrow, Round, Stochas
 use crate::op::Op;
 use crate::types::{Scalar, Type};
 
-/// The pattern that fills tensor elements out of bounds (PTX, "out of bound NaN"), for f16 and bf16.
-const OOB_NAN: u64 = 0xffff;
-
 #[inline]
 pub(super) const fn format(scalar: Scalar) -> Option<Format> {
     match scalar {
@@ -42,10 +39,8 @@ pub(super) fn lane(op: Op, t: Format, f: &Flags, a: u64, b: u64, c: u64) -> u64 
         Op::FSub => num::sub(t, a, b, mode(f)),
         Op::FMul => num::mul(t, a, b, mode(f)),
         Op::FFma => {
-            if f.oob && t.bits() == 16 && [a, b, c].contains(&OOB_NAN) {
-                return 0;
-            }
-            let value = num::fma(t, a, b, c, mode(f));
+            let fma = if f.oob { num::fma_oob } else { num::fma };
+            let value = fma(t, a, b, c, mode(f));
             if f.relu { num::relu(t, value) } else { value }
         }
         Op::FDiv => num::div(t, a, b, mode(f)),

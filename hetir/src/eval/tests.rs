@@ -227,7 +227,8 @@ fn floats_round_flush_and_saturate() {
     assert_eq!(f32s(Op::FFma, &[x, x, -1.0 - 2f32.powi(-11)]), 2f32.powi(-24));
     assert_eq!(one(Op::FAdd, Type::F16X2, &[0x3c00_4000, 0x3c00_3c00]), 0x4000_4200);
     assert_eq!(one(Attrs::of(Op::FFma).with(Relu::Yes), Type::F16, &[0x3c00, 0xbc00, 0]), 0);
-    assert_eq!(one(Attrs::of(Op::FFma).with(Oob::Yes), Type::F16, &[0xffff, 0x3c00, 0x3c00]), 0);
+    assert_eq!(one(Attrs::of(Op::FFma).with(Oob::Yes), Type::F16, &[0xfff7, 0x3c00, 0x3c00]), 0);
+    assert_eq!(one(Attrs::of(Op::FFma).with(Oob::Yes), Type::F16, &[0x3c00, 0x3c00, 0xfff7]), 0x7fff);
     assert_eq!(one(Op::FNeg, Type::F64, &[0]), 1 << 63);
 }
 
