@@ -10,16 +10,24 @@ use std::borrow::Cow;
 use std::ffi::CString;
 use std::sync::Arc;
 
-/// What messages call the text of a module: it has no file.
-const TEXT_NAME: &str = "module.ptx";
+/// What messages call a text that has no file.
+pub const UNNAMED: &str = "module.ptx";
+
+/// A parameter of a kernel.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Param {
+    pub name: String,
+    /// Where it lies in the packed parameters.
+    pub offset: u32,
+    pub size: u32,
+}
 
 /// A kernel of a module.
 #[derive(Clone, Debug)]
 pub struct KernelInfo {
     pub function: FuncId,
     pub name: CString,
-    /// Offset and size of each parameter.
-    pub params: Vec<(u32, u32)>,
+    pub params: Vec<Param>,
     /// Bytes of all parameters.
     pub param_bytes: u32,
     /// Most threads a block, in all and by dimension; 0 where the kernel does not say.
@@ -45,6 +53,8 @@ pub struct Code {
     pub constant: u32,
     /// The compute capability that the text was written for, times ten.
     pub target: u32,
+    /// What messages call the text.
+    name: String,
     text: String,
 }
 
@@ -78,8 +88,8 @@ fn plain(diagnostic: &Diagnostic) -> String {
 }
 
 impl Code {
-    /// Takes the code for a device of that compute capability out of an image.
-    pub fn load(source: ImageSource<'_>, compute: (u32, u32)) -> Result<Arc<Self>> {
+    /// Takes the code for a device of that compute capability out of an image, which messages call `name`.
+    pub fn load(source: ImageSource<'_>, name: &str, compute: (u32, u32)) -> Result<Arc<Self>> {
         let limits = Limits::default();
         let device_sm = compute.0 * 10 + compute.1;
         let found = match source {
@@ -104,27 +114,27 @@ impl Code {
             },
             HostModule::Elf(bytes) => from_elf(&bytes, device_sm, &limits)?,
         };
-        Self::from_text(text)
+        Self::from_text(text, name)
     }
 
     /// Takes PTX text.
-    pub fn from_text(text: String) -> Result<Arc<Self>> {
+    pub fn from_text(text: String, name: &str) -> Result<Arc<Self>> {
         let lifted = ptx_frontend::lift_text(&text, ptx_frontend::Options { lenient: true });
         let (errors, others): (Vec<_>, Vec<_>) =
             lifted.diagnostics.into_iter().partition(|diagnostic| diagnostic.severity == Severity::Error);
         if !errors.is_empty() {
-            return Err(Error::InvalidCode(diag::render(&errors, TEXT_NAME, &text)));
+            return Err(Error::InvalidCode(diag::render(&errors, name, &text)));
         }
-        let warnings = diag::render(&others, TEXT_NAME, &text);
+        let warnings = diag::render(&others, name, &text);
         let module = lifted.module;
         let kernels = module
             .functions
             .iter()
             .enumerate()
             .filter(|(_, function)| function.is_kernel())
-            .map(|(index, function)| kernel(&module, FuncId::new(index), function, &text))
+            .map(|(index, function)| kernel(&module, FuncId::new(index), function, name, &text))
             .collect::<Result<Vec<_>>>()?;
-        usable(&module, &text)?;
+        usable(&module, name, &text)?;
         let constants = module.globals.iter().filter(|global| global.space == hetir::attr::Space::Const);
         let constant = constants.map(|global| global.size).sum::<u64>().try_into().unwrap_or(u32::MAX);
         log::info(format_args!("module: {} kernels, {} variables", kernels.len(), module.globals.len()));
@@ -132,7 +142,7 @@ impl Code {
             log::info(format_args!("{warnings}"));
         }
         let target = target(&text);
-        Ok(Arc::new(Self { module: Arc::new(module), kernels, warnings, constant, target, text }))
+        Ok(Arc::new(Self { module: Arc::new(module), kernels, warnings, constant, target, name: name.into(), text }))
     }
 
     /// The kernel of that name.
@@ -143,13 +153,13 @@ impl Code {
 
     /// A message with the line of the text that it speaks of.
     pub fn render(&self, diagnostic: &Diagnostic) -> String {
-        diag::render(std::slice::from_ref(diagnostic), TEXT_NAME, &self.text).trim_end().to_owned()
+        diag::render(std::slice::from_ref(diagnostic), &self.name, &self.text).trim_end().to_owned()
     }
 }
 
 /// Fails where a function was refused because its text is wrong, or where every kernel was refused. One function that
 /// cannot be lifted is no reason to refuse the others.
-fn usable(module: &Module, text: &str) -> Result<()> {
+fn usable(module: &Module, name: &str, text: &str) -> Result<()> {
     const LIFT_ALONE: [&str; 2] = ["ptx::lift", "ptx::instruction"];
     let reasons = || module.functions.iter().flat_map(|function| &function.unavailable);
     let mut kernels = module.functions.iter().filter(|function| function.is_kernel()).peekable();
@@ -158,11 +168,11 @@ fn usable(module: &Module, text: &str) -> Result<()> {
         reasons().filter(|reason| none_left || !LIFT_ALONE.contains(&reason.code)).cloned().collect();
     match decisive.is_empty() {
         true => Ok(()),
-        false => Err(Error::InvalidCode(diag::render(&decisive, TEXT_NAME, text))),
+        false => Err(Error::InvalidCode(diag::render(&decisive, name, text))),
     }
 }
 
-fn kernel(module: &Module, id: FuncId, function: &Function, text: &str) -> Result<KernelInfo> {
+fn kernel(module: &Module, id: FuncId, function: &Function, file: &str, text: &str) -> Result<KernelInfo> {
     let name = CString::new(function.name.as_str());
     let name = name.map_err(|_| Error::InvalidCode("a kernel's name holds a zero byte".into()))?;
     let (max, required) = match &function.kind {
@@ -172,13 +182,15 @@ fn kernel(module: &Module, id: FuncId, function: &Function, text: &str) -> Resul
     let refused = match (&function.body, &function.unavailable[..]) {
         (Some(_), []) => None,
         (None, []) => Some(format!("the kernel {} has no body", function.name)),
-        (_, reasons) => Some(diag::render(reasons, TEXT_NAME, text)),
+        (_, reasons) => Some(diag::render(reasons, file, text)),
     };
+    let params = function.kernel_params().iter();
+    let params = params.map(|p| Param { name: p.name.clone(), offset: p.offset, size: p.size }).collect();
     let local: u32 = function.slots.iter().map(|slot| slot.size).fold(0, u32::saturating_add);
     Ok(KernelInfo {
         function: id,
         name,
-        params: function.kernel_params().iter().map(|param| (param.offset, param.size)).collect(),
+        params,
         param_bytes: function.param_bytes(),
         max_threads: product(max).or(product(required)).unwrap_or(0),
         required_threads: required,

@@ -196,6 +196,7 @@ pub(crate) fn run(device: &dyn Device, session: &Session, queued: &QueuedLaunch)
         Ok(warnings) => {
             for warning in &warnings {
                 log::warn(format_args!("{}", module.code.render(warning)));
+                session.notice();
             }
             Ok(())
         }
@@ -211,6 +212,7 @@ pub(crate) fn run(device: &dyn Device, session: &Session, queued: &QueuedLaunch)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Param;
     use std::ffi::CString;
 
     fn caps() -> Caps {
@@ -245,7 +247,7 @@ mod tests {
         KernelInfo {
             function: FuncId::new(0),
             name: CString::from(c"k"),
-            params: vec![(0, 8)],
+            params: vec![Param { name: "p".into(), offset: 0, size: 8 }],
             param_bytes: 8,
             max_threads: 0,
             required_threads: [0; 3],

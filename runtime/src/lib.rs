@@ -27,7 +27,7 @@ mod stream;
 mod sys;
 mod system;
 
-pub use code::{Code, ImageSource, KernelInfo};
+pub use code::{Code, ImageSource, KernelInfo, Param, UNNAMED};
 pub use context::{Context, ContextFlags};
 pub use error::{Error, Result};
 pub use event::Event;

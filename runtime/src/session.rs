@@ -4,7 +4,7 @@ use crate::queue::{Lane, Operation, Point};
 use crate::{DeviceState, Error, Result, sys};
 use hetgpu_device::Heap;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::thread::ThreadId;
 
@@ -51,6 +51,8 @@ pub struct Session {
     heap: Mutex<Option<Heap>>,
     /// What kernels printed and the program has not seen yet.
     printed: Mutex<Vec<u8>>,
+    /// Warnings about kernels so far.
+    noticed: AtomicU64,
 }
 
 impl Session {
@@ -66,6 +68,7 @@ impl Session {
             locals: Mutex::default(),
             heap: Mutex::default(),
             printed: Mutex::default(),
+            noticed: AtomicU64::new(0),
         })
     }
 
@@ -197,6 +200,15 @@ impl Session {
         self.device.queue.wait(point);
         self.show_printed();
         self.check()
+    }
+
+    /// How much was noticed about kernels that did not stop them.
+    pub fn noticed(&self) -> u64 {
+        self.noticed.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn notice(&self) {
+        self.noticed.fetch_add(1, Ordering::Relaxed);
     }
 
     fn printed(&self) -> MutexGuard<'_, Vec<u8>> {

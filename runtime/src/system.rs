@@ -186,6 +186,25 @@ impl Runtime {
         Ok(())
     }
 
+    /// Writes bytes to device memory, in the order of the default stream.
+    pub fn write(&self, at: u64, data: Vec<u8>) -> Result<()> {
+        let (session, lane) = self.lane(StreamRef::Default)?;
+        let shape = Shape::line(data.len() as u64);
+        let (to, _) = self.locate(&session, at, shape.row, true)?;
+        let point = session.push(lane, Vec::new(), Operation::Copy { to, from: Place::Bytes(data), shape })?;
+        session.wait(point)
+    }
+
+    /// Reads bytes of device memory, after all work of the context.
+    pub fn read(&self, at: u64, bytes: u64) -> Result<Vec<u8>> {
+        let session = self.session()?;
+        session.synchronise()?;
+        self.locate(&session, at, bytes, true)?;
+        let mut data = vec![0; bytes as usize];
+        session.device.device.read(at, &mut data)?;
+        Ok(data)
+    }
+
     /// Repeats a pattern of 1, 2 or 4 bytes over `rows` rows of `count` elements.
     pub fn fill(&self, stream: StreamRef, request: FillRequest, wait: bool) -> Result<()> {
         let FillRequest { at, pattern, count, rows, pitch } = request;

@@ -13,7 +13,7 @@ mod attributes;
 mod calls;
 mod entry;
 mod integrity;
-mod registry;
+pub mod registry;
 mod result;
 mod state;
 mod tables;

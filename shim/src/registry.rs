@@ -8,7 +8,8 @@ use std::sync::Arc;
 /// Where the host does not say how much memory it has.
 const LITTLE_MEMORY: u64 = 2 << 30;
 
-pub(crate) fn devices(settings: &Settings) -> Vec<Arc<dyn Device>> {
+/// The devices, in the order in which programs number them.
+pub fn devices(settings: &Settings) -> Vec<Arc<dyn Device>> {
     // The interpreter's memory is the host's: three quarters leave room for the program itself.
     let memory = host_memory().map_or(LITTLE_MEMORY, |bytes| bytes / 4 * 3);
     let options = Options { seed: settings.seed, check: settings.check };

@@ -23,11 +23,16 @@ fn root() -> PathBuf {
 fn nvcc() -> Result<PathBuf, String> {
     let named = std::env::var_os("HETGPU_CUDA_TOOLKIT").map(PathBuf::from);
     let toolkit = named.unwrap_or_else(|| root().join(".build/cuda/toolkit"));
-    let direct = toolkit.join("bin/nvcc");
-    let in_environment = std::fs::read_dir(toolkit.join("lib")).into_iter().flatten().flatten();
-    let in_environment = in_environment.map(|entry| entry.path().join("site-packages/nvidia/cu13/bin/nvcc"));
-    let found = std::iter::once(direct).chain(in_environment).find(|nvcc| nvcc.is_file());
-    found.ok_or_else(|| format!("no nvcc in {}; HETGPU_CUDA_TOOLKIT can name a CUDA toolkit", toolkit.display()))
+    // lib/python3.N/site-packages/VENDOR/RELEASE
+    const DEPTH: usize = 5;
+    let mut folders = vec![toolkit.clone()];
+    for _ in 0..=DEPTH {
+        if let Some(folder) = folders.iter().find(|folder| folder.join("bin/nvcc").is_file()) {
+            return Ok(folder.join("bin/nvcc"));
+        }
+        folders = folders.iter().flat_map(std::fs::read_dir).flatten().flatten().map(|entry| entry.path()).collect();
+    }
+    Err(format!("no nvcc in {}; HETGPU_CUDA_TOOLKIT can name a CUDA toolkit", toolkit.display()))
 }
 
 /// A folder with our library under the names that programs and linkers look for.

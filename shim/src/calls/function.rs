@@ -141,9 +141,9 @@ pub(crate) fn name(call: &Call, name: Out<TextOut>, handle: CuFunction) -> Outco
 
 fn parameter(info: &KernelInfo, index: usize, offset: Out<usize>, bytes: Out<usize>) -> Outcome {
     let found = info.params.get(index);
-    let &(at, size) = found.ok_or_else(|| Failure::new(Code::ERROR_INVALID_VALUE, format!("no parameter {index}")))?;
-    offset.set(at as usize)?;
-    bytes.set_if_wanted(size as usize);
+    let found = found.ok_or_else(|| Failure::new(Code::ERROR_INVALID_VALUE, format!("no parameter {index}")))?;
+    offset.set(found.offset as usize)?;
+    bytes.set_if_wanted(found.size as usize);
     Ok(())
 }
 

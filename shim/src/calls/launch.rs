@@ -108,9 +108,10 @@ fn packed(extra: In<Pointer>) -> Outcome<Vec<u8>> {
 /// The parameters of a kernel, from a list of pointers to each.
 fn gathered(info: &KernelInfo, params: In<Pointer>) -> Outcome<Vec<u8>> {
     let mut bytes = vec![0; info.param_bytes as usize];
-    for (index, &(offset, size)) in info.params.iter().enumerate() {
-        let value = params.at(index)?.as_in::<u8>().list(size as usize)?;
-        bytes[offset as usize..][..size as usize].copy_from_slice(&value);
+    for (index, param) in info.params.iter().enumerate() {
+        let (offset, size) = (param.offset as usize, param.size as usize);
+        let value = params.at(index)?.as_in::<u8>().list(size)?;
+        bytes[offset..][..size].copy_from_slice(&value);
     }
     Ok(bytes)
 }

@@ -2,7 +2,7 @@
 
 use crate::abi::{Call, Cu, CuFunction, CuKernel, CuLibrary, CuModule, In, Out, Pointer, Text};
 use crate::result::{Code, Failure, Outcome};
-use hetgpu_runtime::{Code as DeviceCode, ImageSource, Runtime};
+use hetgpu_runtime::{Code as DeviceCode, ImageSource, Runtime, UNNAMED};
 use std::ffi::c_char;
 use std::sync::Arc;
 
@@ -53,7 +53,7 @@ fn read(runtime: &Runtime, source: ImageSource<'_>, options: Option<JitOptions>)
         // A library belongs to no context.
         Err(_) => 0,
     };
-    let loaded = DeviceCode::load(source, runtime.device(device)?.device.caps().compute);
+    let loaded = DeviceCode::load(source, UNNAMED, runtime.device(device)?.device.caps().compute);
     if let Some(options) = options {
         match &loaded {
             Ok(code) => {
