@@ -85,8 +85,13 @@ impl Runtime {
 
     /// Device memory for the current context.
     pub fn allocate(&self, bytes: u64) -> Result<u64> {
+        self.allocate_named(bytes, "an allocation")
+    }
+
+    /// The same, with a name that messages about accesses near it use.
+    pub fn allocate_named(&self, bytes: u64, name: &str) -> Result<u64> {
         let session = self.session()?;
-        self.memory.allocate(session.device.index, Owner::program(session.id), bytes, "an allocation")
+        self.memory.allocate(session.device.index, Owner::program(session.id), bytes, name)
     }
 
     /// Frees device or managed memory, after all work that may use it.

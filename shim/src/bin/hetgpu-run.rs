@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use cuda::registry;
+use hetgpu_runtime::log::{self, Level};
 use hetgpu_runtime::{
     Code, Error, ImageSource, KernelInfo, LaunchRequest, Launchable, Runtime, Settings, StreamRef, check,
     dynamic_shared_limit,
@@ -39,9 +40,10 @@ struct Stop {
     text: String,
 }
 
-/// The kernel failed.
+/// The kernel failed. Where the log has said why, it is not said again.
 fn failed(error: &Error) -> Stop {
-    Stop { status: 1, text: error.to_string() }
+    let text = if log::enabled(Level::Error) { "the kernel failed".to_owned() } else { error.to_string() };
+    Stop { status: 1, text }
 }
 
 /// The kernel could not be started.
@@ -248,9 +250,9 @@ struct Placed {
 }
 
 impl Placed {
-    fn new(runtime: &Runtime, argument: usize, data: Vec<u8>) -> Result<Self, Error> {
+    fn new(runtime: &Runtime, argument: usize, name: &str, data: Vec<u8>) -> Result<Self, Error> {
         let bytes = data.len() as u64;
-        let address = runtime.allocate(bytes.max(1))?;
+        let address = runtime.allocate_named(bytes.max(1), name)?;
         if bytes > 0 {
             runtime.write(address, data)?;
         }
@@ -323,7 +325,8 @@ fn run(request: Request) -> Result<u8, Stop> {
         let bytes = match (data, &request.arguments[argument]) {
             (None, Argument::Value(bytes)) => bytes.clone(),
             (data, _) => {
-                let buffer = Placed::new(&runtime, argument, data.unwrap_or_default()).map_err(refused_by)?;
+                let buffer = Placed::new(&runtime, argument, &param.name, data.unwrap_or_default());
+                let buffer = buffer.map_err(refused_by)?;
                 let address = buffer.address.to_le_bytes().to_vec();
                 placed.push(buffer);
                 address
