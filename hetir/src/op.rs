@@ -184,7 +184,7 @@ macro_rules! for_each_op {
             IMulHi "imulhi" "T T -> T" Int1 Any [Sign] None PURE "High half of the product.";
             IMulWide "imulwide" "T T -> wide" Int1 Any [Sign] None PURE "The whole product; T is at most i32.";
             IDiv "idiv" "T T -> T" Int1 Any [Sign] None PURE "Quotient towards zero. By zero: all ones. The smallest signed number by -1: itself.";
-            IRem "irem" "T T -> T" Int1 Any [Sign] None PURE "a - idiv(a, b) * b. By zero: a.";
+            IRem "irem" "T T -> T" Int1 Any [Sign] None PURE "a - idiv(a, b) * b. By zero: all ones.";
             INeg "ineg" "T -> T" Int Any [] None PURE "0 - a, wrapping.";
             IAbs "iabs" "T -> T" Int Any [] None PURE "Magnitude of a signed number, wrapping.";
             IMin "imin" "T T -> T" Int Any [Sign Relu] None PURE "The smaller; `relu` clamps a negative result to 0.";
@@ -200,10 +200,10 @@ macro_rules! for_each_op {
             Clz "clz" "T -> i32" Word Any [] None PURE "Number of leading zero bits.";
             Brev "brev" "T -> T" Word Any [] None PURE "Bits in reverse order.";
             Bfind "bfind" "T -> i32" Word Any [Sign] None PURE "Position of the highest bit that differs from the sign (of the highest one bit where unsigned), or -1.";
-            Bfe "bfe" "T i32 i32 -> T" Word Any [Sign] None PURE "Bit field (value, position, length), each of the last two taken modulo 256; bits beyond the value are its sign (0 where unsigned); length 0 gives 0.";
-            Bfi "bfi" "T T i32 i32 -> T" Word Any [] None PURE "Inserts (field, into, position, length), each of the last two taken modulo 256; bits beyond the value are lost.";
+            Bfe "bfe" "T i32 i32 -> T" Word Any [Sign] None PURE "Bit field (value, position, length), the last two taken modulo 256 where T is i32; bits beyond the value are its sign (0 where unsigned); length 0 gives 0.";
+            Bfi "bfi" "T T i32 i32 -> T" Word Any [] None PURE "Inserts (field, into, position, length), the last two taken modulo 256 where T is i32; bits beyond the value are lost.";
             Bmsk "bmsk" "i32 i32 -> i32" Any Any [Wrap] None PURE "Mask of (position, length): `clamp` limits both to 32, `wrap` takes both modulo 32.";
-            Fns "fns" "i32 i32 i32 -> i32" Any Any [] None PURE "Position of the n-th set bit of (mask, base, offset): counted upwards from base where offset is positive, downwards where negative, the bit at base itself where 0; all ones where there is none.";
+            Fns "fns" "i32 i32 i32 -> i32" Any Any [] None PURE "Position of the n-th set bit of (mask, base, offset): counted upwards from base where offset is positive, downwards where negative, the bit at base itself where 0; all ones where there is none, and 0 for the smallest offset.";
             Szext "szext" "i32 i32 -> i32" Any Any [Sign Wrap] None PURE "Sign or zero extension from the lowest n bits of (value, n); `clamp` limits n to 32, `wrap` takes it modulo 32; n = 0 gives 0.";
             Lop3 "lop3" "i32 i32 i32 -> i32" Any Any [] Int PURE "Bitwise function by truth table: bit 4a+2b+c of the immediate.";
             Prmt "prmt" "i32 i32 i32 -> i32" Any Any [Permute] None PURE "Picks four of the eight bytes of b:a given as (a, b, selector).";

@@ -196,6 +196,45 @@ const SWEPT: &[&str] = &[
     "vset4",
 ];
 
+/// Forms whose results on the hardware are known to differ, and why. A form listed here must differ.
+pub const KNOWN: &[(&str, &str)] = &[
+    ("vadd.dtype.atype.btype{.sat}.op2 ", SECOND),
+    ("vsub.dtype.atype.btype{.sat}.op2 ", SECOND),
+    ("vabsdiff.dtype.atype.btype{.sat}.op2 ", SECOND),
+    ("vmin.dtype.atype.btype{.sat}.op2 ", SECOND),
+    ("vmax.dtype.atype.btype{.sat}.op2 ", SECOND),
+    ("vset.atype.btype.cmp.op2 ", SECOND),
+    ("vshl.dtype.atype.u32{.sat}.mode.op2 ", SECOND),
+    ("vshr.dtype.atype.u32{.sat}.mode.op2 ", SECOND),
+    ("vadd.dtype.atype.btype{.sat} d.dsel", MERGE),
+    ("vsub.dtype.atype.btype{.sat} d.dsel", MERGE),
+    ("vabsdiff.dtype.atype.btype{.sat} d.dsel", MERGE),
+    ("vmin.dtype.atype.btype{.sat} d.dsel", MERGE),
+    ("vmax.dtype.atype.btype{.sat} d.dsel", MERGE),
+    ("vset.atype.btype.cmp d.dsel", MERGE),
+    ("vshl.dtype.atype.u32{.sat}.mode d.dsel", MERGE),
+    ("vshr.dtype.atype.u32{.sat}.mode d.dsel", MERGE),
+    (
+        "vsub.dtype.atype.btype{.sat} d,",
+        "the saturated difference of an unsigned word and a negative half loses its high bits there",
+    ),
+    ("vshl.dtype.atype.u32{.sat}.mode d,", "the saturation of a left shift does nothing there"),
+    ("vmad.dtype.atype.btype{.sat}{.scale} ", MAD),
+    ("vmad.dtype.atype.btype.po{.sat}{.scale} ", MAD),
+];
+
+const SECOND: &str = "the code that ptxas makes for sm_90, which has no scalar video instructions, orders unsigned numbers \
+    and the addend of a saturated sum otherwise than the manual";
+const MERGE: &str = "the code that ptxas makes for sm_90, which has no scalar video instructions, merges the upper half \
+    of the result into .h1 and saturates negative numbers to the largest, otherwise than the manual";
+const MAD: &str = "the code that ptxas makes for sm_90, which has no scalar video instructions, treats the addend and \
+    unsigned factors as signed, otherwise than the manual";
+
+/// Why a form is known to differ on the hardware.
+pub fn known_difference(syntax: &str) -> Option<&'static str> {
+    KNOWN.iter().find(|(start, _)| syntax.starts_with(start)).map(|(_, why)| *why)
+}
+
 /// Most combinations of words of one form.
 const MOST: usize = 600;
 

@@ -35,8 +35,14 @@ pub(super) fn find(bits: u32, signed: bool, a: u64) -> u64 {
     if a == 0 { 0xffff_ffff } else { u64::from(a.ilog2()) }
 }
 
+/// Position and length of a field: 32-bit fields take them modulo 256, 64-bit fields whole, as an H200 does.
+fn place(bits: u32, position: u64, length: u64) -> (u32, u32) {
+    let one = |n: u64| if bits == 32 { n as u32 & 0xff } else { (n as u32).min(0xff) };
+    (one(position), one(length))
+}
+
 pub(super) fn extract(bits: u32, signed: bool, a: u64, position: u64, length: u64) -> u64 {
-    let (position, length) = (position as u32 & 0xff, length as u32 & 0xff);
+    let (position, length) = place(bits, position, length);
     if length == 0 {
         return 0;
     }
@@ -49,7 +55,7 @@ pub(super) fn extract(bits: u32, signed: bool, a: u64, position: u64, length: u6
 }
 
 pub(super) fn insert(bits: u32, field: u64, into: u64, position: u64, length: u64) -> u64 {
-    let (position, length) = (position as u32 & 0xff, length as u32 & 0xff);
+    let (position, length) = place(bits, position, length);
     let ones = !u64::MAX.checked_shl(length).unwrap_or(0);
     let place = ones.checked_shl(position).unwrap_or(0) & (u64::MAX >> (64 - bits));
     into & !place | field.checked_shl(position).unwrap_or(0) & place
@@ -64,6 +70,10 @@ pub(super) fn nth_set(mask: u64, base: u64, offset: u64) -> u64 {
     const NONE: u64 = 0xffff_ffff;
     let offset = offset as u32 as i32;
     let set = |p: u64| mask >> p & 1 != 0;
+    // As an H200 does: there is no number of steps for the smallest offset.
+    if offset == i32::MIN {
+        return 0;
+    }
     if base > 31 {
         return NONE;
     }

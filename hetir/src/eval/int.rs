@@ -63,7 +63,7 @@ pub(super) fn div(bits: u32, signed: bool, a: u64, b: u64) -> u64 {
 
 pub(super) fn rem(bits: u32, signed: bool, a: u64, b: u64) -> u64 {
     let remainder = match (b, signed) {
-        (0, _) => a,
+        (0, _) => u64::MAX,
         (_, true) => sign_extend(a, bits).wrapping_rem(sign_extend(b, bits)) as u64,
         (_, false) => a % b,
     };

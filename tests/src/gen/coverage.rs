@@ -6,7 +6,8 @@ use std::fmt::Write;
 use hetgpu_tests::coverage::{self, Coverage};
 use hetgpu_tests::files::{self, fingerprint};
 use hetgpu_tests::header::{Filetest, Run};
-use hetgpu_tests::record::{self, Record};
+use hetgpu_tests::record::{self, Record, Sweep, Swept};
+use hetgpu_tests::sweep;
 use ptx_frontend::{FormInfo, FormUse};
 
 const INTRODUCTION: &str = "\
@@ -51,20 +52,55 @@ pub(crate) fn page() -> String {
     let forms = coverage::all();
     let mut out = INTRODUCTION.to_string();
     out.push_str(&summary(&forms, &all, &checked, record.as_ref().ok()));
-    out.push_str("| form | filetests | not tested | checked on the H200 |\n|---|---|---|---|\n");
+    let sweep = std::fs::read_to_string(record::sweep_path()).ok().and_then(|text| Sweep::parse(&text).ok());
+    if let Some(sweep) = &sweep {
+        let total = |f: fn(&Swept) -> u64| sweep.forms.values().map(f).sum::<u64>();
+        let _ = writeln!(
+            out,
+            "Sweep: {}, driver {}, {}: {} combinations of words of {} forms, {} results, {} with the interpreter's bits.\n",
+            sweep.device,
+            sweep.driver,
+            sweep.date,
+            total(|s| s.ran as u64),
+            sweep.forms.len(),
+            total(|s| s.values),
+            total(|s| s.equal),
+        );
+    }
+    out.push_str("| form | filetests | not tested | checked on the H200 | random and edge inputs on the H200 |\n|---|---|---|---|---|\n");
     let none = BTreeSet::new();
     for form in &forms {
         // Writing to a String cannot fail.
         let _ = writeln!(
             out,
-            "| `{}` | {} | {} | {} |",
+            "| `{}` | {} | {} | {} | {} |",
             form.syntax.replace('|', "\\|"),
             files.get(&form.index).copied().unwrap_or(0),
             if all.has(form) { all.missing(form) } else { "all of it".into() },
             verdict(form, &all, &checked, reasons.get(&form.index).unwrap_or(&none)),
+            swept(form, &forms, sweep.as_ref()),
         );
     }
     out
+}
+
+/// What the sweep says of a form.
+fn swept(form: &FormInfo, forms: &[FormInfo], sweep: Option<&Sweep>) -> String {
+    let n = forms.iter().filter(|f| f.syntax == form.syntax && f.index < form.index);
+    let n = n.filter(|f| sweep.is_some_and(|s| s.forms.contains_key(&(f.syntax.to_string(), 0)))).count();
+    let Some(s) = sweep.and_then(|s| s.forms.get(&(form.syntax.to_string(), n))) else { return String::new() };
+    if s.ran == 0 {
+        return "refused for sm_90".into();
+    }
+    let within = s.values - s.equal;
+    match (s.different, within) {
+        (0, 0) => format!("{} results, all equal", s.values),
+        (0, within) => format!("{} results within the bound, {within} of them with other bits", s.values),
+        (different, _) => {
+            let why = sweep::known_difference(form.syntax).unwrap_or("not explained");
+            format!("{different} of {} combinations differ: {why}", s.ran)
+        }
+    }
 }
 
 fn tested(record: Option<&Record>) -> Vec<Tested> {

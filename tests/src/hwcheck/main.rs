@@ -57,7 +57,8 @@ fn main() -> ExitCode {
     let result = settings().and_then(|settings| {
         if let Some(count) = settings.sweep {
             let library = library(&settings)?;
-            return sweep::sweep(&library, count, &settings.only, settings.report.as_deref());
+            let (report, record) = (settings.report.as_deref(), settings.record.as_deref());
+            return sweep::sweep(&library, count, &settings.only, report, record, today());
         }
         if !settings.is_worker {
             return check(&settings);

@@ -36,7 +36,7 @@ pub(crate) fn serve(libcuda: &Path) -> Result<(), String> {
 }
 
 /// The release of the driver, which its own interface does not tell.
-fn release() -> String {
+pub(crate) fn release() -> String {
     let text = std::fs::read_to_string("/proc/driver/nvidia/version").unwrap_or_default();
     let mut words = text.split_whitespace().filter(|word| word.starts_with(|c: char| c.is_ascii_digit()));
     words.find(|word| word.contains('.')).unwrap_or("unknown").to_string()

@@ -21,9 +21,13 @@ impl Rewriter<'_> {
         self.shr(t, Sign::S, high, unused)
     }
 
+    /// A position or length: 32-bit fields take them modulo 256.
+    fn field_place(&mut self, t: Type, n: Value) -> Value {
+        if t == Type::I32 { self.and_bits(Type::I32, n, 0xff) } else { n }
+    }
+
     pub(super) fn bfe(&mut self, t: Type, sign: Sign, a: Value, position: Value, length: Value) -> Value {
-        let position = self.and_bits(Type::I32, position, 0xff);
-        let length = self.and_bits(Type::I32, length, 0xff);
+        let (position, length) = (self.field_place(t, position), self.field_place(t, length));
         let field = self.shr(t, sign, a, position);
         if sign == Sign::U {
             let mask = self.low_ones(t, length);
@@ -34,8 +38,7 @@ impl Rewriter<'_> {
     }
 
     pub(super) fn bfi(&mut self, t: Type, field: Value, into: Value, position: Value, length: Value) -> Value {
-        let position = self.and_bits(Type::I32, position, 0xff);
-        let length = self.and_bits(Type::I32, length, 0xff);
+        let (position, length) = (self.field_place(t, position), self.field_place(t, length));
         let ones = self.low_ones(t, length);
         let mask = self.shl(t, ones, position);
         let field = self.shl(t, field, position);
@@ -191,7 +194,10 @@ impl Rewriter<'_> {
         let last = self.word(31);
         let mirrored = self.sub(t, last, position);
         let position = self.select(t, down, mirrored, position);
-        self.select(t, found, position, ones)
+        let position = self.select(t, found, position, ones);
+        let smallest = self.word(0x8000_0000);
+        let no_count = self.compare(t, IntCmp::Eq, Sign::U, offset, smallest);
+        self.select(t, no_count, zero, position)
     }
 
     /// Where a holds, the table's upper half decides, else its lower half.
