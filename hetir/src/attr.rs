@@ -194,6 +194,59 @@ attributes! {
     Aligned { No "", Yes "aligned" }
     /// Cache level.
     Level { L1 "l1", L2 "l2", L1Uniform "l1_uniform" }
+    /// Shape of a matrix product: rows of A, columns of B, and how many products are summed.
+    MatrixShape {
+        M8N8K4 "m8n8k4", M8N8K16 "m8n8k16", M8N8K32 "m8n8k32", M8N8K128 "m8n8k128",
+        M16N8K4 "m16n8k4", M16N8K8 "m16n8k8", M16N8K16 "m16n8k16", M16N8K32 "m16n8k32", M16N8K64 "m16n8k64",
+        M16N8K128 "m16n8k128", M16N8K256 "m16n8k256",
+        M16N16K8 "m16n16k8", M16N16K16 "m16n16k16", M8N32K16 "m8n32k16", M32N8K16 "m32n8k16",
+    }
+    /// Elements of the matrices D, A, B and C of a product, in this order.
+    MatrixTypes {
+        F16AccF16 "f16.f16.f16.f16", F32AccF16 "f32.f16.f16.f16", F16AccF32 "f16.f16.f16.f32",
+        F32AccF32 "f32.f16.f16.f32",
+        Bf16 "f32.bf16.bf16.f32", Tf32 "f32.tf32.tf32.f32",
+        E4m3E4m3AccF16 "f16.e4m3.e4m3.f16", E4m3E5m2AccF16 "f16.e4m3.e5m2.f16",
+        E5m2E4m3AccF16 "f16.e5m2.e4m3.f16", E5m2E5m2AccF16 "f16.e5m2.e5m2.f16",
+        E4m3E4m3AccF32 "f32.e4m3.e4m3.f32", E4m3E5m2AccF32 "f32.e4m3.e5m2.f32",
+        E5m2E4m3AccF32 "f32.e5m2.e4m3.f32", E5m2E5m2AccF32 "f32.e5m2.e5m2.f32",
+        F64 "f64.f64.f64.f64",
+        S8S8 "s32.s8.s8.s32", S8U8 "s32.s8.u8.s32", U8S8 "s32.u8.s8.s32", U8U8 "s32.u8.u8.s32",
+        S4S4 "s32.s4.s4.s32", S4U4 "s32.s4.u4.s32", U4S4 "s32.u4.s4.s32", U4U4 "s32.u4.u4.s32",
+        B1 "s32.b1.b1.s32",
+    }
+    /// Elements of one matrix.
+    Element {
+        F16 "f16", Bf16 "bf16", Tf32 "tf32", E4m3 "e4m3", E5m2 "e5m2", F32 "f32", F64 "f64", S8 "s8", U8 "u8", S4 "s4",
+        U4 "u4", B1 "b1", S32 "s32",
+    }
+    /// Which matrix of a product.
+    Matrix { A "a", B "b", C "c" }
+    /// Which elements of a matrix are neighbours in memory.
+    Layout { Row "row", Col "col" }
+    /// Layout of A.
+    LayoutA { Row "", Col "a_col" }
+    /// Layout of B.
+    LayoutB { Col "", Row "b_row" }
+    /// Whether A is stored without half of its zeros.
+    Sparsity {
+        /// Every element is stored.
+        Dense "",
+        /// Metadata says where the stored elements belong.
+        Sparse "sparse",
+        /// The same, and the indices of a chunk are in increasing order.
+        Ordered "ordered",
+    }
+    /// Which lanes of each four hold the metadata of a sparse matrix.
+    Selector { First "", Second "sel1", Third "sel2", Fourth "sel3" }
+    /// How bits are multiplied before they are counted.
+    BitProduct { None "", Xor "xor", And "and" }
+    /// Rounding of products of f64 matrices.
+    MatrixRound { Rn "", Rz "rz", Rm "rm", Rp "rp" }
+    /// Tiles of 8 by 8 elements that are moved.
+    Tiles { X1 "x1", X2 "x2", X4 "x4" }
+    /// Rows and columns change places.
+    Transpose { No "", Yes "trans" }
     /// Library calls that every device provides.
     Syscall {
         /// `vprintf(format, arguments)`.

@@ -13,6 +13,7 @@ pub mod ir;
 pub mod num;
 pub mod op;
 pub mod passes;
+pub mod tensor;
 pub mod text;
 pub mod types;
 pub mod verify;

@@ -278,6 +278,14 @@ macro_rules! for_each_op {
             MatchAll "match_all" "T i32 -> i32 b1" Word Any [] None CONVERGENT "All members and true where they hold one value, else 0 and false.";
             Redux "redux" "T i32 -> T" Any Any [ReduxOp AbsOperands PropagateNan] None CONVERGENT "The reduction over the members; i32 or f32.";
 
+            // Matrices, held together by the 32 lanes of a warp
+            Mma "mma" "* -> *" Any Any [MatrixShape MatrixTypes LayoutA LayoutB Sparsity Selector BitProduct MatrixRound Sat] None CONVERGENT "D = A * B + C of the fragments A, B, C, behind which the metadata stands where A is sparse.";
+            WmmaLoad "wmma_load" "i64 i32 -> T+" One Any [Matrix MatrixShape Element Layout Space] Offset CONVERGENT "The fragment of a matrix in memory, given the elements from one row (column) to the next.";
+            WmmaStore "wmma_store" "i64 i32 T+ -> " One Any [MatrixShape Element Layout Space] Offset CONVERGENT "Writes the fragment of a result to memory, given the elements from one row (column) to the next.";
+            LdMatrix "ldmatrix" "i64 -> T+" Word Any [Tiles Transpose Space] Offset CONVERGENT "Tiles of 8 by 8 elements of 16 bits, a register each; lane 8i + r gives the address of row r of tile i.";
+            StMatrix "stmatrix" "i64 T+ -> " Word Any [Tiles Transpose Space] Offset CONVERGENT "Writes tiles as `ldmatrix` reads them.";
+            MovMatrix "movmatrix" "i32 -> i32" Any Any [] None CONVERGENT "The transpose of a tile of 8 by 8 elements of 16 bits.";
+
             // Block, cluster, grid
             Barrier "barrier" "i32 i32 -> " Any Any [Aligned] None CONVERGENT "(id, threads): waits until so many threads of the block have arrived, or all that have not exited where 0.";
             BarrierArrive "barrier_arrive" "i32 i32 -> " Any Any [Aligned] None CONVERGENT "(id, threads): arrives and does not wait.";

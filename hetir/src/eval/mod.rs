@@ -224,6 +224,12 @@ impl Pure {
             | Op::MatchAny
             | Op::MatchAll
             | Op::Redux
+            | Op::Mma
+            | Op::WmmaLoad
+            | Op::WmmaStore
+            | Op::LdMatrix
+            | Op::StMatrix
+            | Op::MovMatrix
             | Op::Barrier
             | Op::BarrierArrive
             | Op::BarrierRed

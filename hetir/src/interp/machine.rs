@@ -408,7 +408,7 @@ impl<'l> Running<'l> {
     /// True where nothing outside the block can make one of its threads go on.
     fn stuck(&self) -> bool {
         let mut groups = self.warps.iter().flat_map(|w| &w.groups);
-        groups.all(|g| matches!(g.state, State::Members(_) | State::Converging | State::Barrier { .. }))
+        groups.all(|g| matches!(g.state, State::Members(_) | State::Warp | State::Converging | State::Barrier { .. }))
     }
 
     /// Where the threads wait.
@@ -422,6 +422,7 @@ impl<'l> Running<'l> {
                 let what = match g.state {
                     State::Ready | State::Paused => "to run".to_owned(),
                     State::Members(mask) => format!("for the lanes {mask:#010x} of their warp"),
+                    State::Warp => "for all lanes of their warp".to_owned(),
                     State::Converging => CONVERGING.to_owned(),
                     State::Barrier { id, .. } => self.block.barriers.describe(id, &self.block.live),
                     State::Cluster(_) => "for the cluster's barrier".to_owned(),

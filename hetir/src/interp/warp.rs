@@ -26,6 +26,8 @@ pub(super) enum State {
     Paused,
     /// The other members of a warp op.
     Members(u32),
+    /// The warp's other lanes at an op of the whole warp.
+    Warp,
     /// The warp's other lanes at an aligned barrier.
     Converging,
     /// A phase of a block barrier.

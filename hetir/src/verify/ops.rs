@@ -3,12 +3,13 @@
 use super::body::Checker;
 use super::{MAX_ALIGN, Rule};
 use crate::attr::{
-    AbsOperands, ApproxFn, AtomOp, Attr, BarrierOp, EvictL2, Narrow, Order, Path, PropagateNan, ReduxOp, Round, Scope,
-    Space, Sreg, Syscall,
+    AbsOperands, ApproxFn, AtomOp, Attr, BarrierOp, Element, EvictL2, Matrix, MatrixShape, Narrow, Order, Path,
+    PropagateNan, ReduxOp, Round, Scope, Space, Sreg, Syscall, Tiles,
 };
 use crate::entity::{Inst, Value};
 use crate::ir::{InstData, Signature};
 use crate::op::Op;
+use crate::tensor::{Fragment, Product};
 use crate::types::{Scalar, Type};
 
 /// An instruction whose operands and results are what its row says.
@@ -105,6 +106,7 @@ pub(super) fn check(c: &Checker<'_>, x: &Context<'_>) -> Checked {
         | Op::Ballot
         | Op::MatchAny
         | Op::MatchAll
+        | Op::MovMatrix
         | Op::Barrier
         | Op::BarrierArrive
         | Op::GridDepWait
@@ -222,6 +224,17 @@ pub(super) fn check(c: &Checker<'_>, x: &Context<'_>) -> Checked {
             let special = x.attr::<AbsOperands>() == AbsOperands::Yes || x.attr::<PropagateNan>() == PropagateNan::Yes;
             need(Rule::Redux, float || !special, || format!("{} has neither abs nor nan", op.name()))
         }
+        Op::Mma => {
+            let product = Product::of(x.data).map_err(|message| (Rule::Product, message))?;
+            let (have, want) = (types(c, x.args), product.operands());
+            need(Rule::Product, have == want, || format!("operands are {want:?}, not {have:?}"))?;
+            let (have, want) = (types(c, c.body.results(x.inst)), product.results());
+            need(Rule::Product, have == want, || format!("results are {want:?}, not {have:?}"))
+        }
+        Op::WmmaLoad => fragment(x, x.attr(), c.body.results(x.inst).len()),
+        Op::WmmaStore => fragment(x, Matrix::C, x.args.len() - 2),
+        Op::LdMatrix => tiles(x, c.body.results(x.inst).len()),
+        Op::StMatrix => tiles(x, x.args.len() - 1),
         Op::BarrierRed => {
             let op = x.attr::<BarrierOp>();
             let wanted = if op == BarrierOp::Popc { Type::I32 } else { Type::B1 };
@@ -271,6 +284,32 @@ fn signature(
     let (given, taken) = (types(c, args), types(c, c.body.results(x.inst)));
     need(Rule::Call, given == params, || format!("{name} has parameters {params:?}, not {given:?}"))?;
     need(Rule::Call, taken == results, || format!("{name} has results {results:?}, not {taken:?}"))
+}
+
+fn fragment(x: &Context<'_>, matrix: Matrix, count: usize) -> Checked {
+    let (shape, element) = (x.attr::<MatrixShape>(), x.attr::<Element>());
+    let fragment = Fragment::in_memory(matrix, shape, element, x.attr()).ok_or_else(|| {
+        let message = format!("there is no matrix {} of {} in shape {}", matrix.name(), element.name(), shape.name());
+        (Rule::Fragment, message)
+    })?;
+    let (t, registers) = (fragment.register(), fragment.registers());
+    need(Rule::Fragment, (x.t, count) == (t, registers), || {
+        format!("the fragment has {registers} times {t}, not {count} times {}", x.t)
+    })?;
+    let space = x.attr::<Space>();
+    let fine = matches!(space, Space::Generic | Space::Global | Space::Shared);
+    need(Rule::Fragment, fine, || format!("no matrices are in {} space", space.name()))
+}
+
+fn tiles(x: &Context<'_>, count: usize) -> Checked {
+    let tiles = x.attr::<Tiles>().count();
+    need(Rule::Tiles, (x.t, count) == (Type::I32, tiles), || {
+        format!("{tiles} tiles are {tiles} times i32, not {count} times {}", x.t)
+    })?;
+    let space = x.attr::<Space>();
+    need(Rule::Tiles, matches!(space, Space::Generic | Space::Shared), || {
+        format!("no tiles are in {} space", space.name())
+    })
 }
 
 fn sreg(x: &Context<'_>) -> Checked {

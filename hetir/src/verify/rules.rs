@@ -73,6 +73,9 @@ rules! {
     Hints "hints" "`discard` and `applypriority` are of 128 bytes; a policy names its primary priority; `setmaxnreg` is a multiple of 8 from 24 to 256; `pmevent` is a mask of 16 bits.";
     Alloca "alloca" "The alignment of `alloca` is a power of two of at most 64 KiB.";
     Redux "redux" "`redux` has `fmin` and `fmax` of f32, the others of i32; only the former have `abs` and `nan`.";
+    Product "product" "`mma` has a shape, types and modes that go together; its operands are the fragments of A, B and C, with an i32 behind them where A is sparse, and its results that of D.";
+    Fragment "fragment" "`wmma_load` and `wmma_store` move a fragment of a product whose shape and types go together, in `generic`, `global` or `shared` space; elements of less than 8 bits are stored by rows of A and columns of B.";
+    Tiles "tiles" "`ldmatrix` and `stmatrix` have an i32 for each tile, and are in `generic` or `shared` space.";
     BarrierRed "barrier-red" "`barrier_red` gives an i32 for `popc` and a b1 otherwise.";
     Call "call" "A call's operands and results are those of the signature; what is called is no kernel. A library call has its own signature.";
     Return "return" "`ret` hands back the results of the function's signature.";

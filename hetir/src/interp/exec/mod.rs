@@ -9,6 +9,7 @@ mod hot;
 mod memory;
 mod special;
 mod syscall;
+mod tensor;
 mod warp;
 
 pub(super) use barrier::{Barriers, ClusterBarrier, wake};
@@ -251,6 +252,9 @@ pub(super) fn select(data: &InstData, pure: Option<&Pure>) -> Exec {
         Op::ActiveMask => Exec::Run(warp::active_mask),
         Op::WarpSync | Op::Elect | Op::Shuffle | Op::Vote | Op::Ballot | Op::MatchAny | Op::MatchAll | Op::Redux => {
             Exec::Run(warp::collective)
+        }
+        Op::Mma | Op::WmmaLoad | Op::WmmaStore | Op::LdMatrix | Op::StMatrix | Op::MovMatrix => {
+            Exec::Run(tensor::matrix)
         }
 
         Op::Barrier | Op::BarrierArrive | Op::BarrierRed => Exec::Run(barrier::barrier),

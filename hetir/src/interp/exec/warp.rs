@@ -113,7 +113,7 @@ impl Modes {
 }
 
 /// Gathers an operand over groups.
-fn gather(warp: &Warp<'_>, joined: &[usize], n: usize) -> Column {
+pub(super) fn gather(warp: &Warp<'_>, joined: &[usize], n: usize) -> Column {
     let mut values = [0; 32];
     for &g in joined {
         let group = &warp.groups[g];
@@ -129,7 +129,7 @@ fn gather(warp: &Warp<'_>, joined: &[usize], n: usize) -> Column {
 }
 
 /// Hands a result to groups.
-fn scatter(warp: &mut Warp<'_>, joined: &[usize], n: usize, values: &Column) {
+pub(super) fn scatter(warp: &mut Warp<'_>, joined: &[usize], n: usize, values: &Column) {
     for &g in joined {
         let group = warp.groups[g];
         let frame = &mut warp.frames[group.frame as usize];
