@@ -3,7 +3,8 @@
 use super::sum::{self, Order};
 use super::{Column, Fragment, Metadata};
 use crate::attr::{
-    BitProduct, Element, Layout, LayoutA, LayoutB, Matrix, MatrixRound, MatrixShape, MatrixTypes, Sat, Selector, Sparsity,
+    BitProduct, Element, Layout, LayoutA, LayoutB, Matrix, MatrixRound, MatrixShape, MatrixTypes, Sat, Selector,
+    Sparsity,
 };
 use crate::ir::InstData;
 use crate::types::Type;
@@ -36,16 +37,12 @@ const fn shapes(types: MatrixTypes) -> Shapes {
     use MatrixShape as S;
     use MatrixTypes as T;
     match types {
-        T::F16AccF16 | T::F32AccF32 => (
-            &[S::M8N8K4, S::M16N8K8, S::M16N8K16, S::M16N16K16, S::M8N32K16, S::M32N8K16],
-            &[S::M16N8K16, S::M16N8K32],
-        ),
+        T::F16AccF16 | T::F32AccF32 => {
+            (&[S::M8N8K4, S::M16N8K8, S::M16N8K16, S::M16N16K16, S::M8N32K16, S::M32N8K16], &[S::M16N8K16, S::M16N8K32])
+        }
         T::F32AccF16 => (&[S::M8N8K4, S::M16N16K16, S::M8N32K16, S::M32N8K16], &[]),
         T::F16AccF32 => (&[S::M16N16K16, S::M8N32K16, S::M32N8K16], &[]),
-        T::Bf16 => (
-            &[S::M16N8K8, S::M16N8K16, S::M16N16K16, S::M8N32K16, S::M32N8K16],
-            &[S::M16N8K16, S::M16N8K32],
-        ),
+        T::Bf16 => (&[S::M16N8K8, S::M16N8K16, S::M16N16K16, S::M8N32K16, S::M32N8K16], &[S::M16N8K16, S::M16N8K32]),
         T::Tf32 => (&[S::M16N8K4, S::M16N8K8, S::M16N16K8], &[S::M16N8K8, S::M16N8K16]),
         T::E4m3E4m3AccF16 | T::E4m3E5m2AccF16 | T::E5m2E4m3AccF16 | T::E5m2E5m2AccF16 => {
             (&[S::M16N8K16, S::M16N8K32], &[])

@@ -75,7 +75,8 @@ impl Number {
     /// The number in units of `2^ulp`, cut towards zero.
     fn units(self, ulp: i32) -> i64 {
         let Self::Finite { neg, sig, exp, .. } = self else { return 0 };
-        let size = if exp >= ulp { sig << (exp - ulp).min(63) } else { sig.checked_shr((ulp - exp) as u32).unwrap_or(0) };
+        let size =
+            if exp >= ulp { sig << (exp - ulp).min(63) } else { sig.checked_shr((ulp - exp) as u32).unwrap_or(0) };
         if neg { -(size as i64) } else { size as i64 }
     }
 }

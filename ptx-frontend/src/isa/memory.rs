@@ -359,7 +359,7 @@ impl Lifter<'_, '_> {
     }
     /// The state space of an access: what the opcode says. Parameters of device functions live in local memory where
     /// their address is known only at run time.
-    fn access_space(&self, address: &Address, space: Space) -> Result<Space, Box<Diagnostic>> {
+    pub(crate) fn access_space(&self, address: &Address, space: Space) -> Result<Space, Box<Diagnostic>> {
         let space = match (space, address.space) {
             (Space::Param, Some(Space::Local)) => Space::Local,
             (Space::Param, None) if !self.function.is_kernel => Space::Local,

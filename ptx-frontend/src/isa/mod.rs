@@ -17,6 +17,7 @@ mod cvt;
 mod float;
 mod int;
 mod memory;
+mod tensor;
 mod video;
 mod warp;
 
@@ -49,10 +50,23 @@ const TABLES: &[&[Form]] = &[
     memory::FORMS,
     warp::FORMS,
     control::FORMS,
+    tensor::FORMS,
     video::SCALAR,
     video::PACKED,
     video::OTHER,
 ];
+
+/// Forms that are known and have no row: an instruction's name, the beginning of a modifier, and why not.
+pub(crate) struct Refused {
+    /// The name before the first dot.
+    pub(crate) base: &'static str,
+    /// How one of its modifiers begins.
+    pub(crate) modifier: &'static str,
+    /// Why there is no row.
+    pub(crate) reason: &'static str,
+}
+
+const REFUSED: &[&[Refused]] = &[tensor::REFUSED];
 
 /// A part of an opcode pattern.
 #[derive(Debug)]
@@ -285,6 +299,10 @@ pub(crate) fn resolve(opcode: &str) -> Vec<(&'static Pattern, Chosen)> {
 /// Why an opcode fits no row, for a message: the first modifier that no row of this name knows.
 pub(crate) fn explain(opcode: &str) -> (String, Vec<String>) {
     let (base, modifiers) = split_opcode(opcode);
+    let refused = |r: &&Refused| r.base == base && modifiers.clone().any(|m| m.starts_with(r.modifier));
+    if let Some(row) = REFUSED.iter().copied().flatten().find(refused) {
+        return (format!("`{opcode}` is not supported: {}", row.reason), Vec::new());
+    }
     let rows = by_base(base);
     if rows.is_empty() {
         return (format!("unknown instruction `{base}`"), Vec::new());

@@ -111,12 +111,7 @@ struct Stored {
 }
 
 impl Stored {
-    fn new(
-        step: &mut Step<'_, '_>,
-        matrix: Matrix,
-        operands: &[Column],
-        kind: Kind,
-    ) -> Result<Self, Box<Trouble>> {
+    fn new(step: &mut Step<'_, '_>, matrix: Matrix, operands: &[Column], kind: Kind) -> Result<Self, Box<Trouble>> {
         let (shape, element): (MatrixShape, Element) = (step.attr(), step.attr());
         let (_, _, k) = shape.size();
         let layout = step.attr();
