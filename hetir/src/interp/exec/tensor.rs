@@ -160,10 +160,10 @@ fn load(step: &mut Step<'_, '_>, operands: &[Column]) -> Result<Vec<Column>, Box
     let mut registers = vec![[0; 32]; stored.fragment.registers()];
     for n in stored.accesses() {
         let (register, bit) = stored.fragment.slot(n);
-        for lane in 0..32 {
+        for (lane, value) in registers[register].iter_mut().enumerate() {
             let mut bytes = [0; 8];
             step.read(lane, stored.address(lane, n), &mut bytes[..stored.bytes], Kind::Read)?;
-            registers[register][lane] |= u64::from_le_bytes(bytes) << bit;
+            *value |= u64::from_le_bytes(bytes) << bit;
         }
     }
     let (distinct, _) = stored.fragment.slot(stored.fragment.elements());
