@@ -111,7 +111,7 @@ struct Stored {
 }
 
 impl Stored {
-    fn new(step: &mut Step<'_, '_>, matrix: Matrix, operands: &[Column], kind: Kind) -> Result<Self, Box<Trouble>> {
+    fn new(step: &Step<'_, '_>, matrix: Matrix, operands: &[Column]) -> Result<Self, Box<Trouble>> {
         let (shape, element): (MatrixShape, Element) = (step.attr(), step.attr());
         let (_, _, k) = shape.size();
         let layout = step.attr();
@@ -135,12 +135,7 @@ impl Stored {
                 return misaligned(lane, format!("a stride of {stride} elements is no multiple of {unit} bytes"));
             }
         }
-        let stored = Self { fragment, layout, run, bytes, base, stride };
-        for n in stored.accesses() {
-            let addresses = std::array::from_fn(|lane| stored.address(lane, n));
-            step.check_access(&addresses, stored.bytes, kind)?;
-        }
-        Ok(stored)
+        Ok(Self { fragment, layout, run, bytes, base, stride })
     }
     /// The first elements of all accesses, by their number in a lane.
     fn accesses(&self) -> impl Iterator<Item = usize> + use<> {
@@ -156,7 +151,7 @@ impl Stored {
 
 fn load(step: &mut Step<'_, '_>, operands: &[Column]) -> Result<Vec<Column>, Box<Trouble>> {
     let matrix = step.attr();
-    let stored = Stored::new(step, matrix, operands, Kind::Read)?;
+    let stored = Stored::new(step, matrix, operands)?;
     let mut registers = vec![[0; 32]; stored.fragment.registers()];
     for n in stored.accesses() {
         let (register, bit) = stored.fragment.slot(n);
@@ -174,7 +169,7 @@ fn load(step: &mut Step<'_, '_>, operands: &[Column]) -> Result<Vec<Column>, Box
 }
 
 fn store(step: &mut Step<'_, '_>, operands: &[Column]) -> Result<(), Box<Trouble>> {
-    let stored = Stored::new(step, Matrix::C, operands, Kind::Write)?;
+    let stored = Stored::new(step, Matrix::C, operands)?;
     for n in stored.accesses() {
         let (register, bit) = stored.fragment.slot(n);
         let Some(register) = operands.get(2 + register) else { continue };
@@ -190,22 +185,19 @@ fn store(step: &mut Step<'_, '_>, operands: &[Column]) -> Result<(), Box<Trouble
 const ROW: usize = 16;
 
 /// The addresses of the rows of tiles; those of the lanes that name no row are of no account.
-fn rows(step: &mut Step<'_, '_>, operands: &[Column], kind: Kind) -> Result<(usize, Column), Box<Trouble>> {
+fn rows(step: &Step<'_, '_>, operands: &[Column]) -> Result<(usize, Column), Box<Trouble>> {
     let count = step.attr::<Tiles>().count();
     let offset = step.ins.imm;
     let addresses = operands.first().map_or([0; 32], |c| c.map(|a| a.wrapping_add(offset)));
     if let Some(lane) = (0..8 * count).find(|&l| !addresses[l].is_multiple_of(ROW as u64)) {
         return misaligned(lane, format!("a row at {:#x}, which is no multiple of {ROW}", addresses[lane]));
     }
-    let all = std::mem::replace(&mut step.lanes, if count == 4 { ALL } else { (1 << (8 * count)) - 1 });
-    let checked = step.check_access(&addresses, ROW, kind);
-    step.lanes = all;
-    checked.map(|()| (count, addresses))
+    Ok((count, addresses))
 }
 
 fn load_tiles(step: &mut Step<'_, '_>, operands: &[Column]) -> Result<Vec<Column>, Box<Trouble>> {
     let transposed = step.attr::<Transpose>() == Transpose::Yes;
-    let (count, addresses) = rows(step, operands, Kind::Read)?;
+    let (count, addresses) = rows(step, operands)?;
     let mut tiles = Vec::with_capacity(count);
     for tile in 0..count {
         let mut elements = [[0; 8]; 8];
@@ -222,7 +214,7 @@ fn load_tiles(step: &mut Step<'_, '_>, operands: &[Column]) -> Result<Vec<Column
 
 fn store_tiles(step: &mut Step<'_, '_>, operands: &[Column]) -> Result<(), Box<Trouble>> {
     let transposed = step.attr::<Transpose>() == Transpose::Yes;
-    let (count, addresses) = rows(step, operands, Kind::Write)?;
+    let (count, addresses) = rows(step, operands)?;
     for (tile, register) in operands.iter().skip(1).take(count).enumerate() {
         for (row, elements) in tile_to_rows(register, transposed).iter().enumerate() {
             let lane = 8 * tile + row;
