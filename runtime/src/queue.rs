@@ -45,17 +45,20 @@ pub(crate) enum Operation {
     Call(Box<dyn FnOnce(Option<Error>) + Send>),
 }
 
-struct Entry {
-    operation: Operation,
+struct Entry<W = Work> {
     after: Vec<Point>,
-    session: Arc<Session>,
     /// Place in the order of all requests to this device.
     order: u64,
+    work: W,
 }
 
-#[derive(Default)]
-struct LaneState {
-    waiting: VecDeque<Entry>,
+struct Work {
+    operation: Operation,
+    session: Arc<Session>,
+}
+
+struct LaneState<W> {
+    waiting: VecDeque<Entry<W>>,
     issued: u64,
     done: u64,
     running: bool,
@@ -63,15 +66,26 @@ struct LaneState {
     closed: bool,
 }
 
-#[derive(Default)]
-struct State {
-    lanes: HashMap<Lane, LaneState>,
+impl<W> Default for LaneState<W> {
+    fn default() -> Self {
+        Self { waiting: VecDeque::new(), issued: 0, done: 0, running: false, closed: false }
+    }
+}
+
+struct State<W = Work> {
+    lanes: HashMap<Lane, LaneState<W>>,
     next_lane: u64,
     next_order: u64,
     worker: bool,
 }
 
-impl State {
+impl<W> Default for State<W> {
+    fn default() -> Self {
+        Self { lanes: HashMap::new(), next_lane: 1, next_order: 0, worker: false }
+    }
+}
+
+impl<W> State<W> {
     /// A lane that is gone has finished everything.
     fn passed(&self, point: &Point) -> bool {
         self.lanes.get(&point.lane).is_none_or(|lane| lane.done >= point.count)
@@ -107,7 +121,7 @@ pub(crate) struct Queue(Arc<Shared>);
 
 impl Queue {
     pub(crate) fn new(device: Arc<dyn Device>) -> Self {
-        let state = Mutex::new(State { next_lane: 1, ..State::default() });
+        let state = Mutex::default();
         Self(Arc::new(Shared { device, state, work: Condvar::new(), progress: Condvar::new() }))
     }
 
@@ -147,7 +161,7 @@ impl Queue {
         let after = after.into_iter().filter(|point| point.lane != lane && !state.passed(point)).collect();
         let found = state.lanes.get_mut(&lane).filter(|lane| !lane.closed);
         let found = found.ok_or(Error::InvalidHandle("stream"))?;
-        found.waiting.push_back(Entry { operation, after, session: session.clone(), order });
+        found.waiting.push_back(Entry { after, order, work: Work { operation, session: session.clone() } });
         found.issued += 1;
         let count = found.issued;
         state.next_order += 1;
@@ -189,7 +203,7 @@ fn work(shared: &Shared) {
         let entry = lane.waiting.pop_front().expect("a ready lane has an operation");
         lane.running = true;
         drop(state);
-        run(shared.device.as_ref(), entry);
+        run(shared.device.as_ref(), entry.work);
         state = shared.lock();
         let lane = state.lanes.get_mut(&id).expect("a running lane exists");
         lane.running = false;
@@ -201,9 +215,7 @@ fn work(shared: &Shared) {
     }
 }
 
-fn run(device: &dyn Device, entry: Entry) {
-    let session = entry.session;
-    let operation = entry.operation;
+fn run(device: &dyn Device, Work { operation, session }: Work) {
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| match (operation, session.fault()) {
         (Operation::Call(call), fault) => {
             call(fault);
@@ -243,4 +255,45 @@ fn fill(device: &dyn Device, at: u64, pattern: &[u8], shape: &Shape) -> Result<(
         device.fill(at + row * shape.to_pitch, pattern, count)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: Lane = Lane(1);
+    const B: Lane = Lane(2);
+
+    fn push(state: &mut State<()>, lane: Lane, order: u64, after: &[Point]) {
+        let lane = state.lanes.entry(lane).or_default();
+        lane.waiting.push_back(Entry { after: after.to_vec(), order, work: () });
+        lane.issued += 1;
+    }
+
+    #[test]
+    fn the_oldest_of_what_is_ready_runs_next() {
+        let mut state = State::default();
+        assert_eq!(state.next_ready(), None);
+        push(&mut state, A, 5, &[]);
+        push(&mut state, B, 3, &[]);
+        assert_eq!(state.next_ready(), Some(B));
+        state.lanes.get_mut(&B).unwrap().running = true;
+        assert_eq!(state.next_ready(), Some(A), "a lane runs one operation at a time");
+    }
+
+    #[test]
+    fn an_operation_waits_for_the_points_that_it_names() {
+        let mut state = State::default();
+        push(&mut state, A, 1, &[]);
+        push(&mut state, A, 2, &[]);
+        push(&mut state, B, 0, &[Point { lane: A, count: 2 }]);
+        for done in 0..2 {
+            state.lanes.get_mut(&A).unwrap().done = done;
+            assert_eq!(state.next_ready(), Some(A), "{done} of 2 are done");
+        }
+        state.lanes.get_mut(&A).unwrap().done = 2;
+        assert_eq!(state.next_ready(), Some(B));
+        state.lanes.remove(&A);
+        assert_eq!(state.next_ready(), Some(B), "a lane that is gone has passed everything");
+    }
 }

@@ -1,0 +1,150 @@
+//! `libcuda.so` as a program meets it: what it exports, and that no argument makes it crash.
+
+use libloading::Library;
+use std::ffi::{CString, c_char, c_void};
+use std::path::PathBuf;
+
+const INVALID_VALUE: u32 = 1;
+const NOT_INITIALIZED: u32 = 3;
+const INVALID_DEVICE: u32 = 101;
+const INVALID_CONTEXT: u32 = 201;
+const NOT_FOUND: u32 = 500;
+const NOT_SUPPORTED: u32 = 801;
+
+fn path() -> PathBuf {
+    std::env::current_exe().unwrap().parent().unwrap().join("libcuda.so")
+}
+
+fn open() -> Library {
+    // SAFETY: our library does nothing when it is loaded.
+    unsafe { Library::new(path()) }.unwrap()
+}
+
+/// The address of a function, as the type of it that the caller names.
+fn symbol<F: Copy>(library: &Library, name: &str) -> F {
+    // SAFETY: each caller names the type that the API gives the function.
+    unsafe { *library.get::<F>(name).unwrap_or_else(|error| panic!("{name}: {error}")) }
+}
+
+type GetProcAddress = extern "C" fn(*const c_char, *mut *mut c_void, i32, u64, *mut u32) -> u32;
+
+fn resolve(library: &Library, name: &str, version: i32, flags: u64) -> (u32, usize, u32) {
+    let get: GetProcAddress = symbol(library, "cuGetProcAddress_v2");
+    let name = CString::new(name).unwrap();
+    let (mut address, mut status) = (std::ptr::null_mut(), 77);
+    let code = get(name.as_ptr(), &mut address, version, flags, &mut status);
+    (code, address.addr(), status)
+}
+
+/// The names in the dynamic symbol table that have a definition.
+fn exports() -> Vec<String> {
+    let bytes = std::fs::read(path()).unwrap();
+    let long = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap()) as usize;
+    let word = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
+    let half = |at: usize| u16::from_le_bytes(bytes[at..at + 2].try_into().unwrap()) as usize;
+    let (table, size, count) = (long(40), half(58), half(60));
+    const DYNAMIC_SYMBOLS: usize = 11;
+    let headers: Vec<usize> = (0..count).map(|index| table + index * size).collect();
+    let symbols = headers.iter().find(|&&header| word(header + 4) == DYNAMIC_SYMBOLS).unwrap();
+    let names = long(headers[word(symbols + 40)] + 24);
+    let (start, length) = (long(symbols + 24), long(symbols + 32));
+    let defined = (start..start + length).step_by(24).filter(|&at| half(at + 6) != 0);
+    let name = |at: usize| bytes[names + word(at)..].split(|&byte| byte == 0).next().unwrap();
+    defined.map(|at| String::from_utf8(name(at).to_vec()).unwrap()).collect()
+}
+
+#[test]
+fn only_names_of_the_api_are_exported() {
+    let exports = exports();
+    let foreign: Vec<_> = exports.iter().filter(|name| !name.starts_with("cu")).collect();
+    assert!(foreign.is_empty(), "{foreign:?}");
+    assert!(exports.iter().all(|name| !name.starts_with("cudbg")));
+    for name in
+        ["cuInit", "cuGetProcAddress", "cuMemcpyHtoDAsync_v2_ptsz", "cuGraphAddNode_v2", "cuTensorMapEncodeTiled"]
+    {
+        assert!(exports.iter().any(|other| other == name), "{name}");
+    }
+    assert_eq!(exports.len(), 674);
+}
+
+#[test]
+fn names_lead_to_the_same_functions_both_ways() {
+    let library = open();
+    for (name, version, flags, expected) in [
+        ("cuMemAlloc", 3020, 0, "cuMemAlloc_v2"),
+        ("cuMemAlloc", 13000, 0, "cuMemAlloc_v2"),
+        ("cuMemcpyHtoD", 7000, 2, "cuMemcpyHtoD_v2_ptds"),
+        ("cuMemcpyHtoD", 7000, 1, "cuMemcpyHtoD_v2"),
+        ("cuGetProcAddress", 11030, 0, "cuGetProcAddress"),
+        ("cuGraphLaunch", 10000, 2, "cuGraphLaunch_ptsz"),
+    ] {
+        let address: *const c_void = symbol(&library, expected);
+        assert_eq!(resolve(&library, name, version, flags), (0, address.addr(), 0), "{name} {version} {flags}");
+    }
+    assert_eq!(resolve(&library, "cuNothing", 13000, 0), (NOT_FOUND, 0, 1));
+    assert_eq!(resolve(&library, "cuLibraryLoadData", 11000, 0), (NOT_FOUND, 0, 2));
+    assert_eq!(resolve(&library, "cuInit", 13000, 8).0, INVALID_VALUE);
+}
+
+/// The calls before and after `cuInit` stand in one test: it can only be called once in a process.
+#[test]
+fn nothing_that_a_program_passes_makes_the_library_crash() {
+    let library = open();
+    type One = extern "C" fn(usize) -> u32;
+    type Two = extern "C" fn(usize, usize) -> u32;
+    type Three = extern "C" fn(usize, usize, usize) -> u32;
+    type Six = extern "C" fn(usize, usize, usize, usize, usize, usize) -> u32;
+
+    let mut out = [0u64; 16];
+    let place = out.as_mut_ptr().expose_provenance();
+    assert_eq!(symbol::<One>(&library, "cuDeviceGetCount")(place), NOT_INITIALIZED);
+    assert_eq!(symbol::<One>(&library, "cuInit")(1), INVALID_VALUE);
+    assert_eq!(symbol::<One>(&library, "cuInit")(0), 0);
+    assert_eq!(symbol::<One>(&library, "cuDeviceGetCount")(0), INVALID_VALUE, "null for an out parameter");
+    assert_eq!(symbol::<Two>(&library, "cuDeviceGet")(place, 99), INVALID_DEVICE);
+    assert_eq!(symbol::<Two>(&library, "cuMemAlloc_v2")(place, 16), INVALID_CONTEXT);
+
+    assert_eq!(symbol::<Two>(&library, "cuDevicePrimaryCtxRetain")(place, 0), 0);
+    let context = out[0] as usize;
+    assert_eq!(symbol::<One>(&library, "cuCtxSetCurrent")(context), 0);
+
+    // Handles that were never given out, some of them with the tag of another kind.
+    let handles = [0, 3, 0xdead_beef, usize::MAX, context, context ^ 1, context + (1 << 32)];
+    let single = [
+        "cuCtxDestroy_v2",
+        "cuCtxPushCurrent_v2",
+        "cuModuleUnload",
+        "cuLibraryUnload",
+        "cuStreamDestroy_v2",
+        "cuEventDestroy_v2",
+        "cuEventQuery",
+        "cuEventSynchronize",
+        "cuFuncLoad",
+        "cuMemFreeHost",
+        "cuMemHostUnregister",
+    ];
+    for name in single {
+        for handle in handles.into_iter().filter(|&handle| handle != context) {
+            let code = symbol::<One>(&library, name)(handle);
+            assert!(code != 0 || (name == "cuMemFreeHost" && handle == 0), "{name}({handle:#x}) succeeded");
+        }
+    }
+    for handle in handles.into_iter().filter(|&handle| handle > 3) {
+        assert_ne!(symbol::<One>(&library, "cuStreamQuery")(handle), 0);
+        assert_ne!(symbol::<Two>(&library, "cuFuncGetModule")(place, handle), 0);
+        assert_ne!(symbol::<Two>(&library, "cuKernelGetFunction")(place, handle), 0);
+        assert_ne!(symbol::<Three>(&library, "cuFuncGetAttribute")(place, 0, handle), 0);
+        assert_ne!(symbol::<Two>(&library, "cuEventRecord")(handle, 0), 0);
+        assert_ne!(symbol::<Two>(&library, "cuModuleGetFunctionCount")(place, handle), 0);
+    }
+    assert_eq!(symbol::<Two>(&library, "cuModuleLoadData")(place, 0), INVALID_VALUE, "no image");
+    assert_eq!(symbol::<Three>(&library, "cuMemcpyHtoD_v2")(0x10, place, 8), INVALID_VALUE);
+    assert_eq!(symbol::<Three>(&library, "cuMemcpyDtoH_v2")(place, 0x10, 8), INVALID_VALUE);
+    assert_eq!(symbol::<Three>(&library, "cuMemcpy")(0, place, 8), INVALID_VALUE);
+    assert_eq!(symbol::<Three>(&library, "cuMemsetD32_v2")(0x10, 1, usize::MAX), INVALID_VALUE);
+    assert_eq!(symbol::<Two>(&library, "cuMemAlloc_v2")(place, usize::MAX), 2, "out of memory");
+    assert_eq!(symbol::<Six>(&library, "cuGraphAddKernelNode")(0, 0, 0, 0, 0, 0), NOT_SUPPORTED);
+    assert_eq!(symbol::<Two>(&library, "cuGetErrorName")(4242, place), INVALID_VALUE);
+    let table = [0u8; 16];
+    assert_eq!(symbol::<Two>(&library, "cuGetExportTable")(place, table.as_ptr().expose_provenance()), NOT_FOUND);
+}
