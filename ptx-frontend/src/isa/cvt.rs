@@ -14,7 +14,9 @@ const RN_RZ: &str = "rnd=rn rz";
 
 pub(crate) const FORMS: &[Form] = &[
     form("cvt{.irnd}{.ftz}{.sat}.dtype.atype d, a", &["irnd=rni rzi rmi rpi", SCALARS_D, SCALARS_A], |c| c.cvt()),
-    form("cvt{.rnd}{.ftz}{.sat}.dtype.atype d, a", &["rnd=rn rz rm rp", SCALARS_D, SCALARS_A], |c| c.cvt()),
+    form("cvt.rnd{.ftz}{.sat}.dtype.atype d, a", &["rnd=rn rz rm rp", "dtype=bf16 f16 f32 f64", SCALARS_A], |c| {
+        c.cvt()
+    }),
     form("cvt.rnd{.relu}{.satfinite}.type.f32 d, a", &[RN_RZ, "type=f16 bf16"], |c| {
         let ty = c.part_ty("type")?;
         let a = c.src(1, Ty::known("f32"))?;
@@ -303,15 +305,20 @@ impl Lifter<'_, '_> {
         self.dst(0, ty, packed)
     }
     fn narrow_random(&mut self, whole: Type) -> Lifted {
-        let (format, _) = self.narrow_format();
+        let (format, bits) = self.narrow_format();
         if !matches!(self.operand(1).kind, OperandKind::Vector(_)) {
             return Err(self.error("four values in braces are needed"));
         }
         // The first value becomes the highest element.
         let values = self.src_elements(1, Ty::known("f32"), 4, false)?;
         let random = self.src_u32(2)?;
+        // The upper two elements take the upper half of the random bits; for four bits each, the upper bytes of both.
+        let amount = self.constant(Type::I32, if bits == 4 { 8 } else { 16 });
+        let upper = self.op(Op::Shr, Type::I32, &[random, amount]);
         let attrs = Attrs::of(Op::ToNarrowRs).with(format).with(self.relu());
-        let elements: Vec<Value> = values.into_iter().rev().map(|v| self.op(attrs, Type::I8, &[v, random])).collect();
+        let random = [upper, upper, random, random];
+        let elements: Vec<Value> =
+            values.into_iter().zip(random).rev().map(|(v, r)| self.op(attrs, Type::I8, &[v, r])).collect();
         let packed = self.join(&elements, whole);
         self.dst_wider(0, Ty::bits(whole.bits()), packed)
     }
