@@ -172,6 +172,8 @@ attributes! {
         Add "add", And "and", Or "or", Xor "xor", Exch "exch", Inc "inc", Dec "dec", SMin "smin", SMax "smax",
         UMin "umin", UMax "umax", FAdd "fadd", FMin "fmin", FMax "fmax",
     }
+    /// What the elements of a range of memory are.
+    Elements { I32 "i32", I64 "i64", F16 "f16", Bf16 "bf16", F32 "f32", F64 "f64" }
     /// What a fence orders beyond ordinary accesses.
     FenceKind {
         Memory "", Alias "alias", Async "async", AsyncGlobal "async_global", AsyncShared "async_shared",
@@ -192,6 +194,14 @@ attributes! {
     BarrierOp { Popc "popc", And "and", Or "or" }
     /// All threads of a warp execute the barrier together.
     Aligned { No "", Yes "aligned" }
+    /// The arrivals are not expected in later phases.
+    Drop { No "", Yes "drop" }
+    /// The arrival does not complete the phase.
+    NoComplete { No "", Yes "no_complete" }
+    /// The arrival was counted on from the start.
+    NoInc { No "", Yes "noinc" }
+    /// Only the reads of a copy's source are waited for.
+    ReadsOnly { No "", Yes "reads" }
     /// Cache level.
     Level { L1 "l1", L2 "l2", L1Uniform "l1_uniform" }
     /// Shape of a matrix product: rows of A, columns of B, and how many products are summed.

@@ -10,6 +10,7 @@ pub mod entity;
 pub mod eval;
 pub mod interp;
 pub mod ir;
+pub mod mbarrier;
 pub mod num;
 pub mod op;
 pub mod passes;

@@ -267,6 +267,35 @@ macro_rules! for_each_op {
             StackSave "stacksave" " -> i64" Any Any [] None VARIES "The mark of the thread's stack.";
             StackRestore "stackrestore" "i64 -> " Any Any [] None WRITE "Frees what was taken since the mark.";
 
+            // Asynchronous copies. A copy happens at some time between its issue and the end of the wait for it; until then
+            // its source must not be written, nor its destination read or written.
+            CpAsync "cp_async" "i64 i64 i32 -> " Any Any [Cache Prefetch Policy] Int READ_WRITE "Copies (to, from, bytes read) from global to shared memory: as many bytes as the immediate, 4, 8 or 16, with zeros for those that are not read. The copy is of the thread's open group.";
+            CpAsyncCommit "cp_async_commit" " -> " Any Any [] None READ_WRITE "Closes the thread's open group of `cp_async` and opens another.";
+            CpAsyncWait "cp_async_wait" " -> " Any Any [] Int READ_WRITE "Waits for the thread's closed groups but for the last ones, as many as the immediate.";
+            CpAsyncArrive "cp_async_arrive" "i64 -> " Any Any [NoInc Space] Offset READ_WRITE "Arrives at an mbarrier once all `cp_async` that the thread has issued are done; unless `noinc` one more arrival is pending from now on.";
+            BulkLoad "bulk_load" "i64 i64 i32 i64 -> " Any Any [Space Policy] None READ_WRITE "Copies (to, from, bytes, mbarrier) from global to shared memory, then completes as many bytes at the mbarrier, which is in the destination's block. The space is that of the destination and the mbarrier.";
+            BulkMulticast "bulk_multicast" "i64 i64 i32 i64 i16 -> " Any Any [Policy] None READ_WRITE "`bulk_load` (to, from, bytes, mbarrier, blocks) for each block of the cluster whose rank's bit is set, at the same places of its shared memory.";
+            BulkSend "bulk_send" "i64 i64 i32 i64 -> " Any Any [] None READ_WRITE "Copies (to, from, bytes, mbarrier) from the block's shared memory to one of the cluster, then completes as many bytes at the mbarrier, which is in the destination's block.";
+            BulkStore "bulk_store" "i64 i64 i32 -> " Any Any [Policy] None READ_WRITE "Copies (to, from, bytes) from shared to global memory. The copy is of the thread's open bulk group.";
+            BulkReduceSend "bulk_reduce_send" "i64 i64 i32 i64 -> " Any Any [AtomOp Elements] None READ_WRITE "`bulk_send` that replaces each element of the destination by op(destination, source), atomically element by element.";
+            BulkReduceStore "bulk_reduce_store" "i64 i64 i32 -> " Any Any [AtomOp Elements Policy] None READ_WRITE "`bulk_store` that replaces each element of the destination by op(destination, source), atomically element by element.";
+            BulkCommit "bulk_commit" " -> " Any Any [] None READ_WRITE "Closes the thread's open bulk group and opens another.";
+            BulkWait "bulk_wait" " -> " Any Any [ReadsOnly] Int READ_WRITE "Waits for the thread's closed bulk groups but for the last ones, as many as the immediate; with `reads` only until they have read their sources.";
+            BulkPrefetch "bulk_prefetch" "i64 i32 -> " Any Any [Policy] None READ "A hint that so many bytes of global memory will be used.";
+            StoreAsync "store_async" "i64 i64 T+ -> " One Any [Space] None READ_WRITE "Writes (address, mbarrier, values...) consecutive values to shared memory, then completes their bytes at the mbarrier, which is in the same block.";
+            RedAsync "red_async" "i64 i64 T -> " Word Any [AtomOp Space] None READ_WRITE "Replaces (address, mbarrier, operand) shared memory by op(memory, operand), then completes the bytes at the mbarrier, which is in the same block.";
+
+            // Barriers in memory: the module `mbarrier` says what their 64 bits mean
+            MbarrierInit "mbarrier_init" "i64 i32 -> " Any Any [Space] Offset READ_WRITE "Makes an mbarrier of 8 bytes of shared memory: phase 0, (address, arrivals) expected in each phase.";
+            MbarrierInval "mbarrier_inval" "i64 -> " Any Any [Space] Offset READ_WRITE "Ends an mbarrier; its memory holds zeros.";
+            MbarrierExpect "mbarrier_expect" "i64 i32 -> " Any Any [Space Scope] Offset READ_WRITE "The phase waits for so many more bytes.";
+            MbarrierComplete "mbarrier_complete" "i64 i32 -> " Any Any [Space Scope] Offset READ_WRITE "So many bytes that the phase waits for are there.";
+            MbarrierArrive "mbarrier_arrive" "i64 i32 -> i64" Any Any [Drop NoComplete Space Order Scope] Offset READ_WRITE "(address, count): so many of the arrivals that the phase waits for; with `drop` the later phases expect as many fewer; with `no_complete` it is not the last one. Gives the state before, but 0 in `cluster` space.";
+            MbarrierArriveExpect "mbarrier_arrive_expect" "i64 i32 -> i64" Any Any [Drop Space Order Scope] Offset READ_WRITE "(address, bytes): `mbarrier_expect`, then `mbarrier_arrive` once.";
+            MbarrierTest "mbarrier_test" "i64 T -> b1" Word Any [Space Order Scope] Offset READ_WRITE "Whether a phase is complete: the one that a state (i64) was taken in, or the last one of a parity (i32).";
+            MbarrierTry "mbarrier_try" "i64 i32 T -> b1" Word Any [Space Order Scope] Offset READ_WRITE "`mbarrier_test` that may wait some time for the phase. The second operand suggests how many nanoseconds; 0: as the device likes.";
+            MbarrierPending "mbarrier_pending" "i64 -> i32" Any Any [] None PURE "The arrivals that were pending in a state that a `no_complete` arrival gave.";
+
             // Warp: 32 lanes, each op with the mask of the lanes that take part
             ActiveMask "activemask" " -> i32" Any Any [] None CONVERGENT "The lanes that execute this together.";
             WarpSync "warpsync" "i32 -> " Any Any [] None CONVERGENT "Waits for the lanes of the mask; orders their memory accesses.";
@@ -292,6 +321,8 @@ macro_rules! for_each_op {
             BarrierRed "barrier_red" "i32 i32 b1 -> T" Any Any [BarrierOp Aligned] None CONVERGENT "(id, threads, predicate): a barrier that gives every thread the count (i32), and, or or (b1) of all predicates.";
             ClusterArrive "cluster_arrive" " -> " Any Any [Order Aligned] None CONVERGENT "Arrives at the cluster's barrier.";
             ClusterWait "cluster_wait" " -> " Any Any [Order Aligned] None CONVERGENT "Waits for the cluster's barrier.";
+            MapRank "map_rank" "i64 i32 -> i64" Any Any [Space] None PURE "The same place of the shared memory of the cluster's block of this rank. The space, `generic` or `cluster`, is that of the address and of the result.";
+            RankOf "rank_of" "i64 -> i32" Any Any [Space] None PURE "The rank of the block whose shared memory an address of `generic` or `cluster` space is in.";
             GridDepWait "griddep_wait" " -> " Any Any [] None READ_WRITE "Waits for the grids that this one depends on.";
             GridDepLaunch "griddep_launch" " -> " Any Any [] None READ_WRITE "Lets dependent grids start.";
             NanoSleep "nanosleep" "i32 -> " Any Any [] None WRITE "Waits about so many nanoseconds.";

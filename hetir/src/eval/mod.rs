@@ -190,6 +190,8 @@ impl Pure {
                 float::convert(self.op, self.src, ty, f, a, b)
             }
 
+            Op::MbarrierPending => u64::from(crate::mbarrier::pending_in(a)),
+
             // Several results or any number of operands: `eval` and `pack` compute these.
             Op::Unpack | Op::IAddC | Op::ISubB | Op::Pack => 0,
 
@@ -215,6 +217,31 @@ impl Pure {
             | Op::Alloca
             | Op::StackSave
             | Op::StackRestore
+            | Op::CpAsync
+            | Op::CpAsyncCommit
+            | Op::CpAsyncWait
+            | Op::CpAsyncArrive
+            | Op::BulkLoad
+            | Op::BulkMulticast
+            | Op::BulkSend
+            | Op::BulkStore
+            | Op::BulkReduceSend
+            | Op::BulkReduceStore
+            | Op::BulkCommit
+            | Op::BulkWait
+            | Op::BulkPrefetch
+            | Op::StoreAsync
+            | Op::RedAsync
+            | Op::MbarrierInit
+            | Op::MbarrierInval
+            | Op::MbarrierExpect
+            | Op::MbarrierComplete
+            | Op::MbarrierArrive
+            | Op::MbarrierArriveExpect
+            | Op::MbarrierTest
+            | Op::MbarrierTry
+            | Op::MapRank
+            | Op::RankOf
             | Op::ActiveMask
             | Op::WarpSync
             | Op::Elect
@@ -265,6 +292,8 @@ pub fn is_pure(op: Op) -> bool {
                 | Op::ToGeneric
                 | Op::FromGeneric
                 | Op::IsSpace
+                | Op::MapRank
+                | Op::RankOf
                 | Op::CreatePolicy
                 | Op::CreatePolicyRange
                 | Op::CreatePolicyCvt

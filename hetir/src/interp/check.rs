@@ -151,6 +151,13 @@ pub(super) struct Release {
     proper: u64,
 }
 
+impl Release {
+    /// Everything before is visible to whoever acquires something from now on.
+    pub(super) fn all(&mut self, time: u64) {
+        *self = Self { time, proper: time };
+    }
+}
+
 impl Clocks {
     pub(super) fn new(number: u64, threads: u32) -> Self {
         let n = threads as usize;

@@ -2,7 +2,7 @@
 
 use super::check::{Cells, Clocks, Release, Written};
 use super::code::{Code, decode};
-use super::exec::{Barriers, ClusterBarrier, place};
+use super::exec::{Barriers, ClusterBarrier, Copies, hurry, place, poll, time_out};
 use super::warp::{State, Warp};
 use super::{Checks, Fault, FaultKind, Heap, Launch, Memory, Options, Place, Print, Report, SharedLayout};
 use crate::entity::FuncId;
@@ -48,6 +48,8 @@ pub(super) struct Common {
     pub cells: Vec<Cells>,
     pub written: Vec<Written>,
     pub barrier: ClusterBarrier,
+    /// Copies under way.
+    pub copies: Copies,
 }
 
 /// A block, beside its warps.
@@ -217,6 +219,9 @@ struct Grid<'l> {
     running: VecDeque<Cluster<'l>>,
     /// Ended blocks' shared memory, to be used again.
     spare: Vec<Vec<u8>>,
+    /// Waits that were ended in a row, and changes of mbarriers before that.
+    time_outs: u32,
+    changes: u64,
 }
 
 /// What a turn of a cluster led to.
@@ -230,7 +235,7 @@ impl<'l> Grid<'l> {
         let launch = env.launch;
         let Some(kernel) = env.code(launch.kernel) else { return bad_launch(launch, "the kernel has no body") };
         let clusters = product(launch.grid) / product(launch.cluster);
-        Ok(Self { kernel, clusters, started: 0, running: VecDeque::new(), spare: Vec::new() })
+        Ok(Self { kernel, clusters, started: 0, running: VecDeque::new(), spare: Vec::new(), time_outs: 0, changes: 0 })
     }
 
     fn run(&mut self, env: &mut Env<'l>, interrupt: Option<&AtomicBool>) -> Result<(), Box<Fault>> {
@@ -277,7 +282,7 @@ impl<'l> Grid<'l> {
             if self.started < self.clusters {
                 let bytes: usize = self.running.iter().map(Cluster::size).sum();
                 wanted = if bytes < SIDE_BY_SIDE_BYTES { wanted * 2 } else { wanted + 1 };
-            } else if executed == 0 {
+            } else if executed == 0 && !self.time_out() {
                 return Err(self.deadlock(env));
             }
         }
@@ -296,6 +301,7 @@ impl<'l> Grid<'l> {
             cells: Vec::new(),
             written: Vec::new(),
             barrier: ClusterBarrier::new(threads * ranks),
+            copies: Copies::default(),
         };
         let mut blocks = Vec::new();
         for rank in 0..ranks {
@@ -327,6 +333,20 @@ impl<'l> Grid<'l> {
         Cluster { common, blocks }
     }
 
+    /// Ends waits that have a time limit, as nothing else is left to happen; false where there are none, or this has
+    /// happened so often in a row that the program is taken to wait in a loop.
+    #[cold]
+    fn time_out(&mut self) -> bool {
+        let changes = self.running.iter().map(|c| c.common.copies.changes).sum();
+        if self.changes != changes {
+            self.changes = changes;
+            self.time_outs = 0;
+        }
+        self.time_outs += 1;
+        let warps = self.running.iter_mut().flat_map(|c| &mut c.blocks).flat_map(|b| &mut b.warps);
+        self.time_outs <= MAX_TIME_OUTS && warps.map(time_out).fold(false, |any, one| any | one)
+    }
+
     #[cold]
     fn deadlock(&self, env: &Env<'_>) -> Box<Fault> {
         let waits = self.running.iter().flat_map(|c| &c.blocks).flat_map(|b| b.waits(env)).collect();
@@ -334,6 +354,8 @@ impl<'l> Grid<'l> {
     }
 }
 
+/// How often in a row waits with a time limit are ended before it is a deadlock.
+const MAX_TIME_OUTS: u32 = 1000;
 /// Most waiting groups that a message lists.
 const LISTED: usize = 8;
 
@@ -375,6 +397,11 @@ impl<'l> Cluster<'l> {
             executed += one.turn(env, &mut self.common, budget)?;
             ended &= one.ended();
         }
+        // What nobody waited for happens in the end, and before everyone waits forever.
+        while ended && hurry(env, &mut self.common)? {}
+        if executed == 0 && !ended && hurry(env, &mut self.common)? {
+            executed = 1;
+        }
         Ok(Turn { executed, ended })
     }
 }
@@ -388,6 +415,7 @@ impl<'l> Running<'l> {
         let mut executed = 0;
         let mut idle = 0;
         while executed < budget && idle < self.warps.len() {
+            poll(env, common)?;
             let warp = &mut self.warps[self.next];
             self.next = (self.next + 1) % self.block.live.len();
             if warp.ended() {
@@ -426,6 +454,7 @@ impl<'l> Running<'l> {
                     State::Converging => CONVERGING.to_owned(),
                     State::Barrier { id, .. } => self.block.barriers.describe(id, &self.block.live),
                     State::Cluster(_) => "for the cluster's barrier".to_owned(),
+                    State::Phase { .. } => "for a phase of an mbarrier".to_owned(),
                 };
                 let (n, [x, y, z], [a, b, c]) = (g.lanes.count_ones(), place.thread, self.block.index);
                 let text = format!(

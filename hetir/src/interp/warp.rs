@@ -34,6 +34,8 @@ pub(super) enum State {
     Barrier { id: u8, phase: u64 },
     /// A phase of the cluster's barrier.
     Cluster(u64),
+    /// The next phase of an mbarrier after so many, or the time that the lane-ops say.
+    Phase { seen: u64, until: u64 },
 }
 
 /// An activation of a function by some lanes.

@@ -3,8 +3,8 @@
 use super::body::Checker;
 use super::{MAX_ALIGN, Rule};
 use crate::attr::{
-    AbsOperands, ApproxFn, AtomOp, Attr, BarrierOp, Element, EvictL2, Matrix, MatrixShape, Narrow, Order, Path,
-    PropagateNan, ReduxOp, Round, Scope, Space, Sreg, Syscall, Tiles,
+    AbsOperands, ApproxFn, AtomOp, Attr, BarrierOp, Cache, Element, Elements, EvictL2, Matrix, MatrixShape, Narrow,
+    NoComplete, Order, Path, PropagateNan, ReduxOp, Round, Scope, Space, Sreg, Syscall, Tiles,
 };
 use crate::entity::{Inst, Value};
 use crate::ir::{InstData, Signature};
@@ -98,6 +98,15 @@ pub(super) fn check(c: &Checker<'_>, x: &Context<'_>) -> Checked {
         | Op::CreatePolicyCvt
         | Op::StackSave
         | Op::StackRestore
+        | Op::CpAsyncCommit
+        | Op::CpAsyncWait
+        | Op::BulkMulticast
+        | Op::BulkSend
+        | Op::BulkStore
+        | Op::BulkCommit
+        | Op::BulkWait
+        | Op::BulkPrefetch
+        | Op::MbarrierPending
         | Op::ActiveMask
         | Op::WarpSync
         | Op::Elect
@@ -205,6 +214,56 @@ pub(super) fn check(c: &Checker<'_>, x: &Context<'_>) -> Checked {
         Op::Fence => order(x, &[Order::Acquire, Order::Release, Order::AcqRel, Order::SeqCst]),
         Op::ToGeneric | Op::FromGeneric | Op::IsSpace => {
             need(Rule::Spaces, x.attr::<Space>() != Space::Generic, || "generic is no window".into())
+        }
+        Op::CpAsync => {
+            let cache = x.attr::<Cache>();
+            let fine = matches!(x.data.imm, 4 | 8 | 16) && matches!(cache, Cache::Ca | Cache::Cg);
+            need(Rule::AsyncCopy, fine && (cache == Cache::Ca || x.data.imm == 16), || {
+                format!("{} bytes are not copied with {:?}", x.data.imm, cache.name())
+            })
+        }
+        Op::BulkLoad => async_space(x, &[Space::Shared, Space::Cluster]),
+        Op::StoreAsync => {
+            async_space(x, &[Space::Generic, Space::Cluster])?;
+            let count = x.args.len() - 2;
+            let known = matches!(t, Type::I32 | Type::I64 | Type::F32 | Type::F64);
+            let fine = known && matches!(count, 1 | 2 | 4) && t.bytes() as usize * count <= 16;
+            need(Rule::AsyncCopy, fine, || format!("{count} values of {t} are not one asynchronous store"))
+        }
+        Op::RedAsync => {
+            async_space(x, &[Space::Generic, Space::Cluster])?;
+            let element = if t == Type::I32 { Elements::I32 } else { Elements::I64 };
+            reduction(x, element, false)
+        }
+        Op::BulkReduceSend => reduction(x, x.attr(), false),
+        Op::BulkReduceStore => reduction(x, x.attr(), true),
+        Op::MbarrierInit | Op::MbarrierInval | Op::CpAsyncArrive => mbarrier_space(x, false),
+        Op::MbarrierExpect | Op::MbarrierComplete => {
+            mbarrier_space(x, true)?;
+            mbarrier_scope(x)
+        }
+        Op::MbarrierArrive | Op::MbarrierArriveExpect => {
+            let no_complete = x.attr::<NoComplete>() == NoComplete::Yes;
+            mbarrier_space(x, !no_complete)?;
+            mbarrier_scope(x)?;
+            let order = x.attr::<Order>();
+            let fine = match order {
+                Order::Release => !no_complete || x.attr::<Scope>() == Scope::Cta,
+                _ => order == Order::Relaxed && !no_complete,
+            };
+            need(Rule::Mbarrier, fine, || format!("{} is no order of this arrival", order.name()))
+        }
+        Op::MbarrierTest | Op::MbarrierTry => {
+            mbarrier_space(x, false)?;
+            mbarrier_scope(x)?;
+            let order = x.attr::<Order>();
+            let fine = matches!(order, Order::Acquire | Order::Relaxed);
+            need(Rule::Mbarrier, fine, || format!("{} is no order of a wait", order.name()))
+        }
+        Op::MapRank | Op::RankOf => {
+            let space = x.attr::<Space>();
+            let fine = matches!(space, Space::Generic | Space::Cluster);
+            need(Rule::ClusterSpace, fine, || format!("{} space has no ranks", space.name()))
         }
         Op::Discard | Op::ApplyPriority => {
             need(Rule::Hints, x.data.imm == 128, || format!("{} bytes are not 128", x.data.imm))
@@ -361,6 +420,42 @@ fn order(x: &Context<'_>, orders: &[Order]) -> Checked {
             need(Rule::Scope, scope != Scope::None, || format!("{} needs a scope", x.attr::<Order>().name()))
         }
     }
+}
+
+fn mbarrier_space(x: &Context<'_>, cluster: bool) -> Checked {
+    let space = x.attr::<Space>();
+    let fine = matches!(space, Space::Generic | Space::Shared) || (cluster && space == Space::Cluster);
+    need(Rule::Mbarrier, fine, || {
+        format!("{} does not take an mbarrier in {} space", x.data.op.info().name, space.name())
+    })
+}
+
+fn mbarrier_scope(x: &Context<'_>) -> Checked {
+    let scope = x.attr::<Scope>();
+    let fine = matches!(scope, Scope::Cta | Scope::Cluster);
+    need(Rule::Mbarrier, fine, || format!("an mbarrier's scope is cta or cluster_scope, not {:?}", scope.name()))
+}
+
+fn async_space(x: &Context<'_>, spaces: &[Space]) -> Checked {
+    let space = x.attr::<Space>();
+    need(Rule::AsyncCopy, spaces.contains(&space), || {
+        format!("{} does not write {} space", x.data.op.info().name, space.name())
+    })
+}
+
+fn reduction(x: &Context<'_>, element: Elements, global: bool) -> Checked {
+    let op = x.attr::<AtomOp>();
+    let known = match op {
+        AtomOp::Add => matches!(element, Elements::I32 | Elements::I64),
+        AtomOp::And | AtomOp::Or | AtomOp::Xor | AtomOp::SMin | AtomOp::SMax | AtomOp::UMin | AtomOp::UMax => {
+            element == Elements::I32 || (global && element == Elements::I64)
+        }
+        AtomOp::Inc | AtomOp::Dec => element == Elements::I32,
+        AtomOp::FAdd => global && !matches!(element, Elements::I32 | Elements::I64),
+        AtomOp::FMin | AtomOp::FMax => global && matches!(element, Elements::F16 | Elements::Bf16),
+        AtomOp::Exch => false,
+    };
+    need(Rule::AsyncReduce, known, || format!("there is no asynchronous {} of {} here", op.name(), element.name()))
 }
 
 fn atomic(x: &Context<'_>) -> Checked {

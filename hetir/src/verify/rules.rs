@@ -70,6 +70,10 @@ rules! {
     Order "order" "A load is weak, relaxed, acquire, volatile or mmio, a store release in the place of acquire; atomics are relaxed, acquire, release or acq_rel; a fence is acquire, release, acq_rel or sc; `cluster_arrive` is release or relaxed, `cluster_wait` acquire.";
     Scope "scope" "What is weak or volatile has no scope; everything else has one, and mmio has `sys`.";
     Atomic "atomic" "`atom` has `add` and integer minima and maxima, `and`, `or`, `xor` of i32 and i64; `exch` also of i128; `inc` and `dec` of i32; `fadd`, `fmin` and `fmax` of floats. `cas` is of i16, i32, i64 or i128.";
+    Mbarrier "mbarrier" "An mbarrier is in `generic`, `shared` or `cluster` space; one that is made, ended or waited for, or a `no_complete` arrival's, is not in `cluster` space. Arrivals are release or relaxed, waits acquire or relaxed, all in the scope `cta` or `cluster`; a `no_complete` arrival is release in `cta`.";
+    AsyncCopy "async-copy" "`cp_async` copies 4, 8 or 16 bytes, 16 with `cg`, and has no other cache operator than `ca` and `cg`. `bulk_load` is to `shared` or `cluster` space, `store_async` and `red_async` to `generic` or `cluster`. `store_async` writes 1, 2 or 4 values of i32, i64, f32 or f64, of 16 bytes at most together.";
+    AsyncReduce "async-reduce" "Reductions in shared memory are `add`, minima and maxima, `and`, `or`, `xor`, `inc` and `dec` of i32, and `add` of i64; in global memory also `and`, `or`, `xor`, minima and maxima of i64, `fadd` of floats, `fmin` and `fmax` of f16 and bf16.";
+    ClusterSpace "cluster-space" "`map_rank` and `rank_of` are of `generic` or `cluster` space.";
     Hints "hints" "`discard` and `applypriority` are of 128 bytes; a policy names its primary priority; `setmaxnreg` is a multiple of 8 from 24 to 256; `pmevent` is a mask of 16 bits.";
     Alloca "alloca" "The alignment of `alloca` is a power of two of at most 64 KiB.";
     Redux "redux" "`redux` has `fmin` and `fmax` of f32, the others of i32; only the former have `abs` and `nan`.";

@@ -9,7 +9,7 @@ use crate::num::{self, Format, MinMax, Mode};
 use crate::types::{Scalar, Type};
 
 /// The value that memory gets: one lane of the type at a time.
-fn combine(op: AtomOp, ty: Type, ftz: bool, old: u128, operand: u128) -> u128 {
+pub(super) fn combine(op: AtomOp, ty: Type, ftz: bool, old: u128, operand: u128) -> u128 {
     if op == AtomOp::Exch {
         return operand;
     }

@@ -227,6 +227,9 @@ fn arrive(step: &mut Step<'_, '_>, group: usize, counts: Option<u32>) -> Result<
 
 /// Lets groups go on whose barriers are complete.
 pub(in crate::interp) fn wake(env: &Env<'_>, cluster: &Common, block: &mut Block, warp: &mut Warp<'_>) {
+    for group in 0..warp.groups.len() {
+        super::mbarrier::wake(env, cluster, warp, group);
+    }
     for g in &mut warp.groups {
         match g.state {
             State::Barrier { id, phase } => {

@@ -42,6 +42,7 @@ impl Step<'_, '_> {
         kind: Kind,
         data: Option<&[u8]>,
     ) -> Result<(), Box<Trouble>> {
+        self.check_copies(lane, place, offset, len, kind)?;
         if self.env.checks.uninitialised {
             self.check_written(lane, place, offset, len, kind, data.is_some())?;
         }

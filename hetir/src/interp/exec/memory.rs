@@ -54,7 +54,7 @@ impl Place {
 
 /// Where an address of a space is, and its offset there. `Err` where it is in no memory.
 #[inline]
-fn resolve(space: Space, address: u64, rank: u32) -> Result<(Place, u64), ()> {
+pub(super) fn resolve(space: Space, address: u64, rank: u32) -> Result<(Place, u64), ()> {
     let (space, address) = match space {
         Space::Generic => match window(address) {
             (Window::Global, a) => return Ok((Place::Global, a)),
@@ -244,14 +244,14 @@ impl Step<'_, '_> {
     }
 
     #[cold]
-    fn nowhere(&self, lane: usize, address: u64, size: usize, kind: Kind) -> Result<(), Box<Trouble>> {
+    pub(super) fn nowhere(&self, lane: usize, address: u64, size: usize, kind: Kind) -> Result<(), Box<Trouble>> {
         let message =
             format!("{size}-byte {} at {address:#x}, which is in no memory that can be accessed", kind.name());
         trouble(FaultKind::OutOfBounds, lane as u32, message)
     }
 
     #[cold]
-    fn outside(
+    pub(super) fn outside(
         &self,
         lane: usize,
         place: Place,

@@ -1,19 +1,24 @@
 //! Execution: what each op does to a group of lanes. One file a family; [`select`] says who executes which op.
 
+mod async_copy;
 mod atomic;
 mod barrier;
 mod checks;
+mod cluster;
 mod control;
 mod format;
 mod hot;
+mod mbarrier;
 mod memory;
 mod special;
 mod syscall;
 mod tensor;
 mod warp;
 
+pub(super) use async_copy::{Copies, hurry, poll};
 pub(super) use barrier::{Barriers, ClusterBarrier, wake};
 pub(super) use hot::run_group;
+pub(super) use mbarrier::time_out;
 pub(super) use warp::Modes;
 
 use super::code::{CONSTANT, Code, Column, Ins, Reg};
@@ -239,7 +244,8 @@ pub(super) fn select(data: &InstData, pure: Option<&Pure>) -> Exec {
         | Op::PmEvent
         | Op::SetMaxReg
         | Op::GridDepWait
-        | Op::GridDepLaunch => Exec::Run(special::nothing),
+        | Op::GridDepLaunch
+        | Op::BulkPrefetch => Exec::Run(special::nothing),
         // The bits of a policy mean nothing.
         Op::CreatePolicy | Op::CreatePolicyRange | Op::CreatePolicyCvt => Exec::Run(special::zero),
 
@@ -248,6 +254,24 @@ pub(super) fn select(data: &InstData, pure: Option<&Pure>) -> Exec {
         Op::Fence => Exec::Run(checks::fence),
         Op::Atom => Exec::Run(atomic::atom),
         Op::Cas => Exec::Run(atomic::cas),
+
+        Op::CpAsync => Exec::Run(async_copy::cp_async),
+        Op::CpAsyncCommit => Exec::Run(async_copy::cp_async_commit),
+        Op::CpAsyncWait => Exec::Run(async_copy::cp_async_wait),
+        Op::CpAsyncArrive => Exec::Run(async_copy::cp_async_arrive),
+        Op::BulkLoad | Op::BulkSend | Op::BulkReduceSend => Exec::Run(async_copy::bulk_send),
+        Op::BulkMulticast => Exec::Run(async_copy::bulk_multicast),
+        Op::BulkStore | Op::BulkReduceStore => Exec::Run(async_copy::bulk_store),
+        Op::BulkCommit => Exec::Run(async_copy::bulk_commit),
+        Op::BulkWait => Exec::Run(async_copy::bulk_wait),
+        Op::StoreAsync | Op::RedAsync => Exec::Run(async_copy::store),
+        Op::MbarrierInit | Op::MbarrierInval => Exec::Run(mbarrier::set),
+        Op::MbarrierExpect | Op::MbarrierComplete => Exec::Run(mbarrier::expect),
+        Op::MbarrierArrive | Op::MbarrierArriveExpect => Exec::Run(mbarrier::arrive),
+        Op::MbarrierTest => Exec::Run(mbarrier::test),
+        Op::MbarrierTry => Exec::Run(mbarrier::try_wait),
+        Op::MapRank => Exec::Run(cluster::map_rank),
+        Op::RankOf => Exec::Run(cluster::rank_of),
 
         Op::ActiveMask => Exec::Run(warp::active_mask),
         Op::WarpSync | Op::Elect | Op::Shuffle | Op::Vote | Op::Ballot | Op::MatchAny | Op::MatchAll | Op::Redux => {
@@ -328,7 +352,8 @@ pub(super) fn select(data: &InstData, pure: Option<&Pure>) -> Exec {
         | Op::FCvtRs
         | Op::ToNarrowRs
         | Op::Pack
-        | Op::Unpack => Exec::Many,
+        | Op::Unpack
+        | Op::MbarrierPending => Exec::Many,
     }
 }
 
