@@ -24,8 +24,17 @@ pub fn place_globals(
 
 /// The bytes that a variable begins with, given where all variables are.
 pub fn initial_image(module: &Module, global: &Global, addresses: &[u64]) -> Vec<u8> {
-    let mut image = global.init.clone();
+    let mut image = beginning(module, global, addresses);
     image.resize(global.size as usize, 0);
+    image
+}
+
+/// The bytes up to the last one that an initial value gives.
+fn beginning(module: &Module, global: &Global, addresses: &[u64]) -> Vec<u8> {
+    let mut image = global.init.clone();
+    let ends = global.relocations.iter().map(|r| r.offset.saturating_add(r.size.into()));
+    let end = ends.max().unwrap_or(0).max(image.len() as u64).min(global.size);
+    image.resize(end as usize, 0);
     for r in &global.relocations {
         let target = match r.target {
             RelocationTarget::Func(f) => function_address(f.index()),
@@ -43,6 +52,9 @@ pub fn initial_image(module: &Module, global: &Global, addresses: &[u64]) -> Vec
     image
 }
 
+/// Zeros are written in pieces of this size.
+const ZEROS: usize = 1 << 16;
+
 fn write_initial(
     module: &Module,
     global: &Global,
@@ -50,5 +62,15 @@ fn write_initial(
     addresses: &[u64],
     memory: &mut dyn Memory,
 ) -> Result<(), MemoryFault> {
-    if global.size == 0 { Ok(()) } else { memory.write(address, &initial_image(module, global, addresses)) }
+    let image = beginning(module, global, addresses);
+    if !image.is_empty() {
+        memory.write(address, &image)?;
+    }
+    let mut at = image.len() as u64;
+    while at < global.size {
+        let piece = ZEROS.min((global.size - at) as usize);
+        memory.write(address.wrapping_add(at), &[0; ZEROS][..piece])?;
+        at += piece as u64;
+    }
+    Ok(())
 }

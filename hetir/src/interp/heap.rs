@@ -54,3 +54,21 @@ impl Heap {
         self.taken.remove(&address).is_some()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn allocations_lie_apart_and_gaps_are_used_again() {
+        let mut heap = Heap::new(0x1000, 64);
+        assert_eq!(heap.alloc(0), 0);
+        let (a, b, c) = (heap.alloc(10), heap.alloc(16), heap.alloc(32));
+        assert_eq!((a, b, c), (0x1000, 0x1010, 0x1020));
+        assert_eq!(heap.alloc(1), 0);
+        assert!(heap.free(b) && !heap.free(b) && !heap.free(0x1001));
+        assert_eq!(heap.alloc(17), 0);
+        assert_eq!(heap.alloc(16), b);
+        assert_eq!(heap.alloc(u64::MAX), 0);
+    }
+}

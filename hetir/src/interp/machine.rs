@@ -26,6 +26,8 @@ pub(super) struct Env<'l> {
     pub shared_bytes: u32,
     /// Registers of activations that ended, to be used again.
     pub pool: Vec<Vec<super::code::Column>>,
+    /// Registers of all activations.
+    pub columns: usize,
     /// Lane-ops executed by groups that have stopped since.
     pub steps: u64,
     /// Lane-ops at the instruction executed.
@@ -200,6 +202,7 @@ pub(super) fn run(
         stack_bytes: options.stack_bytes,
         shared_bytes: layout.total(launch.dynamic_shared) as u32,
         pool: Vec::new(),
+        columns: 0,
         steps: 0,
         clock: 0,
         warnings: Vec::new(),

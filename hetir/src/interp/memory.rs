@@ -183,3 +183,43 @@ impl Memory for Arena {
         self.find(address, len)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn regions_do_not_overlap_and_accesses_stay_inside() {
+        let mut arena = Arena::new();
+        assert!(arena.map(0x1000, "a", vec![1; 16]));
+        assert!(!arena.map(0x100f, "b", vec![0; 1]));
+        assert!(!arena.map(0xfff, "b", vec![0; 2]));
+        assert!(arena.map(0x1010, "b", vec![2; 16]));
+        let mut two = [0; 2];
+        assert_eq!(arena.read(0x100f, &mut two).unwrap_err().address, 0x1010);
+        arena.read(0x1010, &mut two).unwrap();
+        assert_eq!(two, [2, 2]);
+        assert!(arena.unmap(0x1000).is_some());
+        assert!(arena.read(0x1000, &mut two).is_err());
+        assert!(arena.map(0x1000, "c", vec![3; 16]));
+        arena.read(0x1002, &mut two).unwrap();
+        assert_eq!(two, [3, 3]);
+        assert!(arena.bytes(0x1008, 8).is_some() && arena.bytes(0x1008, 9).is_none());
+        assert!(!arena.map(u64::MAX, "end", vec![0; 2]));
+    }
+
+    #[test]
+    fn fresh_regions_have_unmapped_bytes_around() {
+        let mut arena = Arena::new();
+        let a = arena.alloc("a", vec![0; 300]);
+        let b = arena.alloc("b", vec![0; 1]);
+        assert!(b >= a + 300 + GAP && b.is_multiple_of(256));
+        let fault = arena.read(a + 300, &mut [0]).unwrap_err();
+        assert_eq!(fault.nearest, format!("0 bytes after the end of \"a\" ({a:#x}, 300 bytes)"));
+        let fault = arena.read(b - 4, &mut [0]).unwrap_err();
+        assert_eq!(fault.nearest, format!("4 bytes before \"b\" ({b:#x}, 1 bytes)"));
+        let fault = arena.read(a + 298, &mut [0; 4]).unwrap_err();
+        assert!(fault.nearest.contains("begins 2 bytes before the end of"), "{fault}");
+        assert_eq!(fault.address, a + 300);
+    }
+}

@@ -112,3 +112,66 @@ fn components(successors: &[Vec<u32>], part: &[u32], mine: u32, entries: &[u32],
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::build::Builder;
+    use crate::types::Type;
+
+    /// The order of blocks with these successors.
+    fn order(successors: &[&[usize]]) -> Vec<usize> {
+        let mut body = Body::default();
+        for _ in successors {
+            body.add_block();
+        }
+        for (n, to) in successors.iter().enumerate() {
+            let mut b = Builder::new(&mut body, Block::new(n));
+            match to {
+                [] => {
+                    b.effect(crate::op::Op::Ret, Type::B1, 0, &[]);
+                }
+                [one] => {
+                    b.jump(Block::new(*one), &[]);
+                }
+                [one, two, ..] => {
+                    let c = b.constant(Type::B1, 0);
+                    b.branch(c, (Block::new(*one), &[]), (Block::new(*two), &[]));
+                }
+            }
+        }
+        layout(&body).into_iter().map(Block::index).collect()
+    }
+
+    #[test]
+    fn what_both_branches_lead_to_comes_behind_them() {
+        assert_eq!(order(&[&[1, 2], &[3], &[3], &[]]), [0, 1, 2, 3]);
+        assert_eq!(order(&[&[3, 1], &[2], &[], &[2]]), [0, 3, 1, 2]);
+    }
+
+    #[test]
+    fn loops_are_contiguous_and_their_exits_follow() {
+        // 1 is a loop with body 3; it leaves to 2, which stands before the body in the text.
+        assert_eq!(order(&[&[1], &[2, 3], &[], &[1]]), [0, 1, 3, 2]);
+        // Two nested loops, 1 (2 (3)), left from the innermost to 4, which no loop holds.
+        assert_eq!(order(&[&[1], &[2, 5], &[3, 1], &[4, 2], &[5], &[]]), [0, 1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn irreducible_loops_and_unreachable_blocks() {
+        // 1 and 2 lead to each other, and both are entered.
+        let o = order(&[&[1, 2], &[2, 3], &[1, 3], &[], &[3]]);
+        assert_eq!(o.len(), 4);
+        assert_eq!((o[0], o[3]), (0, 3));
+    }
+
+    #[test]
+    fn deep_nests_take_neither_the_stack_nor_forever() {
+        // Each of 20,000 blocks may go on or back to the one before.
+        let count = 20_000usize;
+        let successors: Vec<Vec<usize>> =
+            (0..count).map(|n| if n + 1 == count { vec![] } else { vec![n + 1, n.saturating_sub(1)] }).collect();
+        let refs: Vec<&[usize]> = successors.iter().map(|s| &s[..]).collect();
+        assert_eq!(order(&refs).len(), count);
+    }
+}

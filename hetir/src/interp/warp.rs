@@ -62,7 +62,7 @@ pub(super) struct Warp<'l> {
     pub groups: Vec<Group>,
     pub frames: Vec<Frame<'l>>,
     free: Vec<u32>,
-    /// Registers of all activations together.
+    /// Registers of its activations together.
     columns: usize,
     /// Each lane's stack, and how much of it is in use.
     pub stacks: Vec<Vec<u8>>,
@@ -79,8 +79,8 @@ pub(super) struct Warp<'l> {
 pub(super) const NO_FRAME: u32 = u32::MAX;
 /// Stacks begin here, so that a null pointer into a stack is one.
 const STACK_START: u32 = 16;
-/// Most registers of a warp's activations.
-const MAX_COLUMNS: usize = 1 << 20;
+/// Most registers of all calls in progress, 512 MiB.
+const MAX_COLUMNS: usize = 1 << 21;
 /// After so many instructions another group has its turn, for so many instructions: a group that spins waits for one
 /// that the order holds back.
 const TURN: u32 = 2048;
@@ -124,24 +124,25 @@ impl<'l> Warp<'l> {
             return Err((first, "too many nested calls"));
         }
         let count = code.registers as usize;
-        if self.columns + count > MAX_COLUMNS && parent != NO_FRAME {
+        if env.columns + count > MAX_COLUMNS && parent != NO_FRAME {
             return Err((first, "nested calls use up the registers"));
         }
         let mut base = self.top;
         let mut slots_end = self.top;
         if code.frame_bytes > 0 {
             for lane in lanes(mask) {
-                let start = self.top[lane].next_multiple_of(code.frame_align.min(1 << 20));
-                let end = start.saturating_add(code.frame_bytes);
-                if end > env.stack_bytes {
+                let start = self.top[lane].checked_next_multiple_of(code.frame_align);
+                let end = start.and_then(|s| s.checked_add(code.frame_bytes)).filter(|&e| e <= env.stack_bytes);
+                let (Some(start), Some(end)) = (start, end) else {
                     return Err((lane as u32, "the thread's stack is used up"));
-                }
+                };
                 base[lane] = start;
                 slots_end[lane] = end;
                 self.grow(lane, end);
             }
         }
         self.columns += count;
+        env.columns += count;
         let mut registers = env.pool.pop().unwrap_or_default();
         registers.resize(count, [0; 32]);
         let frame = Frame { code, registers, parent, call, depth, lanes: mask, base, slots_end };
@@ -181,6 +182,7 @@ impl<'l> Warp<'l> {
         }
         if f.lanes == 0 {
             self.columns -= f.registers.len();
+            env.columns -= f.registers.len();
             env.pool.push(std::mem::take(&mut f.registers));
             self.free.push(frame);
         }

@@ -133,7 +133,7 @@ impl Failure {
     }
     fn trouble(self, env: &Env<'_>, lane: usize) -> Box<Trouble> {
         let related = vec![(self.place(env), "the copy".to_owned())];
-        Box::new(Trouble { kind: self.kind, lane: lane as u32, message: self.message, related })
+        Box::new(Trouble { kind: self.kind, lane: lane as u32, message: self.message, related, place: None })
     }
 }
 
@@ -212,10 +212,10 @@ impl Transfer {
             let mut old = vec![0; self.len];
             self.to.read(env, common, &mut old).map_err(|why| self.failed(why))?;
             // PTX, cp.reduce.async.bulk: sums of f32 in global memory flush subnormals as `red` does.
-            let ftz = ty == Type::F32 && self.to.place == Place::Global;
+            let global = self.to.place == Place::Global;
             let size = ty.bytes() as usize;
             for (new, old) in data.chunks_exact_mut(size).zip(old.chunks_exact(size)) {
-                let value = atomic::combine(op, ty, ftz, number(old), number(new));
+                let value = atomic::combine(op, ty, global, number(old), number(new));
                 new.copy_from_slice(&value.to_le_bytes()[..size]);
             }
         }
@@ -500,7 +500,7 @@ impl Step<'_, '_> {
             place.name()
         );
         let related = vec![(there, "the copy".to_owned())];
-        Err(Box::new(Trouble { kind: FaultKind::Race, lane: lane as u32, message, related }))
+        Err(Box::new(Trouble { kind: FaultKind::Race, lane: lane as u32, message, related, place: None }))
     }
 }
 

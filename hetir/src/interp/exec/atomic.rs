@@ -9,7 +9,7 @@ use crate::num::{self, Format, MinMax, Mode};
 use crate::types::{Scalar, Type};
 
 /// The value that memory gets: one lane of the type at a time.
-pub(super) fn combine(op: AtomOp, ty: Type, ftz: bool, old: u128, operand: u128) -> u128 {
+pub(super) fn combine(op: AtomOp, ty: Type, global: bool, old: u128, operand: u128) -> u128 {
     if op == AtomOp::Exch {
         return operand;
     }
@@ -18,13 +18,13 @@ pub(super) fn combine(op: AtomOp, ty: Type, ftz: bool, old: u128, operand: u128)
     let mut value = 0;
     for lane in 0..u32::from(ty.lanes) {
         let part = |v: u64| v >> (lane * width) & ty.lane_mask();
-        let one = combine_lane(op, ty.scalar, ftz, part(old), part(operand));
+        let one = combine_lane(op, ty.scalar, global, part(old), part(operand));
         value |= (one & ty.lane_mask()) << (lane * width);
     }
     value.into()
 }
 
-fn combine_lane(op: AtomOp, scalar: Scalar, ftz: bool, old: u64, operand: u64) -> u64 {
+fn combine_lane(op: AtomOp, scalar: Scalar, global: bool, old: u64, operand: u64) -> u64 {
     let shift = 64 - scalar.bits().min(64);
     let signed = |v: u64| ((v << shift) as i64) >> shift;
     let format = match scalar {
@@ -57,20 +57,29 @@ fn combine_lane(op: AtomOp, scalar: Scalar, ftz: bool, old: u64, operand: u64) -
         AtomOp::SMax => signed(old).max(signed(operand)) as u64,
         AtomOp::UMin => old.min(operand),
         AtomOp::UMax => old.max(operand),
-        AtomOp::FAdd => num::add(format, old, operand, Mode::RN.with_ftz(ftz)),
+        AtomOp::FAdd => float_sum(format, global, old, operand),
         AtomOp::FMin => num::min(format, old, operand, MinMax::default()),
         AtomOp::FMax => num::max(format, old, operand, MinMax::default()),
     }
 }
 
-/// PTX, atom: f32 sums flush subnormals in global memory, and keep them in shared memory.
-fn flushes(ty: Type, space: Space, address: u64) -> bool {
-    ty.scalar == Scalar::F32
-        && match space {
-            Space::Generic => window(address).0 == Window::Global,
-            Space::Global | Space::Const => true,
-            Space::Shared | Space::Cluster | Space::Local | Space::Param => false,
-        }
+/// f32 sums flush subnormals in global memory, and keep them in shared memory (PTX, atom). f64 sums in global memory
+/// keep a NaN as it is, the operand's before memory's; in shared memory it becomes quiet. Seen on an H200.
+fn float_sum(format: Format, global: bool, old: u64, operand: u64) -> u64 {
+    match format {
+        Format::F64 if global && format.is_nan(operand) => operand,
+        Format::F64 if global && format.is_nan(old) => old,
+        _ => num::add(format, old, operand, Mode::RN.with_ftz(global && format == Format::F32)),
+    }
+}
+
+/// Whether an address lies in global memory.
+fn is_global(space: Space, address: u64) -> bool {
+    match space {
+        Space::Generic => window(address).0 == Window::Global,
+        Space::Global | Space::Const => true,
+        Space::Shared | Space::Cluster | Space::Local | Space::Param => false,
+    }
 }
 
 /// Replaces memory by a function of itself in each lane, and sets the result to what it was.
@@ -109,7 +118,7 @@ fn exchange(
 pub(super) fn atom(step: &mut Step<'_, '_>) -> Result<Next, Box<Trouble>> {
     let (ty, space) = (step.ins.ty, step.ins.space);
     let op = step.attr::<AtomOp>();
-    exchange(step, 1, |address, old, [operand, _]| Some(combine(op, ty, flushes(ty, space, address), old, operand)))
+    exchange(step, 1, |address, old, [operand, _]| Some(combine(op, ty, is_global(space, address), old, operand)))
 }
 
 pub(super) fn cas(step: &mut Step<'_, '_>) -> Result<Next, Box<Trouble>> {

@@ -1,14 +1,14 @@
 //! Barriers of a block and of a cluster.
 //!
-//! Threads are counted one by one; a warp that arrives at an aligned barrier counts as 32, also where it has fewer
-//! threads (PTX, barrier: the count is a multiple of the warp size). Threads that have ended do not count.
+//! Threads are counted one by one, but a warp all of whose live threads have arrived counts as 32, also where it has
+//! fewer or some have ended. A warp whose threads have all ended before does not count. This is what an H200 does.
 
 use super::{Next, Step, Trouble, lanes, trouble};
 use crate::attr::{Aligned, BarrierOp};
 use crate::interp::FaultKind;
 use crate::interp::check::{Meeting, Met};
 use crate::interp::machine::{Block, Common, Env};
-use crate::interp::warp::{State, Warp};
+use crate::interp::warp::{Group, State, Warp};
 use crate::op::Op;
 
 /// Barriers of a block.
@@ -29,7 +29,6 @@ struct Barrier {
     expected: Option<u32>,
     /// Threads that have arrived, by warp.
     arrived: Vec<u32>,
-    counted: u32,
     reduction: Option<Reduction>,
     /// What the arrivals know, where races are looked for.
     meeting: Option<Meeting>,
@@ -63,16 +62,20 @@ impl Barrier {
         });
         self.phase += 1;
         self.expected = None;
-        self.counted = 0;
         self.waiting = 0;
         self.arrived.fill(0);
+    }
+    /// How many threads the arrivals count as.
+    fn counted(&self, live: &[u32]) -> u32 {
+        let warp = |(&a, &l): (&u32, &u32)| if a != 0 && l & !a == 0 { 32 } else { a.count_ones() };
+        self.arrived.iter().zip(live).map(warp).sum()
     }
     /// Completes the phase if all are there.
     fn check(&mut self, live: &[u32]) {
         let done = match self.expected {
             None => false,
             Some(0) => self.arrived.iter().zip(live).all(|(a, l)| l & !a == 0),
-            Some(n) => self.counted >= n,
+            Some(n) => self.counted(live) >= n,
         };
         if done {
             self.complete();
@@ -90,18 +93,13 @@ impl Barriers {
                 let all: u32 = live.iter().map(|m| m.count_ones()).sum();
                 format!("for barrier {id}, at which {there} of {all} threads have arrived")
             }
-            Some(n) => format!("for barrier {id}, at which {} of {n} threads have arrived", b.counted),
+            Some(n) => format!("for barrier {id}, at which {} of {n} threads have arrived", b.counted(live)),
         }
     }
     /// Threads have ended.
-    pub(crate) fn threads_ended(&mut self, live: &[u32], warp: u32, ended: u32) {
-        for b in &mut self.all {
-            if let Some(a) = b.arrived.get_mut(warp as usize) {
-                *a &= !ended;
-            }
-            if b.expected == Some(0) && b.waiting > 0 {
-                b.check(live);
-            }
+    pub(crate) fn threads_ended(&mut self, live: &[u32]) {
+        for b in self.all.iter_mut().filter(|b| b.waiting > 0) {
+            b.check(live);
         }
     }
 }
@@ -112,9 +110,8 @@ pub(super) fn barrier(step: &mut Step<'_, '_>) -> Result<Next, Box<Trouble>> {
         converge(step)?;
         return Ok(Next::Moved);
     }
-    let count = if step.attr::<Aligned>() == Aligned::Yes { Some(32) } else { None };
     let group = step.group;
-    arrive(step, group, count)?;
+    arrive(step, group)?;
     Ok(Next::Moved)
 }
 
@@ -133,29 +130,31 @@ pub(super) fn converge(step: &mut Step<'_, '_>) -> Result<(), Box<Trouble>> {
             "the lanes {:#010x} of warp {} are at another aligned barrier than the lanes {:#010x}",
             a.lanes, step.warp.id, b.lanes
         );
-        let code = step.warp.frames[a.frame as usize].code;
-        let place =
-            super::place(step.env, step.block, step.warp, code, code.ins.get(a.pc as usize), a.lanes.trailing_zeros());
+        let place = |g: Group| {
+            let code = step.warp.frames[g.frame as usize].code;
+            let ins = code.ins.get(g.pc as usize);
+            super::place(step.env, step.block, step.warp, code, ins, g.lanes.trailing_zeros())
+        };
         return Err(Box::new(Trouble {
             kind: FaultKind::DivergentBarrier,
             lane: b.lanes.trailing_zeros(),
             message,
-            related: vec![(place, "the other barrier".into())],
+            related: vec![(place(a), "the other barrier".into())],
+            place: Some(place(b)),
         }));
     }
     let present = waiting.iter().fold(0, |m, &n| m | step.warp.groups[n].lanes);
     if present != step.warp.live {
         return Ok(());
     }
-    let mut count = 32;
     for n in waiting {
-        arrive(step, n, Some(std::mem::take(&mut count)))?;
+        arrive(step, n)?;
     }
     Ok(())
 }
 
-/// A group arrives at the barrier that it is at. `counts` is how many threads it counts as; its lanes where `None`.
-fn arrive(step: &mut Step<'_, '_>, group: usize, counts: Option<u32>) -> Result<(), Box<Trouble>> {
+/// A group arrives at the barrier that it is at.
+fn arrive(step: &mut Step<'_, '_>, group: usize) -> Result<(), Box<Trouble>> {
     let g = step.warp.groups[group];
     let frame = &step.warp.frames[g.frame as usize];
     let code = frame.code;
@@ -167,12 +166,12 @@ fn arrive(step: &mut Step<'_, '_>, group: usize, counts: Option<u32>) -> Result<
     let (id, expected) = (ids[first], counts_wanted[first]);
     let same = lanes(g.lanes).filter(|&l| ids[l] == id && counts_wanted[l] == expected).fold(0, |m, l| m | 1u32 << l);
     if same != g.lanes {
-        if counts.is_some() {
+        if g.lanes == step.warp.live && step.attr::<Aligned>() == Aligned::Yes {
             return trouble(FaultKind::BadBarrier, first as u32, "the lanes of a warp name different aligned barriers");
         }
         // The other lanes come back to the barrier on their own.
         step.warp.groups[group].lanes = same;
-        step.warp.groups.push(crate::interp::warp::Group { lanes: g.lanes & !same, state: State::Ready, ..g });
+        step.warp.groups.push(Group { lanes: g.lanes & !same, state: State::Ready, ..g });
     }
     let lane = same.trailing_zeros();
     if id >= COUNT {
@@ -204,7 +203,6 @@ fn arrive(step: &mut Step<'_, '_>, group: usize, counts: Option<u32>) -> Result<
     if step.block.clocks.active() {
         step.block.clocks.arrive(b.meeting.get_or_insert_default(), step.warp.id, same);
     }
-    b.counted += counts.unwrap_or(same.count_ones());
     if ins.op == Op::BarrierRed {
         let r = b.reduction.get_or_insert(Reduction { count: 0, all: true, any: false });
         for l in lanes(same) {

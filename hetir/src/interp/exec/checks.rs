@@ -163,7 +163,7 @@ impl Step<'_, '_> {
             kind.name()
         );
         let related = vec![(there, format!("the {verb}"))];
-        let trouble = Trouble { kind: FaultKind::Race, lane: lane as u32, message, related };
+        let trouble = Trouble { kind: FaultKind::Race, lane: lane as u32, message, related, place: None };
         if !same_value && !conflict.presumed {
             return Err(Box::new(trouble));
         }

@@ -27,8 +27,11 @@ struct Spec {
 /// Widths and precisions beyond this are cut.
 const MAX_WIDTH: usize = 4096;
 
-/// Formats; `next` reads the next argument. Also gives the number of conversions, which is what `vprintf` returns.
-/// A conversion that is none is copied.
+/// Output of one call is cut here, as devices do that have a buffer for it.
+const MAX_OUTPUT: usize = 1 << 20;
+
+/// Formats; `next` reads the next argument. Also gives the number of conversions, which is what `vprintf` returns; a
+/// width or precision that is an argument does not count. A conversion that is none is copied.
 pub(super) fn format<E>(
     text: &[u8],
     mut next: impl FnMut(Argument) -> Result<(u64, Vec<u8>), E>,
@@ -36,7 +39,7 @@ pub(super) fn format<E>(
     let mut out = Vec::new();
     let mut count = 0;
     let mut at = 0;
-    while let Some(&byte) = text.get(at) {
+    while let Some(&byte) = text.get(at).filter(|_| out.len() < MAX_OUTPUT) {
         at += 1;
         if byte != b'%' {
             out.push(byte);
@@ -58,7 +61,6 @@ pub(super) fn format<E>(
         let mut number = |at: &mut usize| -> Result<i64, E> {
             if text.get(*at) == Some(&b'*') {
                 *at += 1;
-                count += 1;
                 return Ok(i64::from(next(Argument::Word)?.0 as i32));
             }
             let mut n = 0i64;
@@ -299,4 +301,64 @@ fn hexadecimal(magnitude: f64, precision: Option<usize>, alternate: bool) -> Str
     let dot = if digits.is_empty() && !alternate { "" } else { "." };
     let sign = if exponent < 0 { '-' } else { '+' };
     format!("0x{lead}{dot}{digits}p{sign}{}", exponent.unsigned_abs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Formats with arguments given as patterns; strings are in the list of texts by number.
+    fn printed(text: &str, args: &[u64], texts: &[&str]) -> (String, u32) {
+        let mut args = args.iter().copied();
+        let next = |kind: Argument| -> Result<(u64, Vec<u8>), ()> {
+            let value = args.next().ok_or(())?;
+            let text = if kind == Argument::Text { texts[value as usize].as_bytes().to_vec() } else { Vec::new() };
+            Ok((value, text))
+        };
+        let (out, count) = format(text.as_bytes(), next).expect("enough arguments");
+        (String::from_utf8(out).expect("text"), count)
+    }
+
+    #[test]
+    fn integers() {
+        let minus = (-42i32) as u32 as u64;
+        assert_eq!(printed("%d|%5d|%-5d|%05d|", &[minus; 4], &[]).0, "-42|  -42|-42  |-0042|");
+        assert_eq!(printed("%+d|% d|%.3d|%8.3d|%.0d|", &[7, 7, 7, 7, 0], &[]).0, "+7| 7|007|     007||");
+        assert_eq!(printed("%u %x %X %o", &[u32::MAX.into(), 255, 255, 8], &[]).0, "4294967295 ff FF 10");
+        assert_eq!(printed("%#x %#X %#o %#x", &[255, 255, 8, 0], &[]).0, "0xff 0XFF 010 0");
+        assert_eq!(printed("%lld %llx %hhd %hu", &[u64::MAX, u64::MAX, 511, 65537], &[]).0, "-1 ffffffffffffffff -1 1");
+        assert_eq!(printed("%*d|%-*d|%.*d", &[5, 1, 3, 2, 2, 3], &[]), ("    1|2  |03".into(), 3));
+        assert_eq!(printed("%p %c%c %%", &[0x1234, 65, 66], &[]), ("0x1234 AB %".into(), 3));
+    }
+
+    #[test]
+    fn floats() {
+        let one = |text: &str, v: f64| printed(text, &[v.to_bits()], &[]).0;
+        assert_eq!(one("%f", 3.25), "3.250000");
+        assert_eq!(one("%.2f", -2.675), "-2.67");
+        assert_eq!(one("%8.1f|", 2.25), "     2.2|");
+        assert_eq!(one("%e", 31400.0), "3.140000e+04");
+        assert_eq!(one("%.0e", 0.00012), "1e-04");
+        assert_eq!(one("%g", 0.0001), "0.0001");
+        assert_eq!(one("%g", 0.00001234), "1.234e-05");
+        assert_eq!(one("%g", 1e6), "1e+06");
+        assert_eq!(one("%g", 123456.0), "123456");
+        assert_eq!(one("%#g", 1.5), "1.50000");
+        assert_eq!(one("%G", 1e-9), "1E-09");
+        assert_eq!(one("%a", 1.0), "0x1p+0");
+        assert_eq!(one("%a", -0.1), "-0x1.999999999999ap-4");
+        assert_eq!(one("%.1a", 1.96875), "0x2.0p+0");
+        assert_eq!(one("%06.1f", -1.5), "-001.5");
+        assert_eq!(one("%5f|%%", f64::INFINITY), "  inf|%");
+        assert_eq!(one("%F", f64::NAN), "NAN");
+    }
+
+    #[test]
+    fn strings_and_what_is_no_conversion() {
+        assert_eq!(printed("%s|%5s|%-5s|%.2s", &[0; 4], &["abc"]).0, "abc|  abc|abc  |ab");
+        assert_eq!(printed("%y %d", &[1], &[]), ("%y 1".into(), 1));
+        assert_eq!(printed("100%", &[], &[]), ("100%".into(), 0));
+        let wide = printed("%99999999d", &[1], &[]).0;
+        assert_eq!(wide.len(), MAX_WIDTH);
+    }
 }

@@ -1,4 +1,10 @@
 //! Execution: what each op does to a group of lanes. One file a family; [`select`] says who executes which op.
+//!
+//! To add an op: a function of the type [`Handler`] in its family's file, and its line in [`select`]. It reads operands
+//! by [`Step::arg`], writes results by [`Step::set`], reads and writes memory by `Step::read` and `Step::write`, and
+//! gives [`Next::Advance`]. All operands are read before a result is written: they may share a register. An op that
+//! waits sets its group's state and gives [`Next::Moved`]; what ends the wait moves the group on. An op without effects
+//! is defined in [`crate::eval`] instead and needs no line here beyond the list of those.
 
 mod async_copy;
 mod atomic;
@@ -116,11 +122,13 @@ pub(super) struct Trouble {
     pub lane: u32,
     pub message: String,
     pub related: Vec<(Place, String)>,
+    /// Where, if not at the instruction executed.
+    pub place: Option<Place>,
 }
 
 /// A failure.
 pub(super) fn trouble<T>(kind: FaultKind, lane: u32, message: impl Into<String>) -> Result<T, Box<Trouble>> {
-    Err(Box::new(Trouble { kind, lane, message: message.into(), related: Vec::new() }))
+    Err(Box::new(Trouble { kind, lane, message: message.into(), related: Vec::new(), place: None }))
 }
 
 /// The lanes of a mask, lowest first.
@@ -204,7 +212,7 @@ pub(super) fn locate(
     Box::new(Fault {
         kind: t.kind,
         kernel: env.kernel_name().to_owned(),
-        place: Some(place(env, block, warp, code, ins, t.lane)),
+        place: Some(t.place.unwrap_or_else(|| place(env, block, warp, code, ins, t.lane))),
         message: t.message,
         related: t.related,
     })

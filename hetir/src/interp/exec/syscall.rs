@@ -56,6 +56,10 @@ fn print(step: &mut Step<'_, '_>, text: &[u8]) {
 fn vprintf(step: &mut Step<'_, '_>) -> Result<(), Box<Trouble>> {
     let (formats, arguments) = (step.arg(0), step.arg(1));
     for lane in lanes(step.lanes) {
+        if formats[lane] == 0 {
+            step.set(0, lane, u64::from(u32::MAX));
+            continue;
+        }
         let text = string(step, lane, formats[lane])?;
         let mut at = arguments[lane];
         let (out, count) = format(&text, |argument| {

@@ -48,6 +48,7 @@ pub(super) fn matrix(step: &mut Step<'_, '_>) -> Result<Next, Box<Trouble>> {
             lane: a.lanes.trailing_zeros(),
             message,
             related: vec![(place, "the other op".into())],
+            place: None,
         }));
     }
     if waiting.iter().fold(0, |m, &n| m | step.warp.groups[n].lanes) == ALL {

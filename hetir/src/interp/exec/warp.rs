@@ -154,13 +154,13 @@ fn execute(warp: &mut Warp<'_>, joined: &[usize], present: u32) {
         Op::Shuffle => {
             let (values, selectors, clamps) =
                 (gather(warp, joined, 0), gather(warp, joined, 1), gather(warp, joined, 2));
-            let mut result = values;
+            let mut result = [0; 32];
             let mut in_range = [0; 32];
             for lane in lanes(present) {
                 let (from, ok) = shuffle_source(modes.shuffle, lane as i32, selectors[lane], clamps[lane]);
                 in_range[lane] = u64::from(ok);
-                // A lane that does not take part has no value; the lane then keeps its own.
-                if ok && present >> from & 1 != 0 {
+                // A lane that does not take part has no value: 0, as an H200 gives it.
+                if present >> from & 1 != 0 {
                     result[lane] = values[from];
                 }
             }
