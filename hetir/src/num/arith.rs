@@ -74,14 +74,11 @@ pub fn fma(f: Format, a: u64, b: u64, c: u64, m: Mode) -> u64 {
     fma_exact(f, a, b, c, m)
 }
 
-/// fma, but +0 if a or b is the pattern 0xfff7, the NaN that stands for an element out of bounds (f16 and bf16).
+/// fma, but +0 if a or b is the pattern 0x7ff7 with either sign, the NaN that stands for an element out of bounds (f16
+/// and bf16).
 pub fn fma_oob(f: Format, a: u64, b: u64, c: u64, m: Mode) -> u64 {
-    const OUT_OF_BOUNDS: u64 = 0xfff7;
-    if f.bits() == 16 && (a & f.mask() == OUT_OF_BOUNDS || b & f.mask() == OUT_OF_BOUNDS) {
-        0
-    } else {
-        fma(f, a, b, c, m)
-    }
+    let is_outside = |x: u64| x & 0x7fff == 0x7ff7;
+    if f.bits() == 16 && (is_outside(a) || is_outside(b)) { 0 } else { fma(f, a, b, c, m) }
 }
 
 /// The square root of a; the root of -0 is -0.

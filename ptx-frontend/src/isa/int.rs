@@ -329,13 +329,20 @@ impl Lifter<'_, '_> {
         }
         sum
     }
+    /// The flag holds the carry of a sum, and the opposite of a difference's borrow (seen on an H200).
     fn sub_borrow(&mut self, borrow_in: bool, borrow_out: bool) -> Lifted {
         let ty = self.ty()?;
         let (a, b) = (self.src(1, ty)?, self.src(2, ty)?);
-        let borrow = if borrow_in { self.carry() } else { self.constant(Type::B1, 0) };
+        let borrow = if borrow_in {
+            let carry = self.carry();
+            self.op(Op::Not, Type::B1, &[carry])
+        } else {
+            self.constant(Type::B1, 0)
+        };
         let (difference, borrow) = self.op2(Op::ISubB, ty.ir, &[a, b, borrow]);
         if borrow_out {
-            self.set_carry(borrow);
+            let carry = self.op(Op::Not, Type::B1, &[borrow]);
+            self.set_carry(carry);
         }
         self.dst(0, ty, difference)
     }

@@ -81,7 +81,8 @@ impl Lifter<'_, '_> {
             OperandKind::F32(bits) => {
                 match ty.ir {
                     Type::F32 => Ok(self.constant(Type::F32, u64::from(bits))),
-                    Type::F64 => Ok(self.constant(Type::F64, f64::from(f32::from_bits(bits)).to_bits())),
+                    // Not converted: the assembler takes the bits as they are.
+                    Type::F64 => Ok(self.constant(Type::F64, u64::from(bits))),
                     _ if ty.kind == Kind::Bits && ty.ir == Type::I32 => Ok(self.constant(Type::I32, u64::from(bits))),
                     _ => Err(self
                         .error_at(operand.span, format!("a floating-point constant where a .{} is needed", ty.name))),

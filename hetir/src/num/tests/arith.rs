@@ -374,6 +374,7 @@ fn out_of_bounds_operands_give_zero() {
     for f in [Format::F16, Format::Bf16] {
         assert_eq!(fma_oob(f, f.one(), 0xfff7, f.one(), Mode::RN), 0);
         assert_eq!(fma_oob(f, 0xfff7, 0x7fff, 0x7fff, Mode::RN), 0);
+        assert_eq!(fma_oob(f, 0x7ff7, f.one(), f.one(), Mode::RN), 0);
         assert_eq!(fma_oob(f, f.one(), f.one(), 0xfff7, Mode::RN), 0x7fff);
         assert_eq!(fma_oob(f, f.one(), f.one(), 0, Mode::RN), f.one());
     }
