@@ -4,8 +4,7 @@ use std::collections::HashSet;
 use std::io::{Seek, SeekFrom, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::mutate::mutate;
@@ -36,19 +35,24 @@ pub enum Until {
 /// The last panic's message, which `catch_unwind` does not give with its place.
 static PANIC: Mutex<String> = Mutex::new(String::new());
 
-/// Milliseconds since the start at which the input in hand was begun, plus one; 0 between inputs.
-static BEGUN: AtomicU64 = AtomicU64::new(0);
+/// When the input in hand was begun, and where it is.
+static IN_HAND: Mutex<Option<(Instant, PathBuf)>> = Mutex::new(None);
+
+fn in_hand() -> MutexGuard<'static, Option<(Instant, PathBuf)>> {
+    IN_HAND.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Fuzzes a target. Findings are written below `folder`, as is the input in hand, so that it is there if the process dies.
 pub fn fuzz(target: &Target, seed: u64, until: Until, folder: &Path) -> std::io::Result<Summary> {
     std::fs::create_dir_all(folder)?;
-    let in_hand = folder.join(format!("{}.input", target.name));
-    let mut file = std::fs::File::create(&in_hand)?;
+    let path = folder.join(format!("{}.input", target.name));
+    let mut file = std::fs::File::create(&path)?;
     std::panic::set_hook(Box::new(|info| {
-        *PANIC.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = info.to_string();
+        *PANIC.lock().unwrap_or_else(PoisonError::into_inner) = info.to_string();
     }));
     let start = Instant::now();
-    watch(start, in_hand.clone());
+    static WATCH: Once = Once::new();
+    WATCH.call_once(|| drop(std::thread::spawn(watch)));
     let mut random = Random(seed);
     let mut corpus = (target.seeds)();
     let own = corpus.len();
@@ -72,9 +76,9 @@ pub fn fuzz(target: &Target, seed: u64, until: Until, folder: &Path) -> std::io:
         file.seek(SeekFrom::Start(0))?;
         file.write_all(&input)?;
         file.set_len(input.len() as u64)?;
-        BEGUN.store(start.elapsed().as_millis() as u64 + 1, Ordering::Relaxed);
+        *in_hand() = Some((Instant::now(), path.clone()));
         let answer = catch_unwind(AssertUnwindSafe(|| (target.run)(&input)));
-        BEGUN.store(0, Ordering::Relaxed);
+        *in_hand() = None;
         summary.inputs += 1;
         match answer {
             Ok(answer) => {
@@ -86,7 +90,7 @@ pub fn fuzz(target: &Target, seed: u64, until: Until, folder: &Path) -> std::io:
                 }
             }
             Err(_) => {
-                let message = PANIC.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+                let message = PANIC.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 let place = message.lines().next().unwrap_or_default().to_string();
                 if places.insert(place) {
                     summary.findings += 1;
@@ -98,23 +102,19 @@ pub fn fuzz(target: &Target, seed: u64, until: Until, folder: &Path) -> std::io:
         }
     }
     let _ = std::panic::take_hook();
-    std::fs::remove_file(&in_hand)?;
+    std::fs::remove_file(&path)?;
     Ok(summary)
 }
 
 /// Ends the process where one input takes too long.
-fn watch(start: Instant, in_hand: PathBuf) {
-    std::thread::spawn(move || {
-        loop {
-            std::thread::sleep(Duration::from_millis(500));
-            let begun = BEGUN.load(Ordering::Relaxed);
-            let now = start.elapsed().as_millis() as u64;
-            if begun > 0 && now.saturating_sub(begun) > PATIENCE.as_millis() as u64 {
-                println!("an input takes more than {} seconds: {}", PATIENCE.as_secs(), in_hand.display());
-                std::process::exit(1);
-            }
+fn watch() {
+    loop {
+        std::thread::sleep(Duration::from_millis(500));
+        if let Some((begun, path)) = in_hand().as_ref().filter(|(begun, _)| begun.elapsed() > PATIENCE) {
+            println!("an input takes more than {:.0} seconds: {}", begun.elapsed().as_secs_f64(), path.display());
+            std::process::exit(1);
         }
-    });
+    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The table of ops. Everything that speaks of "all ops" is derived from [`for_each_op!`].
+//! The table of ops. Everything that speaks of "all ops" is derived from [`crate::for_each_op!`].
 
 use crate::attr::AttrKind;
 use crate::types::{Scalar, Type};

@@ -24,7 +24,7 @@ const TRIES: usize = 150;
 const KEPT: usize = 24;
 
 /// Most lane-ops of a program: loops are left open.
-const MAX_STEPS: u64 = 20_000;
+const MAX_STEPS: u64 = 4_000;
 
 /// Bytes of the buffer that every program gets.
 const BUFFER: usize = 256;

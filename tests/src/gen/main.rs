@@ -1,15 +1,21 @@
-//! `hetgpu-gen`: writes the generated pages of docs/, or with `--check` compares them with what they would be.
+//! `hetgpu-gen`: writes the generated pages of docs/ and README's generated table, or with `--check` compares them with
+//! what they would be.
 
 mod coverage;
 mod ops;
+mod settings;
 
 use std::path::Path;
 use std::process::ExitCode;
 
-/// A page: its name below docs/, and how it is made.
-type Page = (&'static str, fn() -> String);
+/// A page: its path, and how it is made from what it was.
+type Page = (&'static str, fn(&str) -> String);
 
-const PAGES: &[Page] = &[("ops.md", ops::page), ("ptx-coverage.md", coverage::page)];
+const PAGES: &[Page] = &[
+    ("docs/ops.md", |_| ops::page()),
+    ("docs/ptx-coverage.md", |_| coverage::page()),
+    ("README.md", settings::readme),
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -21,12 +27,14 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut failed = 0;
     for (name, page) in PAGES {
-        let path = docs.join(name);
-        let text = page();
-        let current = std::fs::read_to_string(&path).is_ok_and(|old| old == text);
+        let path = root.join(name);
+        // A page that is not there yet is as good as empty.
+        let old = std::fs::read_to_string(&path).unwrap_or_default();
+        let text = page(&old);
+        let current = old == text;
         let problem = match (current, check) {
             (true, _) => None,
             (false, true) => Some("is not current: run `cargo xtask gen`".to_string()),
@@ -34,7 +42,7 @@ fn main() -> ExitCode {
         };
         if let Some(problem) = problem {
             failed += 1;
-            println!("docs/{name} {problem}");
+            println!("{name} {problem}");
         }
     }
     println!("{} passed, {failed} failed, 0 skipped", PAGES.len() - failed);
