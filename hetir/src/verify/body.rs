@@ -4,7 +4,7 @@ use super::{Errors, Rule, inst, is_type};
 use crate::analysis::cfg::Cfg;
 use crate::analysis::dom::Dominators;
 use crate::entity::{Block, Inst, Value};
-use crate::ir::{Body, Def, Function, Module};
+use crate::ir::{Body, Def, Function, FunctionKind, Module};
 use crate::op::Op;
 use crate::text::Printer;
 use crate::types::Type;
@@ -53,6 +53,23 @@ pub(super) fn check(module: &Module, function: &Function, errors: &mut Errors) {
     if checker.whole {
         checker.dominance();
     }
+}
+
+/// Whether one instruction of a body keeps to the rules of single instructions.
+pub(super) fn accepts(body: &Body, inst: Inst) -> bool {
+    let (module, function) = (Module::default(), Function::new("", FunctionKind::Device));
+    let mut errors = Errors { list: Vec::new() };
+    let mut checker = Checker {
+        module: &module,
+        function: &function,
+        body,
+        printer: None,
+        places: Vec::new(),
+        whole: true,
+        errors: &mut errors,
+    };
+    inst::check(&mut checker, inst);
+    errors.list.is_empty()
 }
 
 impl<'a> Checker<'a> {

@@ -18,7 +18,9 @@ pub use ops::{sreg_type, syscall_signature};
 pub use rules::Rule;
 
 use crate::diag::{Diagnostic, Span};
-use crate::ir::Module;
+use crate::entity::Value;
+use crate::ir::{Body, Def, MAX_ATTRS, Module};
+use crate::op::Op;
 use crate::types::{Scalar, Type};
 
 /// Errors after which the verifier stops.
@@ -45,6 +47,16 @@ pub fn verify(module: &Module) -> Result<(), Vec<Diagnostic>> {
         body::check(module, function, &mut errors);
     }
     if errors.list.is_empty() { Ok(()) } else { Err(errors.list) }
+}
+
+/// Whether an instruction of these types keeps to the rules of single instructions, those on operands, results, types,
+/// attributes and its op.
+pub fn accepts(op: Op, ty: Type, attrs: [u8; MAX_ATTRS], imm: u64, args: &[Type], results: &[Type]) -> bool {
+    let mut body = Body::default();
+    let values: Vec<Value> = args.iter().map(|t| body.add_value(*t, Def::None)).collect();
+    let ty = if op.info().is_typed() { ty } else { Type::B1 };
+    let inst = body.make(op, ty, attrs, imm, &values, results, Span::default());
+    body::accepts(&body, inst)
 }
 
 struct Errors {
