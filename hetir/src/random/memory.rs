@@ -1,7 +1,7 @@
 //! Loads, stores and atomics that reach only what is there.
 
 use super::function::Generator;
-use super::pure::{any_type, attributes};
+use super::pure::{any_type, attributes, set};
 use super::{COUNTERS, INPUT_BYTES, INPUT_SLACK, PRIVATE_BYTES, SHARED_COUNTERS, TABLE, TABLE_BYTES};
 use crate::attr::{AtomOp, Attr, AttrKind, Order, Path, Policy, Scope, Space};
 use crate::build::Attrs;
@@ -10,13 +10,6 @@ use crate::ir::{MAX_ATTRS, SlotData, attr_bytes};
 use crate::op::Op;
 use crate::types::Type;
 use crate::verify;
-
-/// Places an attribute among those drawn.
-fn set<A: Attr>(op: Op, bytes: &mut [u8; MAX_ATTRS], attr: A) {
-    if let Some(place) = op.info().attrs.iter().position(|k| *k == A::KIND) {
-        bytes[place] = attr.byte();
-    }
-}
 
 impl Generator<'_, '_> {
     pub(super) fn global(&mut self, id: GlobalId) -> Value {

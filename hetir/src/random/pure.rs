@@ -2,7 +2,7 @@
 
 use super::Source;
 use super::function::Generator;
-use crate::attr::Sreg;
+use crate::attr::{Attr, Sreg};
 use crate::build::Attrs;
 use crate::entity::Value;
 use crate::eval::is_pure;
@@ -72,6 +72,13 @@ pub(super) fn attributes(source: &mut Source<'_>, op: Op) -> [u8; MAX_ATTRS] {
         *byte = if silent && !source.one_in(3) { 0 } else { source.below(count) as u8 };
     }
     bytes
+}
+
+/// Places an attribute among those drawn.
+pub(super) fn set<A: Attr>(op: Op, bytes: &mut [u8; MAX_ATTRS], attr: A) {
+    if let Some(place) = op.info().attrs.iter().position(|k| *k == A::KIND) {
+        bytes[place] = attr.byte();
+    }
 }
 
 impl Generator<'_, '_> {

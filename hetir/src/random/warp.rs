@@ -1,13 +1,15 @@
 //! Exchange between threads.
 
 use super::function::Generator;
-use super::pure::attributes;
+use super::pure::{attributes, set};
 use super::{EXCHANGE, EXCHANGE_BYTES, MAX_BLOCK};
-use crate::attr::{Aligned, BarrierOp, Space};
+use crate::attr::{Aligned, BarrierOp, Selector, Space, Sparsity};
 use crate::build::Attrs;
+use crate::diag::Span;
 use crate::entity::Value;
-use crate::ir::MAX_ATTRS;
+use crate::ir::{Body, MAX_ATTRS};
 use crate::op::Op;
+use crate::tensor::Product;
 use crate::types::Type;
 
 impl Generator<'_, '_> {
@@ -60,6 +62,29 @@ impl Generator<'_, '_> {
         if crate::verify::accepts(op, ty, attrs, 0, &types, &results) {
             let results = self.emit(op, ty, attrs, 0, &args, &results);
             self.scope.extend(results);
+        }
+    }
+
+    /// A product of matrices that the lanes of the warp hold together.
+    pub(super) fn product(&mut self) {
+        if self.source.one_in(4) {
+            let value = self.value(Type::I32);
+            let result = self.one(Op::MovMatrix, Type::B1, &[value], Type::I32);
+            self.scope.push(result);
+            return;
+        }
+        for _ in 0..40 {
+            let mut attrs = attributes(self.source, Op::Mma);
+            // Not all bits are metadata.
+            set(Op::Mma, &mut attrs, Sparsity::Dense);
+            set(Op::Mma, &mut attrs, Selector::First);
+            let mut body = Body::default();
+            let inst = body.make(Op::Mma, Type::B1, attrs, 0, &[], &[], Span::default());
+            let Ok(product) = Product::of(body.inst(inst)) else { continue };
+            let args: Vec<Value> = product.operands().into_iter().map(|t| self.value(t)).collect();
+            let results = self.emit(Op::Mma, Type::B1, attrs, 0, &args, &product.results());
+            self.scope.extend(results);
+            return;
         }
     }
 
