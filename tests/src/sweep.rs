@@ -214,10 +214,9 @@ pub const KNOWN: &[(&str, &str)] = &[
     ("vset.atype.btype.cmp d.dsel", MERGE),
     ("vshl.dtype.atype.u32{.sat}.mode d.dsel", MERGE),
     ("vshr.dtype.atype.u32{.sat}.mode d.dsel", MERGE),
-    (
-        "vsub.dtype.atype.btype{.sat} d,",
-        "the saturated difference of an unsigned word and a negative half loses its high bits there",
-    ),
+    ("vadd.dtype.atype.btype{.sat} d,", PLAIN),
+    ("vsub.dtype.atype.btype{.sat} d,", PLAIN),
+    ("vabsdiff.dtype.atype.btype{.sat} d,", PLAIN),
     ("vshl.dtype.atype.u32{.sat}.mode d,", "the saturation of a left shift does nothing there"),
     ("vmad.dtype.atype.btype{.sat}{.scale} ", MAD),
     ("vmad.dtype.atype.btype.po{.sat}{.scale} ", MAD),
@@ -225,6 +224,8 @@ pub const KNOWN: &[(&str, &str)] = &[
 
 const SECOND: &str = "the code that ptxas makes for sm_90, which has no scalar video instructions, orders unsigned numbers \
     and the addend of a saturated sum otherwise than the manual";
+const PLAIN: &str = "the code that ptxas makes for sm_90, which has no scalar video instructions, saturates sums and \
+    differences of an unsigned word and a negative half or byte otherwise than the manual";
 const MERGE: &str = "the code that ptxas makes for sm_90, which has no scalar video instructions, merges the upper half \
     of the result into .h1 and saturates negative numbers to the largest, otherwise than the manual";
 const MAD: &str = "the code that ptxas makes for sm_90, which has no scalar video instructions, treats the addend and \
@@ -248,8 +249,10 @@ pub fn cases() -> Vec<Case> {
             let n = random.next() as usize % combinations.len();
             combinations.swap_remove(n);
         }
-        for words in combinations {
-            if let Some(case) = case(&form, &words, &mut random) {
+        // Scalar video instructions select parts of their operands at random: several of them.
+        let repeats = if form.base.starts_with('v') && !form.base.ends_with(['2', '4']) { 6 } else { 1 };
+        for words in combinations.iter().flat_map(|words| std::iter::repeat_n(words, repeats)) {
+            if let Some(case) = case(&form, words, &mut random) {
                 let text = format!("{HEADER}{}", case.kernel("k"));
                 let lifted = ptx_frontend::lift_text(&text, ptx_frontend::Options::default());
                 if lifted.into_result().is_ok() {
