@@ -90,6 +90,16 @@ fn plain(diagnostic: &Diagnostic) -> String {
 impl Code {
     /// Takes the code for a device of that compute capability out of an image, which messages call `name`.
     pub fn load(source: ImageSource<'_>, name: &str, compute: (u32, u32)) -> Result<Arc<Self>> {
+        let loaded = Self::find(source, compute).and_then(|text| Self::from_text(text, name));
+        loaded.inspect_err(|error| {
+            // Programs seldom pass this hint on.
+            if let Error::NoBinary(text) = error {
+                log::error(format_args!("{text}"));
+            }
+        })
+    }
+
+    fn find(source: ImageSource<'_>, compute: (u32, u32)) -> Result<String> {
         let limits = Limits::default();
         let device_sm = compute.0 * 10 + compute.1;
         let found = match source {
@@ -105,16 +115,15 @@ impl Code {
                 }
             },
         };
-        let text = match found {
-            HostModule::Text(bytes) => text(bytes)?,
-            HostModule::Fatbin(bytes) => from_fatbins(&[bytes], device_sm, &limits)?,
+        match found {
+            HostModule::Text(bytes) => text(bytes),
+            HostModule::Fatbin(bytes) => from_fatbins(&[bytes], device_sm, &limits),
             HostModule::Wrapper(HostFatbins { data, prelinked }) => match from_fatbins(&[data], device_sm, &limits) {
-                Err(Error::NoBinary(_)) if !prelinked.is_empty() => from_fatbins(&prelinked, device_sm, &limits)?,
-                other => other?,
+                Err(Error::NoBinary(_)) if !prelinked.is_empty() => from_fatbins(&prelinked, device_sm, &limits),
+                other => other,
             },
-            HostModule::Elf(bytes) => from_elf(&bytes, device_sm, &limits)?,
-        };
-        Self::from_text(text, name)
+            HostModule::Elf(bytes) => from_elf(&bytes, device_sm, &limits),
+        }
     }
 
     /// Takes PTX text.
@@ -220,6 +229,8 @@ fn text(bytes: Vec<u8>) -> Result<String> {
     String::from_utf8(bytes).map_err(|_| Error::InvalidImage("the PTX is not UTF-8".into()))
 }
 
+/// The text of a fatbin, or of several that are parts of one program. Parts without PTX for the device are left out where
+/// others have it: the toolkit's own libraries, which programs are linked with whether they use them or not.
 fn from_fatbins(fatbins: &[Vec<u8>], device_sm: u32, limits: &Limits) -> Result<String> {
     let mut texts = Vec::new();
     let mut lacking = None;
@@ -230,21 +241,39 @@ fn from_fatbins(fatbins: &[Vec<u8>], device_sm: u32, limits: &Limits) -> Result<
         }
         match container::choose(&images, device_sm) {
             Choice::Ptx(image) => texts.push(decoded(image, limits)?),
-            other => lacking = other.diagnostic(device_sm).or(lacking),
+            other => lacking = lacking.or(other.diagnostic(device_sm)),
         }
     }
     match (texts.len(), lacking) {
-        (1, None) => Ok(texts.remove(0)),
-        (_, Some(lacking)) => {
-            let text = plain(&lacking);
-            log::error(format_args!("{text}"));
-            Err(Error::NoBinary(text))
-        }
-        (0, None) => Err(Error::NoBinary("the module holds no code".into())),
-        (count, None) => Err(Error::NotSupported(format!(
-            "the program is linked from {count} files of relocatable device code, which is not done yet; build it without -rdc"
-        ))),
+        (0, lacking) => Err(no_binary(lacking)),
+        (1, _) => Ok(texts.remove(0)),
+        (_, _) => Ok(linked(&texts)),
     }
+}
+
+fn no_binary(lacking: Option<Diagnostic>) -> Error {
+    Error::NoBinary(lacking.map_or_else(|| "the module holds no code".to_owned(), |lacking| plain(&lacking)))
+}
+
+/// One text of several: what one of them declares and another defines then stands in one module. The header of the
+/// highest version and target stays.
+fn linked(texts: &[String]) -> String {
+    let is_header = |line: &&str| {
+        let line = line.trim_start();
+        [".version", ".target", ".address_size"].iter().any(|directive| line.starts_with(directive))
+    };
+    let rank = |text: &&String| (version(text), target(text));
+    let highest = texts.iter().max_by_key(rank).into_iter().flat_map(|text| text.lines().filter(is_header));
+    let bodies = texts.iter().flat_map(|text| text.lines().filter(|line| !is_header(line)));
+    highest.chain(bodies).flat_map(|line| [line, "\n"]).collect()
+}
+
+/// Major and minor number behind `.version`; 0 where there is none.
+fn version(text: &str) -> (u32, u32) {
+    let after = text.split_once(".version").map_or("", |(_, after)| after.trim_start());
+    let word = after.split_whitespace().next().unwrap_or("");
+    let (major, minor) = word.split_once('.').unwrap_or((word, ""));
+    (major.parse().unwrap_or(0), minor.parse().unwrap_or(0))
 }
 
 fn decoded(image: &Image<'_>, limits: &Limits) -> Result<String> {
@@ -256,12 +285,51 @@ fn from_elf(bytes: &[u8], device_sm: u32, limits: &Limits) -> Result<String> {
     let elf = container::Elf::parse(bytes).map_err(|diagnostic| damaged(&diagnostic))?;
     if elf.is_cubin() {
         let target = elf.sm().map_or_else(|| "another device".to_owned(), |sm| format!("sm_{sm}"));
-        let choice = Choice::ElfOnly(vec![target]);
-        let text = choice.diagnostic(device_sm).map_or_else(String::new, |diagnostic| plain(&diagnostic));
-        log::error(format_args!("{text}"));
-        return Err(Error::NoBinary(text));
+        return Err(no_binary(Choice::ElfOnly(vec![target]).diagnostic(device_sm)));
     }
     let sections = container::fatbins_in_elf(bytes).map_err(|diagnostic| damaged(&diagnostic))?;
     let fatbins: Vec<Vec<u8>> = sections.iter().map(|section| section.bytes.to_vec()).collect();
     from_fatbins(&fatbins, device_sm, limits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn header_of_a_text() {
+        let text = ".version 8.5 // of the ISA\n.target sm_90a, debug\n.address_size 64\n";
+        assert_eq!((version(text), target(text)), ((8, 5), 90));
+        assert_eq!((version(""), target(".target\n")), ((0, 0), 0));
+    }
+
+    #[test]
+    fn parts_become_one_text_with_one_header() {
+        let a = ".version 7.0\n.target sm_75\n.address_size 64\n.extern .func f;\n".to_owned();
+        let b = "// b\n.version 9.0\n.target sm_75\n.address_size 64\n.visible .func f { ret; }\n".to_owned();
+        let expected =
+            ".version 9.0\n.target sm_75\n.address_size 64\n.extern .func f;\n// b\n.visible .func f { ret; }\n";
+        assert_eq!(linked(&[a, b]), expected);
+    }
+
+    #[test]
+    fn what_is_no_code_is_refused() {
+        let load = |bytes: &[u8]| Code::load(ImageSource::Bytes(bytes), UNNAMED, (9, 0));
+        assert!(matches!(load(b"nonsense"), Err(Error::InvalidImage(_))));
+        assert!(matches!(load(b""), Err(Error::InvalidImage(_))));
+        let broken = b".version 7.0\n.target sm_75\n.address_size 64\n.visible .entry k() { nothing.u32; ret; }\n";
+        assert!(matches!(load(broken), Err(Error::InvalidCode(text)) if text.starts_with("module.ptx:4:")));
+        assert!(load(b".version 7.0\n.target sm_75\n.address_size 64\n").is_ok(), "no kernels is no error");
+    }
+
+    #[test]
+    fn one_kernel_that_cannot_be_lifted_leaves_the_others() {
+        let text = ".version 7.0\n.target sm_75\n.address_size 64\n\
+                    .visible .entry good() { ret; }\n.visible .entry bad() { nothing.u32; ret; }\n";
+        let code = Code::from_text(text.to_owned(), "two.ptx").unwrap();
+        assert_eq!(code.kernels[code.kernel("good").unwrap()].refused, None);
+        let refused = code.kernels[code.kernel("bad").unwrap()].refused.as_ref().unwrap();
+        assert!(refused.starts_with("two.ptx:5:"), "{refused}");
+        assert!(matches!(code.kernel("ugly"), Err(Error::NotFound(_))));
+    }
 }
