@@ -4,6 +4,7 @@
 pub mod ast;
 pub mod container;
 mod isa;
+pub mod join;
 mod lex;
 mod lift;
 pub mod parse;

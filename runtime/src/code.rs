@@ -6,6 +6,7 @@ use hetir::entity::FuncId;
 use hetir::interp::SharedLayout;
 use hetir::ir::{Function, Module};
 use ptx_frontend::container::{self, Choice, HostFatbins, HostMemory, HostModule, Image, Kind, Limits};
+use ptx_frontend::join;
 use std::borrow::Cow;
 use std::ffi::CString;
 use std::sync::Arc;
@@ -150,7 +151,7 @@ impl Code {
         if !warnings.is_empty() {
             log::info(format_args!("{warnings}"));
         }
-        let target = target(&text);
+        let target = join::target(&text);
         Ok(Arc::new(Self { module: Arc::new(module), kernels, warnings, constant, target, name: name.into(), text }))
     }
 
@@ -215,13 +216,6 @@ fn product(bounds: [u32; 3]) -> Option<u32> {
     said.then(|| bounds.iter().map(|&bound| bound.max(1)).fold(1, u32::saturating_mul))
 }
 
-/// The number in `.target sm_NN`; 0 where there is none.
-fn target(text: &str) -> u32 {
-    let after = text.split_once(".target").map_or("", |(_, after)| after.trim_start());
-    let digits = after.strip_prefix("sm_").unwrap_or("").split(|c: char| !c.is_ascii_digit()).next();
-    digits.and_then(|digits| digits.parse().ok()).unwrap_or(0)
-}
-
 fn text(bytes: Vec<u8>) -> Result<String> {
     if container::sniff(&bytes) != Kind::Ptx {
         return Err(Error::InvalidImage("neither a fatbin, nor an ELF file, nor PTX text".into()));
@@ -247,33 +241,12 @@ fn from_fatbins(fatbins: &[Vec<u8>], device_sm: u32, limits: &Limits) -> Result<
     match (texts.len(), lacking) {
         (0, lacking) => Err(no_binary(lacking)),
         (1, _) => Ok(texts.remove(0)),
-        (_, _) => Ok(linked(&texts)),
+        (_, _) => Ok(join::join(&texts)),
     }
 }
 
 fn no_binary(lacking: Option<Diagnostic>) -> Error {
     Error::NoBinary(lacking.map_or_else(|| "the module holds no code".to_owned(), |lacking| plain(&lacking)))
-}
-
-/// One text of several: what one of them declares and another defines then stands in one module. The header of the
-/// highest version and target stays.
-fn linked(texts: &[String]) -> String {
-    let is_header = |line: &&str| {
-        let line = line.trim_start();
-        [".version", ".target", ".address_size"].iter().any(|directive| line.starts_with(directive))
-    };
-    let rank = |text: &&String| (version(text), target(text));
-    let highest = texts.iter().max_by_key(rank).into_iter().flat_map(|text| text.lines().filter(is_header));
-    let bodies = texts.iter().flat_map(|text| text.lines().filter(|line| !is_header(line)));
-    highest.chain(bodies).flat_map(|line| [line, "\n"]).collect()
-}
-
-/// Major and minor number behind `.version`; 0 where there is none.
-fn version(text: &str) -> (u32, u32) {
-    let after = text.split_once(".version").map_or("", |(_, after)| after.trim_start());
-    let word = after.split_whitespace().next().unwrap_or("");
-    let (major, minor) = word.split_once('.').unwrap_or((word, ""));
-    (major.parse().unwrap_or(0), minor.parse().unwrap_or(0))
 }
 
 fn decoded(image: &Image<'_>, limits: &Limits) -> Result<String> {
@@ -295,22 +268,6 @@ fn from_elf(bytes: &[u8], device_sm: u32, limits: &Limits) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn header_of_a_text() {
-        let text = ".version 8.5 // of the ISA\n.target sm_90a, debug\n.address_size 64\n";
-        assert_eq!((version(text), target(text)), ((8, 5), 90));
-        assert_eq!((version(""), target(".target\n")), ((0, 0), 0));
-    }
-
-    #[test]
-    fn parts_become_one_text_with_one_header() {
-        let a = ".version 7.0\n.target sm_75\n.address_size 64\n.extern .func f;\n".to_owned();
-        let b = "// b\n.version 9.0\n.target sm_75\n.address_size 64\n.visible .func f { ret; }\n".to_owned();
-        let expected =
-            ".version 9.0\n.target sm_75\n.address_size 64\n.extern .func f;\n// b\n.visible .func f { ret; }\n";
-        assert_eq!(linked(&[a, b]), expected);
-    }
 
     #[test]
     fn what_is_no_code_is_refused() {

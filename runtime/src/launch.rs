@@ -10,6 +10,7 @@ use crate::stream::StreamRef;
 use crate::{Error, Result, Runtime, log};
 use hetgpu_device::{Caps, Device, Heap};
 use hetir::entity::FuncId;
+use std::io::Write;
 use std::sync::Arc;
 
 /// How a call names a kernel.
@@ -191,6 +192,9 @@ pub(crate) fn run(device: &dyn Device, session: &Session, queued: &QueuedLaunch)
         grid_id: *grid_id,
         heap: *heap,
         print: &mut |bytes| session.print(bytes),
+        complain: &mut |bytes| {
+            let _ = std::io::stderr().write_all(bytes);
+        },
     });
     match outcome {
         Ok(warnings) => {

@@ -2,7 +2,8 @@
 //!
 //! Lines of a source that begin with `//> ` are what the program must print, and nothing else; it must exit with 0. All
 //! of it is what NVIDIA's driver makes the programs print on an H200. Programs that include `cuda.h` are linked with our
-//! library, the others have NVIDIA's runtime library inside.
+//! library, the others have NVIDIA's runtime library inside. `//+ FILE` names another source; such programs are linked
+//! from relocatable device code.
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use std::fmt::Write;
@@ -74,6 +75,10 @@ fn build(setup: &Setup, source: &Path, text: &str, name: &str) -> Result<PathBuf
     let program = setup.work.join(name);
     let mut compile = Command::new(&setup.nvcc);
     compile.args(["-std=c++17", "-gencode", "arch=compute_75,code=compute_75", "-o"]).arg(&program).arg(source);
+    let others = marked(text, "//+ ");
+    if !others.is_empty() {
+        compile.arg("-rdc=true").args(others.iter().map(|other| source.with_file_name(other)));
+    }
     if text.contains("#include <cuda.h>") {
         compile.arg("-L").arg(&setup.library).arg("-lcuda");
     }
@@ -104,13 +109,14 @@ fn execute(setup: &Setup, program: &Path) -> Result<Output, Failed> {
     Ok(child.wait_with_output()?)
 }
 
-fn expected(text: &str) -> Vec<&str> {
-    text.lines().filter_map(|line| line.strip_prefix("//> ")).collect()
+/// The rest of the lines that begin with a mark.
+fn marked<'t>(text: &'t str, mark: &str) -> Vec<&'t str> {
+    text.lines().filter_map(|line| line.strip_prefix(mark)).collect()
 }
 
 fn trial(setup: &Setup, source: &Path, name: &str) -> Result<Completion, Failed> {
     let text = std::fs::read_to_string(source)?;
-    let expected = expected(&text);
+    let expected = marked(&text, "//> ");
     if expected.is_empty() {
         return Err("the program does not say what it prints".into());
     }

@@ -57,6 +57,8 @@ pub struct Launch<'a> {
     pub heap: Option<Heap>,
     /// Takes what the kernel prints.
     pub print: &'a mut dyn FnMut(&[u8]),
+    /// Takes what failed assertions say.
+    pub complain: &'a mut dyn FnMut(&[u8]),
 }
 
 /// A device: memory by logical address, and kernels.

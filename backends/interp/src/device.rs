@@ -3,6 +3,7 @@ use hetgpu_device::{Caps, Device, DeviceError, ErrorKind, HostSpan, Launch, Load
 use hetir::diag::{Diagnostic, Severity};
 use hetir::interp::{self, Arena, Checks, Fault, FaultKind, Heap, Memory, MemoryFault};
 use hetir::ir::Module;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -203,19 +204,34 @@ impl Device for InterpDevice {
             workspace: launch.workspace,
             grid_id: launch.grid_id,
         };
+        // What failed assertions say comes last, a line for each thread, by the way of what is printed.
+        let (show, complain) = (launch.print, launch.complain);
+        let mut held = Vec::new();
+        let mut print = |bytes: &[u8]| match is_assertion(bytes) {
+            true => held.push(bytes.to_vec()),
+            false => held.drain(..).map(Cow::Owned).chain([Cow::Borrowed(bytes)]).for_each(|bytes| show(&bytes)),
+        };
         let mut options = interp::Options {
             seed: self.options.seed,
             checks: Checks { races: self.options.check, uninitialised: self.options.check },
             max_shared: self.caps.shared_per_block_max,
             heap,
-            print: Some(launch.print),
+            print: Some(&mut print),
             ..interp::Options::default()
         };
-        match interp::run(&description, bytes, &mut options) {
+        let outcome = interp::run(&description, bytes, &mut options);
+        let failed = outcome.as_ref().is_err_and(|fault| fault.kind == FaultKind::AssertFail);
+        held.iter().for_each(|line| if failed { complain(line) } else { show(line) });
+        match outcome {
             Ok(report) => Ok(report.warnings.iter().map(|warning| warning.diagnostic(Severity::Warning)).collect()),
             Err(fault) => Err(error(&fault)),
         }
     }
+}
+
+/// Whether a line reads as what a failed assertion says.
+fn is_assertion(line: &[u8]) -> bool {
+    line.ends_with(b" failed.\n") && line.windows(11).any(|part| part == b"Assertion `")
 }
 
 fn error(fault: &Fault) -> DeviceError {
