@@ -15,7 +15,8 @@ use hetir::types::Type;
 
 const LOAD_SPACES: &str = "ss=const global local param::entry param::func param shared shared::cta shared::cluster";
 const STORE_SPACES: &str = "ss=global local param::func param shared shared::cta shared::cluster";
-const ATOM_SPACES: &str = "ss=global shared shared::cta shared::cluster";
+/// Memory that other threads see: what accesses stronger than weak may touch.
+const STRONG_SPACES: &str = "ss=global shared shared::cta shared::cluster";
 const LOAD_COP: &str = "cop=ca cg cs lu cv";
 const STORE_COP: &str = "cop=wb cg cs wt";
 const L1: &str = "l1=L1::evict_normal L1::evict_unchanged L1::evict_first L1::evict_last L1::no_allocate";
@@ -34,21 +35,21 @@ pub(crate) const FORMS: &[Form] = &[
         |c| c.load(Order::Weak, Path::Default),
     ),
     form(
-        "ld{.weak}{.ss}{.l1}{.l2}{.hint}{.pf}{.vec}.type d, [a]{, policy}",
-        &[LOAD_SPACES, L1, L2, HINT, PREFETCH, VEC, TYPES],
+        "ld{.weak}{.global}{.l1}{.l2}{.hint}{.pf}{.vec}.type d, [a]{, policy}",
+        &[L1, L2, HINT, PREFETCH, VEC, TYPES],
         |c| c.load(Order::Weak, Path::Default),
     ),
-    form("ld.volatile{.ss}{.pf}{.vec}.type d, [a]", &[LOAD_SPACES, PREFETCH, VEC, TYPES], |c| {
+    form("ld.volatile{.ss}{.pf}{.vec}.type d, [a]", &[STRONG_SPACES, PREFETCH, VEC, TYPES], |c| {
         c.load(Order::Volatile, Path::Default)
     }),
     form(
         "ld.relaxed.scope{.ss}{.l1}{.l2}{.hint}{.pf}{.vec}.type d, [a]{, policy}",
-        &[SCOPE, LOAD_SPACES, L1, L2, HINT, PREFETCH, VEC, TYPES],
+        &[SCOPE, STRONG_SPACES, L1, L2, HINT, PREFETCH, VEC, TYPES],
         |c| c.load(Order::Relaxed, Path::Default),
     ),
     form(
         "ld.acquire.scope{.ss}{.l1}{.l2}{.hint}{.pf}{.vec}.type d, [a]{, policy}",
-        &[SCOPE, LOAD_SPACES, L1, L2, HINT, PREFETCH, VEC, TYPES],
+        &[SCOPE, STRONG_SPACES, L1, L2, HINT, PREFETCH, VEC, TYPES],
         |c| c.load(Order::Acquire, Path::Default),
     ),
     form("ld.mmio.relaxed.scope{.global}.type d, [a]", &["scope=sys", TYPES], |c| c.load(Order::Mmio, Path::Default)),
@@ -68,20 +69,18 @@ pub(crate) const FORMS: &[Form] = &[
         &[STORE_SPACES, STORE_COP, HINT, VEC, TYPES],
         |c| c.store(Order::Weak),
     ),
-    form(
-        "st{.weak}{.ss}{.l1}{.l2}{.hint}{.vec}.type [a], b{, policy}",
-        &[STORE_SPACES, L1, L2, HINT, VEC, TYPES],
-        |c| c.store(Order::Weak),
-    ),
-    form("st.volatile{.ss}{.vec}.type [a], b", &[STORE_SPACES, VEC, TYPES], |c| c.store(Order::Volatile)),
+    form("st{.weak}{.global}{.l1}{.l2}{.hint}{.vec}.type [a], b{, policy}", &[L1, L2, HINT, VEC, TYPES], |c| {
+        c.store(Order::Weak)
+    }),
+    form("st.volatile{.ss}{.vec}.type [a], b", &[STRONG_SPACES, VEC, TYPES], |c| c.store(Order::Volatile)),
     form(
         "st.relaxed.scope{.ss}{.l1}{.l2}{.hint}{.vec}.type [a], b{, policy}",
-        &[SCOPE, STORE_SPACES, L1, L2, HINT, VEC, TYPES],
+        &[SCOPE, STRONG_SPACES, L1, L2, HINT, VEC, TYPES],
         |c| c.store(Order::Relaxed),
     ),
     form(
         "st.release.scope{.ss}{.l1}{.l2}{.hint}{.vec}.type [a], b{, policy}",
-        &[SCOPE, STORE_SPACES, L1, L2, HINT, VEC, TYPES],
+        &[SCOPE, STRONG_SPACES, L1, L2, HINT, VEC, TYPES],
         |c| c.store(Order::Release),
     ),
     form("st.mmio.relaxed.scope{.global}.type [a], b", &["scope=sys", TYPES], |c| c.store(Order::Mmio)),
@@ -90,7 +89,7 @@ pub(crate) const FORMS: &[Form] = &[
         &[
             "sem=relaxed acquire release acq_rel",
             SCOPE,
-            ATOM_SPACES,
+            STRONG_SPACES,
             "op=and or xor exch add inc dec min max",
             HINT,
             "type=b32 b64 u32 u64 s32 s64 f32 f64 b128",
@@ -98,13 +97,13 @@ pub(crate) const FORMS: &[Form] = &[
         |c| c.atom(true),
     ),
     form(
-        "atom{.sem}{.scope}{.ss}.cas{.hint}.type d, [a], b, c{, policy}",
-        &["sem=relaxed acquire release acq_rel", SCOPE, ATOM_SPACES, HINT, "type=b16 b32 b64 u32 u64 s32 s64 b128"],
+        "atom{.sem}{.scope}{.ss}.cas.type d, [a], b, c",
+        &["sem=relaxed acquire release acq_rel", SCOPE, STRONG_SPACES, "type=b16 b32 b64 b128"],
         |c| c.cas(),
     ),
     form(
         "atom{.sem}{.scope}{.ss}.add.noftz{.hint}.type d, [a], b{, policy}",
-        &["sem=relaxed acquire release acq_rel", SCOPE, ATOM_SPACES, HINT, "type=f16 f16x2 bf16 bf16x2"],
+        &["sem=relaxed acquire release acq_rel", SCOPE, STRONG_SPACES, HINT, "type=f16 f16x2 bf16 bf16x2"],
         |c| c.atom(true),
     ),
     form(
@@ -122,7 +121,7 @@ pub(crate) const FORMS: &[Form] = &[
         &[
             "sem=relaxed release",
             SCOPE,
-            ATOM_SPACES,
+            STRONG_SPACES,
             "op=and or xor add inc dec min max",
             HINT,
             "type=b32 b64 u32 u64 s32 s64 f32 f64",
@@ -131,7 +130,7 @@ pub(crate) const FORMS: &[Form] = &[
     ),
     form(
         "red{.sem}{.scope}{.ss}.add.noftz{.hint}.type [a], b{, policy}",
-        &["sem=relaxed release", SCOPE, ATOM_SPACES, HINT, "type=f16 f16x2 bf16 bf16x2"],
+        &["sem=relaxed release", SCOPE, STRONG_SPACES, HINT, "type=f16 f16x2 bf16 bf16x2"],
         |c| c.atom(false),
     ),
     form(
@@ -154,33 +153,31 @@ pub(crate) const FORMS: &[Form] = &[
         let scope = c.scope();
         c.fence(order, scope, FenceKind::Memory)
     }),
-    form(
-        "fence.sem.restrict.scope",
-        &["sem=acquire release", "restrict=sync_restrict::shared::cluster sync_restrict::shared::cta", "scope=cluster"],
-        |c| {
-            let order = if c.word("sem") == Some("acquire") { Order::Acquire } else { Order::Release };
-            let cta = c.word("restrict") == Some("sync_restrict::shared::cta");
-            c.fence(
-                order,
-                Scope::Cluster,
-                if cta { FenceKind::SyncRestrictCta } else { FenceKind::SyncRestrictCluster },
-            )
-        },
-    ),
+    form("fence.acquire.sync_restrict::shared::cluster.cluster", &[], |c| {
+        c.fence(Order::Acquire, Scope::Cluster, FenceKind::SyncRestrictCluster)
+    }),
+    form("fence.release.sync_restrict::shared::cta.cluster", &[], |c| {
+        c.fence(Order::Release, Scope::Cluster, FenceKind::SyncRestrictCta)
+    }),
     form("fence.mbarrier_init.release.cluster", &[], |c| {
         c.fence(Order::Release, Scope::Cluster, FenceKind::MbarrierInit)
     }),
-    form("fence.proxy.kind", &[PROXY], |c| c.proxy_fence()),
-    form(
-        "fence.proxy.async::generic.sem.restrict.cluster",
-        &["sem=acquire release", "restrict=sync_restrict::shared::cluster sync_restrict::shared::cta"],
-        |c| {
-            let order = if c.word("sem") == Some("acquire") { Order::Acquire } else { Order::Release };
-            let cta = c.word("restrict") == Some("sync_restrict::shared::cta");
-            let kind = if cta { FenceKind::AsyncRestrictCta } else { FenceKind::AsyncRestrictCluster };
-            c.fence(order, Scope::Cluster, kind)
-        },
-    ),
+    form("fence.proxy.alias", &[], |c| c.fence(Order::AcqRel, Scope::Gpu, FenceKind::Alias)),
+    form("fence.proxy.async{.ss}", &["ss=global shared::cta shared::cluster"], |c| {
+        let kind = match c.word("ss") {
+            Some("global") => FenceKind::AsyncGlobal,
+            Some("shared::cta") => FenceKind::AsyncShared,
+            Some("shared::cluster") => FenceKind::AsyncCluster,
+            _ => FenceKind::Async,
+        };
+        c.fence(Order::AcqRel, Scope::Gpu, kind)
+    }),
+    form("fence.proxy.async::generic.acquire.sync_restrict::shared::cluster.cluster", &[], |c| {
+        c.fence(Order::Acquire, Scope::Cluster, FenceKind::AsyncRestrictCluster)
+    }),
+    form("fence.proxy.async::generic.release.sync_restrict::shared::cta.cluster", &[], |c| {
+        c.fence(Order::Release, Scope::Cluster, FenceKind::AsyncRestrictCta)
+    }),
     form("membar.level", &["level=cta gl sys"], |c| {
         let scope = match c.word("level") {
             Some("cta") => Scope::Cta,
@@ -189,19 +186,10 @@ pub(crate) const FORMS: &[Form] = &[
         };
         c.fence(Order::SeqCst, scope, FenceKind::Memory)
     }),
-    form("membar.proxy.kind", &[PROXY], |c| c.proxy_fence()),
-    form("cvta.space.size p, a", &[SPACES, "size=u32 u64"], |c| {
-        let (ty, space) = (c.part_ty("size")?, c.space("space"));
-        let value = c.address_value(1, ty)?;
-        let result = c.op(Attrs::of(Op::ToGeneric).with(space), Type::I64, &[value]);
-        c.dst_address(ty, result)
-    }),
-    form("cvta.to.space.size p, a", &[SPACES, "size=u32 u64"], |c| {
-        let (ty, space) = (c.part_ty("size")?, c.space("space"));
-        let value = c.address_value(1, ty)?;
-        let result = c.op(Attrs::of(Op::FromGeneric).with(space), Type::I64, &[value]);
-        c.dst_address(ty, result)
-    }),
+    form("membar.proxy.alias", &[], |c| c.fence(Order::AcqRel, Scope::Gpu, FenceKind::Alias)),
+    // 32-bit addresses went with CUDA 13: neither the assembler nor the driver takes a module that has them.
+    form("cvta.space.u64 p, a", &[SPACES], |c| c.convert_address(Op::ToGeneric)),
+    form("cvta.to.space.u64 p, a", &[SPACES], |c| c.convert_address(Op::FromGeneric)),
     form("isspacep.space p, a", &[SPACES], |c| {
         let space = c.space("space");
         let address = c.address(1)?;
@@ -271,7 +259,6 @@ pub(crate) const FORMS: &[Form] = &[
     }),
 ];
 
-const PROXY: &str = "kind=alias async async.global async.shared::cta async.shared::cluster";
 const PRIMARY: &str = "primary=L2::evict_last L2::evict_normal L2::evict_first L2::evict_unchanged";
 const SECONDARY: &str = "secondary=L2::evict_first L2::evict_unchanged";
 
@@ -302,7 +289,14 @@ impl Lifter<'_, '_> {
             _ => Scope::None,
         }
     }
-    fn hints(&self, attrs: Attrs) -> Attrs {
+    /// Adds the cache hints of an access.
+    fn hints(&self, attrs: Attrs) -> Result<Attrs, Box<Diagnostic>> {
+        let hint = ["l1", "l2", "pf", "hint"].into_iter().find_map(|part| self.word(part));
+        if let Some(hint) = hint
+            && !matches!(self.space("ss"), Space::Global | Space::Generic)
+        {
+            return Err(self.error(format!("`.{hint}` is for global memory")));
+        }
         let cache = match self.word("cop") {
             Some("ca") => Cache::Ca,
             Some("cg") => Cache::Cg,
@@ -327,7 +321,7 @@ impl Lifter<'_, '_> {
             Some("L2::evict_last") => EvictL2::Last,
             _ => EvictL2::None,
         };
-        attrs.with(cache).with(l1).with(l2)
+        Ok(attrs.with(cache).with(l1).with(l2))
     }
     /// The policy operand that `.L2::cache_hint` announces, as the last argument.
     pub(crate) fn policy(&mut self, n: usize, attrs: Attrs, args: &mut Vec<Value>) -> Result<Attrs, Box<Diagnostic>> {
@@ -354,6 +348,12 @@ impl Lifter<'_, '_> {
         let total = lanes as u32 * bits;
         if lanes > 1 && bits == 128 || total > 256 || (lanes == 8 && bits != 32) {
             return Err(self.error(format!("{lanes} values of .{} are more than one access can move", ty.name)));
+        }
+        if total == 256 && !matches!(self.space("ss"), Space::Global | Space::Generic) {
+            return Err(self.error("accesses of 256 bits are for global memory"));
+        }
+        if total != 256 && self.has("l2") {
+            return Err(self.error("an L2 eviction priority needs an access of 256 bits"));
         }
         Ok(())
     }
@@ -391,7 +391,7 @@ impl Lifter<'_, '_> {
             _ => Prefetch::None,
         };
         let unified = if self.inst.unified { Unified::Yes } else { Unified::No };
-        let attrs = self.hints(Attrs::of(Op::Load)).with(space).with(order).with(self.scope());
+        let attrs = self.hints(Attrs::of(Op::Load))?.with(space).with(order).with(self.scope());
         let attrs = attrs.with(prefetch).with(path).with(unified);
         let mut args = vec![address.base];
         let attrs = self.policy(2, attrs, &mut args)?;
@@ -412,7 +412,7 @@ impl Lifter<'_, '_> {
         if matches!(space, Space::Const | Space::Param) {
             return Err(self.error(format!("{} memory cannot be written", space.name())));
         }
-        let attrs = self.hints(Attrs::of(Op::Store)).with(space).with(order).with(self.scope());
+        let attrs = self.hints(Attrs::of(Op::Store))?.with(space).with(order).with(self.scope());
         let mut args = vec![address.base];
         args.extend(self.src_elements(1, ty, count, true)?);
         let attrs = self.policy(2, attrs, &mut args)?;
@@ -567,9 +567,8 @@ impl Lifter<'_, '_> {
     fn cas(&mut self) -> Lifted {
         let ty = self.ty()?;
         let address = self.address(1)?;
-        let mut args = vec![address.base, self.src(2, ty)?, self.src(3, ty)?];
+        let args = [address.base, self.src(2, ty)?, self.src(3, ty)?];
         let attrs = self.atomic_attrs(Op::Cas);
-        let attrs = self.policy(4, attrs, &mut args)?;
         let old = self.op_imm(attrs, ty.ir, address.offset as u64, &args);
         self.dst(0, ty, old)
     }
@@ -577,24 +576,18 @@ impl Lifter<'_, '_> {
         self.effect(Attrs::of(Op::Fence).with(order).with(scope).with(kind), Type::B1, 0, &[]);
         Ok(())
     }
-    fn proxy_fence(&mut self) -> Lifted {
-        let kind = match self.word("kind") {
-            Some("alias") => FenceKind::Alias,
-            Some("async.global") => FenceKind::AsyncGlobal,
-            Some("async.shared::cta") => FenceKind::AsyncShared,
-            Some("async.shared::cluster") => FenceKind::AsyncCluster,
-            _ => FenceKind::Async,
+    fn convert_address(&mut self, op: Op) -> Lifted {
+        let ty = Ty::known("u64");
+        let space = self.space("space");
+        let value = match self.operand(1).kind {
+            OperandKind::Ref { .. } => {
+                let address = self.address(1)?;
+                self.add_offset(address)
+            }
+            _ => self.src(1, ty)?,
         };
-        self.fence(Order::AcqRel, Scope::Gpu, kind)
-    }
-    /// An address operand of `cvta`: a register of 32 or 64 bits, a constant, or a variable's name.
-    fn address_value(&mut self, n: usize, ty: Ty) -> Result<Value, Box<Diagnostic>> {
-        if let OperandKind::Ref { .. } = self.operand(n).kind {
-            let address = self.address(n)?;
-            return Ok(self.add_offset(address));
-        }
-        let value = self.src(n, ty)?;
-        Ok(if ty.ir == Type::I32 { self.op(Op::Zext, Type::I64, &[value]) } else { value })
+        let result = self.op(Attrs::of(op).with(space), Type::I64, &[value]);
+        self.dst(0, ty, result)
     }
     fn dst_address(&mut self, ty: Ty, value: Value) -> Lifted {
         let value = if ty.ir == Type::I32 { self.op(Op::Trunc, Type::I32, &[value]) } else { value };
