@@ -1,8 +1,11 @@
 //! `libcuda.so` as a program meets it: what it exports, and that no argument makes it crash.
 
+mod sys;
+
 use libloading::Library;
 use std::ffi::{CString, c_char, c_void};
 use std::path::PathBuf;
+use sys::symbol;
 
 const INVALID_VALUE: u32 = 1;
 const NOT_INITIALIZED: u32 = 3;
@@ -12,18 +15,11 @@ const NOT_FOUND: u32 = 500;
 const NOT_SUPPORTED: u32 = 801;
 
 fn path() -> PathBuf {
-    std::env::current_exe().unwrap().parent().unwrap().join("libcuda.so")
+    std::env::current_exe().unwrap().with_file_name("libcuda.so")
 }
 
 fn open() -> Library {
-    // SAFETY: our library does nothing when it is loaded.
-    unsafe { Library::new(path()) }.unwrap()
-}
-
-/// The address of a function, as the type of it that the caller names.
-fn symbol<F: Copy>(library: &Library, name: &str) -> F {
-    // SAFETY: each caller names the type that the API gives the function.
-    unsafe { *library.get::<F>(name).unwrap_or_else(|error| panic!("{name}: {error}")) }
+    sys::open(&path())
 }
 
 type GetProcAddress = extern "C" fn(*const c_char, *mut *mut c_void, i32, u64, *mut u32) -> u32;
