@@ -51,8 +51,9 @@ pub(crate) fn share(device: &dyn Device, host: u64, bytes: u64) -> Result<(), De
 
 /// Copies out of host memory that the program named.
 pub(crate) fn read(from: u64, out: &mut [u8]) {
-    // SAFETY: the program's contract for a copy is that the source is readable; `out` is ours and cannot overlap it.
-    unsafe { ptr::copy_nonoverlapping(ptr::with_exposed_provenance(from as usize), out.as_mut_ptr(), out.len()) }
+    // SAFETY: the program's contract for a copy is that the source is readable. `out` may overlap it: where a text ends is
+    // only known by reading on to the end of its page, and `out` may have been allocated there.
+    unsafe { ptr::copy(ptr::with_exposed_provenance(from as usize), out.as_mut_ptr(), out.len()) }
 }
 
 /// Copies into host memory that the program named.
