@@ -21,6 +21,7 @@ const STAGES: &[Stage] = &[
     ("ptxas", || filetest(None, "ptxas")),
     ("fuzz", fuzz),
     ("demo", demo::run),
+    ("library", library),
     ("doc", || one(cargo().args(["doc", "--quiet", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))),
 ];
 
@@ -55,6 +56,17 @@ fn one(command: &mut Command) -> Result<Counts, String> {
 /// All tests but the filetests, which are stages of their own.
 fn test() -> Result<Counts, String> {
     counted(cargo().args(["test", "--quiet", "--workspace"]).env("HETGPU_TEST_ON", ""), Counts::test_result)
+}
+
+/// The filetests once more, through the whole of our libcuda.so.1.
+fn library() -> Result<Counts, String> {
+    if !succeeds(cargo().args(["build", "--quiet", "--package", "hetgpu-shim", "--package", "hetgpu-tests"]))? {
+        return Ok(Counts::one(false));
+    }
+    let mut command = Command::new(root().join("target/debug/hetgpu-hwcheck"));
+    command.current_dir(root()).arg("--libcuda").arg(root().join("target/debug/libcuda.so"));
+    command.args(["--device", "interp", "--jobs", "2", "tests/ptx"]).env("HETGPU_LOG", "off");
+    counted(&mut command, Counts::closing_line)
 }
 
 fn deny() -> Result<Counts, String> {

@@ -6,8 +6,18 @@ use hetgpu_tests::header::{Arg, DEFAULT_ARCH, ExpectedFault, Filetest, Run};
 
 use crate::driver::{Driver, DriverError, Shape};
 
-/// Why a run is not tried on the hardware.
-pub(crate) fn skipped(filetest: &Filetest, run: &Run) -> Option<String> {
+/// The device name in `xfail` where the driver is NVIDIA's.
+pub(crate) const HARDWARE: &str = "hardware";
+
+/// Why a run is not tried.
+pub(crate) fn skipped(filetest: &Filetest, run: &Run, device: &str) -> Option<String> {
+    let fault = run.fault.as_ref().map(|fault| fault.kind).filter(|kind| !reports(*kind));
+    if let Some(kind) = fault {
+        return Some(format!("the driver does not report the fault `{}`", fault::name(kind)));
+    }
+    if device != HARDWARE {
+        return None;
+    }
     let reason = filetest.hardware_skip.as_ref().or(run.hardware_skip.as_ref());
     if let Some(reason) = reason {
         return Some(reason.clone());
@@ -15,13 +25,7 @@ pub(crate) fn skipped(filetest: &Filetest, run: &Run) -> Option<String> {
     if !filetest.ptxas.accepts {
         return Some("ptxas refuses the file".into());
     }
-    if filetest.ptxas.arch != DEFAULT_ARCH {
-        return Some(format!("needs {}", filetest.ptxas.arch));
-    }
-    let fault = run.fault.as_ref().map(|fault| fault.kind);
-    fault
-        .filter(|kind| !reports(*kind))
-        .map(|kind| format!("the hardware does not report the fault `{}`", fault::name(kind)))
+    (filetest.ptxas.arch != DEFAULT_ARCH).then(|| format!("needs {}", filetest.ptxas.arch))
 }
 
 /// Whether the hardware stops a kernel for this reason wherever it happens. An access out of bounds is only noticed
@@ -101,12 +105,14 @@ mod tests {
         };
         let reason = |head, run| {
             let filetest = filetest(head, run);
-            skipped(&filetest, &filetest.runs[0])
+            skipped(&filetest, &filetest.runs[0], HARDWARE)
         };
         assert_eq!(reason("", "fault = \"trap\""), None);
-        assert_eq!(reason("", "fault = \"race\"").unwrap(), "the hardware does not report the fault `race`");
+        assert_eq!(reason("", "fault = \"race\"").unwrap(), "the driver does not report the fault `race`");
         assert_eq!(reason("ptxas = { arch = \"sm_100a\" }", "fault = \"trap\"").unwrap(), "needs sm_100a");
         assert_eq!(reason("hardware = { skip = \"some reason\" }", "fault = \"trap\"").unwrap(), "some reason");
+        let elsewhere = filetest("hardware = { skip = \"some reason\" }", "fault = \"trap\"");
+        assert_eq!(skipped(&elsewhere, &elsewhere.runs[0], "interp"), None);
         assert!(reason("ptxas = { refuse = \"some reason\" }", "fault = \"trap\"").is_some());
     }
 }

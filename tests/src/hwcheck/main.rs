@@ -19,9 +19,10 @@ use hetgpu_tests::record::{Outcome, Record};
 use serde_json::{Value, json};
 
 const USAGE: &str = "\
-hetgpu-hwcheck [--libcuda PATH] [--report FILE] [--record FILE] [--only NAME] [--jobs N] [--seconds N] DIR...
+hetgpu-hwcheck [--libcuda PATH] [--device NAME] [--report FILE] [--record FILE] [--only NAME] [--jobs N] [--seconds N] DIR...
   runs every .ptx file below the folders on device 0 of NVIDIA's driver and compares it with its header
   --libcuda PATH  the driver library; else the usual places are tried
+  --device NAME   the device that `xfail` names (hardware); another one is tried on what the hardware cannot do, too
   --report FILE   writes the results as JSON, with what the wrong buffers hold
   --record FILE   writes the results as tests/hardware/h200.tsv has them
   --only NAME     only files whose name contains NAME
@@ -43,6 +44,7 @@ const MOST_RUNS: usize = 100;
 
 struct Settings {
     libcuda: Option<PathBuf>,
+    device: String,
     report: Option<PathBuf>,
     record: Option<PathBuf>,
     only: String,
@@ -64,7 +66,7 @@ fn main() -> ExitCode {
             return check(&settings);
         }
         let library = library(&settings)?;
-        worker::serve(&library).map(|()| true)
+        worker::serve(&library, &settings.device).map(|()| true)
     });
     match result {
         Ok(true) => ExitCode::SUCCESS,
@@ -79,6 +81,7 @@ fn main() -> ExitCode {
 fn settings() -> Result<Settings, String> {
     let mut out = Settings {
         libcuda: None,
+        device: hardware::HARDWARE.into(),
         report: None,
         record: None,
         only: String::new(),
@@ -97,6 +100,7 @@ fn settings() -> Result<Settings, String> {
         };
         match argument.as_str() {
             "--libcuda" => out.libcuda = Some(value()?.into()),
+            "--device" => out.device = value()?,
             "--report" => out.report = Some(value()?.into()),
             "--record" => out.record = Some(value()?.into()),
             "--only" => out.only = value()?,
@@ -215,7 +219,7 @@ fn job(settings: &Settings, library: &Path, queue: &Mutex<VecDeque<File>>, state
         loop {
             let mut running = match worker.take() {
                 Some(running) => running,
-                None => Worker::start(library, state)?,
+                None => Worker::start(library, &settings.device, state)?,
             };
             let end = running.file(&file, next_run, Duration::from_secs(settings.seconds), &mut |mut result| {
                 result["file"] = json!(file.name);
@@ -260,12 +264,13 @@ enum End {
 }
 
 impl Worker {
-    fn start(library: &Path, state: &State) -> Result<Self, String> {
+    fn start(library: &Path, device: &str, state: &State) -> Result<Self, String> {
         let program = std::env::current_exe().map_err(|error| error.to_string())?;
         let mut child = Command::new(program)
             .arg("--worker")
             .arg("--libcuda")
             .arg(library)
+            .args(["--device", device])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

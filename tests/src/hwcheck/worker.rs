@@ -14,20 +14,17 @@ use serde_json::{Value, json};
 use crate::driver::Driver;
 use crate::hardware;
 
-/// The device name in `xfail`.
-const DEVICE: &str = "hardware";
-
 /// So many elements of a wrong buffer are reported.
 const SHOWN: usize = 256;
 
-pub(crate) fn serve(libcuda: &Path) -> Result<(), String> {
+pub(crate) fn serve(libcuda: &Path, device: &str) -> Result<(), String> {
     let driver = Driver::open(libcuda)?;
     answer(&json!({ "device": driver.device, "cuda": driver.version, "driver": release() }))?;
     for line in std::io::stdin().lock().lines() {
         let line = line.map_err(|error| error.to_string())?;
         let (first, path) = line.split_once(' ').ok_or("a request is `RUN PATH`")?;
         let first = first.parse().map_err(|_| "a request begins with a number")?;
-        if file(&driver, Path::new(path), first)? == Context::Lost {
+        if file(&driver, device, Path::new(path), first)? == Context::Lost {
             return Ok(());
         }
         answer(&json!({ "done": true }))?;
@@ -54,7 +51,7 @@ fn answer(value: &Value) -> Result<(), String> {
     writeln!(out, "\n{value}").and_then(|()| out.flush()).map_err(|error| error.to_string())
 }
 
-fn file(driver: &Driver, path: &Path, first: usize) -> Result<Context, String> {
+fn file(driver: &Driver, device: &str, path: &Path, first: usize) -> Result<Context, String> {
     let parsed = std::fs::read_to_string(path).map_err(|error| error.to_string()).and_then(|source| {
         Filetest::parse(&source).map(|filetest| (source, filetest)).map_err(|error| error.to_string())
     });
@@ -66,9 +63,9 @@ fn file(driver: &Driver, path: &Path, first: usize) -> Result<Context, String> {
         }
     };
     for (index, run) in filetest.runs.iter().enumerate().skip(first) {
-        let (mut report, context) = match hardware::skipped(&filetest, run) {
+        let (mut report, context) = match hardware::skipped(&filetest, run, device) {
             Some(reason) => (json!({ "status": "skipped", "detail": reason }), Context::Usable),
-            None => one(driver, &source, run),
+            None => one(driver, device, &source, run),
         };
         report["fingerprint"] = json!(format!("{:016x}", fingerprint(&source)));
         report["run"] = json!(index);
@@ -81,7 +78,7 @@ fn file(driver: &Driver, path: &Path, first: usize) -> Result<Context, String> {
     Ok(Context::Usable)
 }
 
-fn one(driver: &Driver, source: &str, run: &Run) -> (Value, Context) {
+fn one(driver: &Driver, device: &str, source: &str, run: &Run) -> (Value, Context) {
     let mut reference = None;
     if needs_oracle(run) {
         let mut buffers = initial_buffers(run);
@@ -102,7 +99,7 @@ fn one(driver: &Driver, source: &str, run: &Run) -> (Value, Context) {
     };
     let mismatch = result.is_ok();
     let verdict = judge(run, result, &buffers, reference.as_deref());
-    let report = match engine::with_xfail(run, DEVICE, verdict) {
+    let report = match engine::with_xfail(run, device, verdict) {
         Ok(()) => json!({ "status": "ok" }),
         Err(detail) if mismatch => json!({ "status": status, "detail": detail, "got": got(run, &buffers) }),
         Err(detail) => json!({ "status": status, "detail": detail }),
