@@ -257,6 +257,64 @@ attributes! {
     Tiles { X1 "x1", X2 "x2", X4 "x4" }
     /// Rows and columns change places.
     Transpose { No "", Yes "trans" }
+    /// Shape of an access of a texture or surface.
+    Geometry {
+        D1 "1d", D2 "2d", D3 "3d",
+        /// Layers of one dimension.
+        A1 "a1d",
+        /// Layers of two dimensions.
+        A2 "a2d",
+        Cube "cube",
+        /// Layers of cubes.
+        ACube "acube",
+        /// Several samples a texel.
+        Ms "2dms",
+        /// Layers of several samples a texel.
+        AMs "a2dms",
+    }
+    /// Coordinates of a texture access.
+    Coordinates {
+        /// Filtered, wrapped and scaled as the sampler says.
+        Float "sampled",
+        /// Numbers of texels: neither filtered nor wrapped nor scaled.
+        Texel "texel",
+    }
+    /// How the mip level is chosen.
+    Lod { Base "", Level "level", Grad "grad" }
+    /// A sampler of its own follows the texture.
+    SeparateSampler { No "", Yes "sampler" }
+    /// Offsets in texels.
+    TexelOffset { No "", Yes "offset" }
+    /// The first component is compared with a depth, which gives 1 or 0.
+    DepthCompare { No "", Yes "compare" }
+    /// One component of a texel.
+    Component { R "r", G "g", B "b", A "a" }
+    /// What an access outside of a surface does.
+    Outside {
+        /// It fails.
+        Trap "trap",
+        /// It is moved to the nearest place inside.
+        Clamp "clamp",
+        /// It reads zeros and writes nothing.
+        Zero "zero",
+    }
+    /// What the lowest coordinate of a surface counts.
+    SurfaceUnit {
+        /// Bytes; the bits are moved as they are.
+        Bytes "bytes",
+        /// Texels; values are converted to the surface's format.
+        Texels "texels",
+    }
+    /// A property of a texture, sampler or surface.
+    ImageQuery {
+        Width "width", Height "height", Depth "depth", ChannelDataType "channel_data_type",
+        ChannelOrder "channel_order", NormalizedCoords "normalized_coords", ArraySize "array_size",
+        MipLevels "num_mipmap_levels", Samples "num_samples", MemoryLayout "memory_layout",
+        ForceUnnormalized "force_unnormalized_coords", FilterMode "filter_mode", AddressX "addr_mode_0",
+        AddressY "addr_mode_1", AddressZ "addr_mode_2",
+    }
+    /// What a handle may stand for.
+    ImageKind { Texture "texture", Sampler "sampler", Surface "surface" }
     /// Library calls that every device provides.
     Syscall {
         /// `vprintf(format, arguments)`.
@@ -297,6 +355,29 @@ attributes! {
         Pm "pm",
         /// `%pm<imm>_64`: 0.
         Pm64 "pm64",
+    }
+}
+
+impl Geometry {
+    /// How many coordinates there are, beside layer and sample.
+    pub const fn dimensions(self) -> usize {
+        match self {
+            Self::D1 | Self::A1 => 1,
+            Self::D2 | Self::A2 | Self::Ms | Self::AMs => 2,
+            Self::D3 | Self::Cube | Self::ACube => 3,
+        }
+    }
+    /// Whether there are layers.
+    pub const fn is_layered(self) -> bool {
+        matches!(self, Self::A1 | Self::A2 | Self::ACube | Self::AMs)
+    }
+    /// Whether a texel has several samples.
+    pub const fn has_samples(self) -> bool {
+        matches!(self, Self::Ms | Self::AMs)
+    }
+    /// Whether the coordinates are a direction.
+    pub const fn is_cube(self) -> bool {
+        matches!(self, Self::Cube | Self::ACube)
     }
 }
 

@@ -329,6 +329,15 @@ macro_rules! for_each_op {
             PmEvent "pmevent" " -> " Any Any [] Int WRITE "Triggers performance events; no effect on the program.";
             SetMaxReg "setmaxnreg" " -> " Any Any [SetMaxReg] Int CONVERGENT "A hint on registers a thread; no effect on the program.";
 
+            // Textures and surfaces: named by the handle that the host was given, or by the address of a variable that holds it
+            Tex "tex" "i64 * -> b1 T+" Any Any [Geometry Coordinates Lod SeparateSampler TexelOffset DepthCompare] None READ "(texture, sampler, layer, sample, coordinates, level or derivatives by x and by y, offsets, depth), each where there is one: whether the data is resident, and the four components, in pairs where T has two lanes.";
+            TexGather "tex_gather" "i64 * -> b1 T+" One Any [Geometry Component SeparateSampler TexelOffset DepthCompare] None READ "(texture, sampler, layer, coordinates, offsets, depth), each where there is one: whether the data is resident, and one component of the four texels that linear filtering would read, counterclockwise from the lower left.";
+            ImageQuery "image_query" "i64 i32 -> i32" Any Any [ImageQuery] None READ "A property of what a handle stands for, at a mip level.";
+            IsImage "is_image" "i64 -> b1" Any Any [ImageKind] None READ "Whether a handle stands for a texture, sampler or surface.";
+            SurfLoad "surf_load" "i64 i32 i32 i32 -> T+" One Any [Geometry Outside Cache] None READ "(surface, byte in the row, row, layer or slice): consecutive values.";
+            SurfStore "surf_store" "i64 i32 i32 i32 T+ -> " One Any [Geometry SurfaceUnit Outside Cache] None WRITE "(surface, byte or texel in the row, row, layer or slice, values): writes them.";
+            SurfRed "surf_red" "i64 i32 i32 i32 T -> " Word Any [Geometry SurfaceUnit AtomOp Outside] None READ_WRITE "(surface, byte or texel in the row, row, slice, operand): replaces the value there by op(value, operand); of texels, minima and maxima have the format's sign.";
+
             // Calls and control flow
             Syscall "syscall" "* -> *" Any Any [Syscall] None READ_WRITE "A library call that every device provides.";
             Call "call" "* -> *" Any Any [] Func CONVERGENT "Calls a function of the module.";

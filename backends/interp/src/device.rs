@@ -203,6 +203,7 @@ impl Device for InterpDevice {
             cooperative: launch.cooperative,
             workspace: launch.workspace,
             grid_id: launch.grid_id,
+            images: &[],
         };
         // What failed assertions say comes last, a line for each thread, by the way of what is printed.
         let (show, complain) = (launch.print, launch.complain);

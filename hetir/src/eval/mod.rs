@@ -267,6 +267,13 @@ impl Pure {
             | Op::NanoSleep
             | Op::PmEvent
             | Op::SetMaxReg
+            | Op::Tex
+            | Op::TexGather
+            | Op::ImageQuery
+            | Op::IsImage
+            | Op::SurfLoad
+            | Op::SurfStore
+            | Op::SurfRed
             | Op::Syscall
             | Op::Call
             | Op::CallIndirect

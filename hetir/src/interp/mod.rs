@@ -16,6 +16,7 @@ mod memory;
 mod order;
 mod shared;
 pub mod space;
+pub mod texture;
 mod warp;
 
 pub use fault::{Fault, FaultKind, Place};
@@ -53,6 +54,8 @@ pub struct Launch<'a> {
     pub workspace: u64,
     /// `%gridid`.
     pub grid_id: u64,
+    /// What the handles of textures, samplers and surfaces stand for.
+    pub images: &'a [texture::Object],
 }
 
 impl<'a> Launch<'a> {
@@ -70,6 +73,7 @@ impl<'a> Launch<'a> {
             cooperative: false,
             workspace: 0,
             grid_id: 1,
+            images: &[],
         }
     }
 }

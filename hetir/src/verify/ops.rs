@@ -4,7 +4,8 @@ use super::body::Checker;
 use super::{MAX_ALIGN, Rule};
 use crate::attr::{
     AbsOperands, ApproxFn, AtomOp, Attr, BarrierOp, Cache, Element, Elements, EvictL2, Matrix, MatrixShape, Narrow,
-    NoComplete, Order, Path, PropagateNan, ReduxOp, Round, Scope, Space, Sreg, Syscall, Tiles,
+    NoComplete, Order, Path, PropagateNan, ReduxOp, Round, Scope, Space, Sreg, Syscall, Tiles, Coordinates, DepthCompare, Geometry, Lod,
+    SeparateSampler, SurfaceUnit, TexelOffset,
 };
 use crate::entity::{Inst, Value};
 use crate::ir::{InstData, Signature};
@@ -121,6 +122,8 @@ pub(super) fn check(c: &Checker<'_>, x: &Context<'_>) -> Checked {
         | Op::GridDepWait
         | Op::GridDepLaunch
         | Op::NanoSleep
+        | Op::ImageQuery
+        | Op::IsImage
         | Op::Breakpoint
         | Op::Br
         | Op::BrIf
@@ -306,6 +309,23 @@ pub(super) fn check(c: &Checker<'_>, x: &Context<'_>) -> Checked {
             let fine = x.data.imm.is_multiple_of(8) && (24..=256).contains(&x.data.imm);
             need(Rule::Hints, fine, || format!("{} is no count of registers", x.data.imm))
         }
+        Op::Tex | Op::TexGather => texture(c, x),
+        Op::SurfLoad | Op::SurfStore => {
+            let load = x.data.op == Op::SurfLoad;
+            let count = if load { c.body.results(x.inst).len() } else { x.args.len() - 4 };
+            surface(x.attr(), !load && x.attr::<SurfaceUnit>() == SurfaceUnit::Texels, t)?;
+            let fine = t.scalar.is_int() && matches!(count, 1 | 2 | 4) && t.bytes() as usize * count <= 16;
+            need(Rule::Surface, fine, || format!("{count} values of {t} are not one access of a surface"))
+        }
+        Op::SurfRed => {
+            surface(x.attr(), false, t)?;
+            let op = x.attr::<AtomOp>();
+            let known = matches!(
+                op,
+                AtomOp::Add | AtomOp::And | AtomOp::Or | AtomOp::SMin | AtomOp::SMax | AtomOp::UMin | AtomOp::UMax
+            );
+            need(Rule::Surface, known, || format!("surfaces know no {}", op.name()))
+        }
         Op::Syscall => {
             let (params, results) = syscall_signature(x.attr());
             signature(c, x, x.attr::<Syscall>().name(), x.args, params, results)
@@ -326,6 +346,58 @@ pub(super) fn check(c: &Checker<'_>, x: &Context<'_>) -> Checked {
             need(Rule::Return, have == wanted, || format!("{have:?} is returned, not {wanted:?}"))
         }
     }
+}
+
+fn texture(c: &Checker<'_>, x: &Context<'_>) -> Checked {
+    let geometry = x.attr::<Geometry>();
+    let gather = x.data.op == Op::TexGather;
+    let texels = !gather && x.attr::<Coordinates>() == Coordinates::Texel;
+    let lod = if gather { Lod::Base } else { x.attr() };
+    let (offset, compare) = (x.attr::<TexelOffset>() == TexelOffset::Yes, x.attr::<DepthCompare>() == DepthCompare::Yes);
+    let (samples, cube) = (geometry.has_samples(), geometry.is_cube());
+    let wrong = |message: &str| Err((Rule::Texture, format!("{}: {message}", geometry.name())));
+    if gather && !matches!(geometry, Geometry::D2 | Geometry::A2) && !cube {
+        return wrong("no four texels are read of it");
+    }
+    if samples && (!texels || lod != Lod::Base) {
+        return wrong("samples have whole coordinates and one level");
+    }
+    if cube && (texels || offset) {
+        return wrong("a cube has neither whole coordinates nor offsets");
+    }
+    if compare && (texels || geometry == Geometry::D3) {
+        return wrong("no depth is compared here");
+    }
+    let count = geometry.dimensions();
+    let coordinate = if texels { Type::I32 } else { Type::F32 };
+    let mut wanted = vec![Type::I64];
+    wanted.extend((x.attr::<SeparateSampler>() == SeparateSampler::Yes).then_some(Type::I64));
+    wanted.extend(geometry.is_layered().then_some(Type::I32));
+    wanted.extend(samples.then_some(Type::I32));
+    wanted.extend(vec![coordinate; count]);
+    match lod {
+        Lod::Base => {}
+        Lod::Level => wanted.push(coordinate),
+        Lod::Grad => wanted.extend(vec![Type::F32; 2 * count]),
+    }
+    wanted.extend(vec![Type::I32; if offset { count } else { 0 }]);
+    wanted.extend(compare.then_some(Type::F32));
+    let given = types(c, x.args);
+    need(Rule::Texture, given == wanted, || format!("the operands have types {given:?}, not {wanted:?}"))?;
+    let results = c.body.results(x.inst).len() - 1;
+    let fine = match x.t {
+        Type::I32 | Type::F32 => results == 4,
+        Type::F16 => results == 4 && !gather,
+        Type::F16X2 => results == 2 && !gather,
+        _ => false,
+    };
+    need(Rule::Texture, fine, || format!("{results} values of {} are not four components", x.t))
+}
+
+fn surface(geometry: Geometry, texels: bool, t: Type) -> Checked {
+    let known = matches!(geometry, Geometry::D1 | Geometry::D2 | Geometry::D3 | Geometry::A1 | Geometry::A2);
+    need(Rule::Surface, known, || format!("there are no surfaces of the shape {}", geometry.name()))?;
+    need(Rule::Surface, !texels || t == Type::I32, || format!("texels are written as i32, not {t}"))
 }
 
 fn types(c: &Checker<'_>, values: &[Value]) -> Vec<Type> {

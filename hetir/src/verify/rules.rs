@@ -81,6 +81,8 @@ rules! {
     Fragment "fragment" "`wmma_load` and `wmma_store` move a fragment of a product whose shape and types go together, in `generic`, `global` or `shared` space; elements of less than 8 bits are stored by rows of A and columns of B.";
     Tiles "tiles" "`ldmatrix` and `stmatrix` have an i32 for each tile, and are in `generic` or `shared` space.";
     BarrierRed "barrier-red" "`barrier_red` gives an i32 for `popc` and a b1 otherwise.";
+    Texture "texture" "The operands of `tex` and `tex_gather` are those that the attributes name, and the results four components: i32, f32 or f16, or two pairs of f16. Samples have whole coordinates and one level, cubes neither whole coordinates nor offsets; depths are not compared at whole coordinates or in 3d; four texels are read of `2d`, `a2d`, `cube` and `acube`.";
+    Surface "surface" "A surface is `1d`, `2d`, `3d`, `a1d` or `a2d`; 1, 2 or 4 integers of at most 16 bytes together are loaded and stored, texels of i32; `surf_red` has `add`, `and`, `or`, minima and maxima.";
     Call "call" "A call's operands and results are those of the signature; what is called is no kernel. A library call has its own signature.";
     Return "return" "`ret` hands back the results of the function's signature.";
 }

@@ -18,6 +18,7 @@ mod float;
 mod int;
 mod memory;
 mod tensor;
+mod texture;
 mod video;
 mod warp;
 
@@ -50,6 +51,7 @@ const TABLES: &[&[Form]] = &[
     memory::FORMS,
     warp::FORMS,
     control::FORMS,
+    texture::FORMS,
     tensor::FORMS,
     video::SCALAR,
     video::PACKED,

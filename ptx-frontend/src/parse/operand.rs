@@ -12,7 +12,11 @@ impl Parser<'_> {
         let first = self.cur.peek();
         match first {
             b'[' => self.memory(),
-            b'{' => self.vector(),
+            b'{' => {
+                let start = self.cur.pos;
+                let vector = self.vector()?;
+                if self.cur.peek() == b'|' { self.pair(vector, start) } else { Ok(vector) }
+            }
             b'(' if self.func.is_call => self.list(),
             _ => self.simple(),
         }
@@ -217,9 +221,9 @@ impl Parser<'_> {
         Ok(self.integer("an offset")?.bits as i64)
     }
 
-    /// `a|b`, of which `a` has been read.
+    /// `a|b`, of which `a` has been read; it may be a vector.
     fn pair(&mut self, first: Operand, start: usize) -> Parse<Operand> {
-        if !matches!(first.kind, OperandKind::Reg { .. } | OperandKind::Sink) {
+        if !matches!(first.kind, OperandKind::Reg { .. } | OperandKind::Sink | OperandKind::Vector(_)) {
             return self.expected(format_args!("`,` or `;` after an operand of `{}`", self.func_opcode()));
         }
         self.cur.pos += 1;

@@ -18,6 +18,7 @@ mod mbarrier;
 mod memory;
 mod special;
 mod syscall;
+mod texture;
 mod tensor;
 mod warp;
 
@@ -292,6 +293,14 @@ pub(super) fn select(data: &InstData, pure: Option<&Pure>) -> Exec {
         Op::Barrier | Op::BarrierArrive | Op::BarrierRed => Exec::Run(barrier::barrier),
         Op::ClusterArrive => Exec::Run(barrier::cluster_arrive),
         Op::ClusterWait => Exec::Run(barrier::cluster_wait),
+
+        Op::Tex => Exec::Run(texture::fetch),
+        Op::TexGather => Exec::Run(texture::gather),
+        Op::ImageQuery => Exec::Run(texture::query),
+        Op::IsImage => Exec::Run(texture::is_image),
+        Op::SurfLoad => Exec::Run(texture::load),
+        Op::SurfStore => Exec::Run(texture::store),
+        Op::SurfRed => Exec::Run(texture::reduce),
 
         // Folded away, or chosen above by being without effects.
         Op::FuncAddr
