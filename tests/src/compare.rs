@@ -84,7 +84,7 @@ mod tests {
     }
 
     fn buffer(initial: &[f32], expect: Expect, tolerance: Tolerance) -> Buffer {
-        Buffer { elem: Elem::F32, len: initial.len(), initial: f32s(initial), expect, tolerance }
+        Buffer { elem: Elem::F32, len: initial.len(), initial: f32s(initial), expect, tolerance, view: None }
     }
 
     fn elements(values: &[f32]) -> Expect {

@@ -51,7 +51,7 @@ pub fn initial_buffers(run: &Run) -> Vec<Vec<u8>> {
         .iter()
         .filter_map(|arg| match arg {
             Arg::Buffer(buffer) => Some(buffer.initial.clone()),
-            Arg::Value(_) => None,
+            Arg::Value(_) | Arg::Sampler(_) => None,
         })
         .collect()
 }

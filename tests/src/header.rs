@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 
+use hetir::interp::texture::{AddressMode, Channel, Compare, Filter, Image, Sampler};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -93,8 +94,26 @@ pub struct ExpectedFault {
 pub enum Arg {
     /// The bytes of a scalar or an aggregate.
     Value(Vec<u8>),
-    /// The address of device memory.
+    /// The address of device memory, or the handle of a texture or surface over it.
     Buffer(Buffer),
+    /// The handle of a sampler.
+    Sampler(Bound<Sampler>),
+}
+
+/// Something that has a handle; where it is bound to a variable of the module, it is no argument.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Bound<T> {
+    pub what: T,
+    pub variable: Option<String>,
+}
+
+/// A buffer seen as an image.
+#[derive(Clone, PartialEq, Debug)]
+pub struct View {
+    /// The image, at address 0.
+    pub image: Image,
+    /// Of a texture, how it is read and whether integers become fractions; a surface has neither.
+    pub texture: Option<(Sampler, bool)>,
 }
 
 /// Device memory.
@@ -106,6 +125,8 @@ pub struct Buffer {
     pub initial: Vec<u8>,
     pub expect: Expect,
     pub tolerance: Tolerance,
+    /// The texture or surface that is passed instead of the address.
+    pub view: Option<Bound<View>>,
 }
 
 /// What a buffer must hold after the launch.
@@ -475,6 +496,14 @@ fn arg(value: &Value<'_>) -> Parsed<Arg> {
     if fields.has("buf") {
         return buffer(fields).map(Arg::Buffer);
     }
+    if fields.has("sampler") {
+        let mut fields = fields;
+        let mut of = Fields::of(fields.need("sampler")?, "`sampler`")?;
+        fields.finish()?;
+        let (what, variable) = (sampler(&mut of)?, variable(&mut of)?);
+        of.finish()?;
+        return Ok(Arg::Sampler(Bound { what, variable }));
+    }
     let mut entries = fields.table.iter();
     let (Some((key, content)), None) = (entries.next(), entries.next()) else {
         return wrong(value, "an argument is `{ TYPE = value }` or `{ buf = TYPE, ... }`");
@@ -511,6 +540,12 @@ fn buffer(mut fields: Fields<'_, '_>) -> Parsed<Buffer> {
         None => given.len().max(listed),
     };
     let tolerance = fields.take("tolerance").map(|value| tolerance(elem, value)).transpose()?.unwrap_or_default();
+    let view = match (fields.take("tex"), fields.take("surf")) {
+        (None, None) => None,
+        (Some(value), None) => Some(view(elem, len, value, true)?),
+        (None, Some(value)) => Some(view(elem, len, value, false)?),
+        (Some(value), Some(_)) => return wrong(value, "a buffer is seen as a texture or as a surface"),
+    };
     fields.finish()?;
     let fail = |message: &str| Err(Wrong { span: span.clone(), message: message.into() });
     if len == 0 {
@@ -542,8 +577,119 @@ fn buffer(mut fields: Fields<'_, '_>) -> Parsed<Buffer> {
         Expect::Oracle if tolerance.is_exact() && len < MANY => fail(&format!(
             "`expect = \"oracle\"` needs a tolerance or at least {MANY} elements: literals keep the oracle honest"
         )),
-        _ => Ok(Buffer { elem, len, initial, expect, tolerance }),
+        _ => Ok(Buffer { elem, len, initial, expect, tolerance, view }),
     }
+}
+
+/// A texture or surface over a buffer of so many elements, which are its channels.
+fn view(elem: Elem, len: usize, value: &Value<'_>, is_texture: bool) -> Parsed<Bound<View>> {
+    let mut fields = Fields::of(value, if is_texture { "`tex`" } else { "`surf`" })?;
+    let channel = match elem {
+        Elem::U8 => Channel::U8,
+        Elem::S8 => Channel::S8,
+        Elem::U16 => Channel::U16,
+        Elem::S16 => Channel::S16,
+        Elem::U32 => Channel::U32,
+        Elem::S32 => Channel::S32,
+        Elem::F16 => Channel::F16,
+        Elem::F32 => Channel::F32,
+        Elem::B8 | Elem::B16 | Elem::B32 | Elem::U64 | Elem::S64 | Elem::B64 | Elem::Bf16 | Elem::F64 => {
+            return wrong(value, format!("no image has channels of {elem}"));
+        }
+    };
+    let mut count = |key, high: u64| match fields.take(key) {
+        None => Ok(1),
+        Some(value) => match unsigned(value, high)? {
+            0 => wrong(value, "at least one is needed"),
+            n => Ok(n as u32),
+        },
+    };
+    let channels = count("channels", 4)?;
+    let extents = [count("width", 1 << 16)?, count("height", 1 << 16)?, count("depth", 1 << 16)?];
+    let (layers, samples, levels) = (count("layers", 1 << 16)?, count("samples", 8)?, count("levels", 16)?);
+    if channels == 3 {
+        return wrong(value, "a texel has 1, 2 or 4 channels");
+    }
+    let image = Image::packed(0, channel, channels as u8, extents, layers, samples, levels);
+    let texture = if is_texture {
+        let fractions = flag(&mut fields, "normalized_floats")?;
+        Some((sampler(&mut fields)?, fractions))
+    } else {
+        None
+    };
+    let variable = variable(&mut fields)?;
+    fields.finish()?;
+    match image.packed_bytes() {
+        bytes if bytes == (len * elem.size()) as u64 => Ok(Bound { what: View { image, texture }, variable }),
+        bytes => wrong(value, format!("the image has {bytes} bytes, the buffer {}", len * elem.size())),
+    }
+}
+
+fn sampler(fields: &mut Fields<'_, '_>) -> Parsed<Sampler> {
+    let filter = |value: &Value<'_>| match string(value)? {
+        "nearest" => Ok(Filter::Nearest),
+        "linear" => Ok(Filter::Linear),
+        _ => wrong(value, "a filter is \"nearest\" or \"linear\""),
+    };
+    let address = |value: &Value<'_>| match string(value)? {
+        "clamp" => Ok(AddressMode::Clamp),
+        "border" => Ok(AddressMode::Border),
+        "wrap" => Ok(AddressMode::Wrap),
+        "mirror" => Ok(AddressMode::Mirror),
+        _ => wrong(value, "an address mode is \"clamp\", \"border\", \"wrap\" or \"mirror\""),
+    };
+    let compare = |value: &Value<'_>| match string(value)? {
+        "never" => Ok(Compare::Never),
+        "less" => Ok(Compare::Less),
+        "equal" => Ok(Compare::Equal),
+        "less-equal" => Ok(Compare::LessEqual),
+        "greater" => Ok(Compare::Greater),
+        "not-equal" => Ok(Compare::NotEqual),
+        "greater-equal" => Ok(Compare::GreaterEqual),
+        "always" => Ok(Compare::Always),
+        _ => wrong(value, "no such comparison"),
+    };
+    let mut out = Sampler { normalized: flag(fields, "normalized")?, ..Sampler::default() };
+    if let Some(value) = fields.take("address") {
+        match value.get_ref() {
+            DeValue::Array(modes) if modes.len() <= 3 => {
+                for (mode, value) in out.address.iter_mut().zip(modes.iter()) {
+                    *mode = address(value)?;
+                }
+            }
+            DeValue::Array(_) => return wrong(value, "there are at most three dimensions"),
+            _ => out.address = [address(value)?; 3],
+        }
+    }
+    out.filter = fields.take("filter").map(filter).transpose()?.unwrap_or(out.filter);
+    out.mip_filter = fields.take("mip_filter").map(filter).transpose()?.unwrap_or(out.mip_filter);
+    out.compare = fields.take("compare").map(compare).transpose()?.unwrap_or(out.compare);
+    out.level_bias = fields.take("level_bias").map(float).transpose()?.map_or(0.0, |bias| bias as f32);
+    let mut floats = |key, places: &mut [f32]| match fields.take(key) {
+        None => Ok(()),
+        Some(value) => {
+            let all = array(value)?;
+            if all.len() != places.len() {
+                return wrong(value, format!("{} numbers are expected", places.len()));
+            }
+            places.iter_mut().zip(all).try_for_each(|(place, value)| float(value).map(|v| *place = v as f32))
+        }
+    };
+    floats("border", &mut out.border)?;
+    floats("level_range", &mut out.level_range)?;
+    Ok(out)
+}
+
+fn flag(fields: &mut Fields<'_, '_>, key: &'static str) -> Parsed<bool> {
+    match fields.take(key) {
+        None => Ok(false),
+        Some(value) => value.get_ref().as_bool().map_or_else(|| wrong(value, "true or false is expected"), Ok),
+    }
+}
+
+/// The variable of the module that a handle is written to.
+fn variable(fields: &mut Fields<'_, '_>) -> Parsed<Option<String>> {
+    fields.take("variable").map(|value| string(value).map(String::from)).transpose()
 }
 
 fn expect(elem: Elem, len: usize, value: &Value<'_>) -> Parsed<Expect> {

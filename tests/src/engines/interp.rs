@@ -2,12 +2,13 @@
 
 use hetir::diag::{Severity, line_column, render};
 use hetir::entity::FuncId;
-use hetir::interp::{self, Arena, Checks, Heap, Launch, Options, place_globals};
+use hetir::interp::texture::{Kind, Object, Texture};
+use hetir::interp::{self, Memory as _, Arena, Checks, Heap, Launch, Options, place_globals};
 use hetir::ir::{Function, FunctionKind, Module};
 use hetir::verify::verify;
 
 use crate::engine::{Engine, Failure, Printed};
-use crate::header::{Arg, ExpectedError, Run};
+use crate::header::{Arg, Buffer, ExpectedError, Run};
 
 /// More lane-ops than any filetest needs: a kernel that does not end is stopped.
 const MAX_STEPS: u64 = 400_000_000;
@@ -17,6 +18,9 @@ const HEAP_BYTES: u64 = 8 << 20;
 
 /// The workspace of a cooperative launch.
 const WORKSPACE_BYTES: usize = 4096;
+
+/// The first handle of a texture, sampler or surface; one after the other by argument.
+const FIRST_HANDLE: u64 = 0x7e00_0000_0001;
 
 /// The name of the text in messages.
 const FILE: &str = "filetest";
@@ -84,6 +88,17 @@ impl Engine for Interp {
         places.reverse();
         let globals = place_globals(&module, |_| places.pop().unwrap_or_default(), &mut memory)
             .map_err(|fault| Failure::Broken(fault.to_string()))?;
+        let images = images(run, &addresses);
+        for (object, variable) in &images {
+            let Some(name) = variable else { continue };
+            let place = module.globals.iter().position(|g| g.name == *name && g.opaque.is_some());
+            let Some(place) = place else {
+                return Err(Failure::Broken(format!("there is no texture, sampler or surface variable `{name}`")));
+            };
+            let written = memory.write(globals[place], &object.handle.to_le_bytes());
+            written.map_err(|fault| Failure::Broken(fault.to_string()))?;
+        }
+        let images: Vec<Object> = images.into_iter().map(|(object, _)| object).collect();
         let mut heap = Heap::new(memory.alloc("heap", vec![0; HEAP_BYTES as usize]), HEAP_BYTES);
         let launch = Launch {
             grid: run.grid,
@@ -94,6 +109,7 @@ impl Engine for Interp {
             globals: &globals,
             cooperative: run.cooperative,
             workspace: memory.alloc("workspace", vec![0; WORKSPACE_BYTES]),
+            images: &images,
             ..Launch::new(&module, FuncId::new(index))
         };
         let mut printed = Vec::new();
@@ -125,6 +141,31 @@ impl Engine for Interp {
     }
 }
 
+/// The textures, samplers and surfaces among the arguments, with the variables that they are bound to.
+fn images(run: &Run, addresses: &[u64]) -> Vec<(Object, Option<String>)> {
+    let mut next = addresses.iter();
+    let mut out = Vec::new();
+    for (n, arg) in run.args.iter().enumerate() {
+        let (kind, variable) = match arg {
+            Arg::Value(_) => continue,
+            Arg::Sampler(sampler) => (Kind::Sampler(sampler.what), &sampler.variable),
+            Arg::Buffer(buffer) => {
+                let address = next.next().copied().unwrap_or_default();
+                let Some(view) = &buffer.view else { continue };
+                let mut image = view.what.image.clone();
+                image.levels.iter_mut().for_each(|level| level.address += address);
+                let kind = match view.what.texture {
+                    Some((sampler, normalized_floats)) => Kind::Texture(Texture { image, sampler, normalized_floats }),
+                    None => Kind::Surface(image),
+                };
+                (kind, &view.variable)
+            }
+        };
+        out.push((Object { handle: FIRST_HANDLE + n as u64, kind }, variable.clone()));
+    }
+    out
+}
+
 /// The parameter block of a launch.
 fn parameters(kernel: &Function, run: &Run, addresses: &[u64]) -> Result<Vec<u8>, String> {
     let FunctionKind::Kernel { params, .. } = &kernel.kind else {
@@ -134,9 +175,20 @@ fn parameters(kernel: &Function, run: &Run, addresses: &[u64]) -> Result<Vec<u8>
     let values: Vec<Vec<u8>> = run
         .args
         .iter()
-        .map(|arg| match arg {
-            Arg::Value(bytes) => bytes.clone(),
-            Arg::Buffer(_) => next.next().copied().unwrap_or_default().to_le_bytes().to_vec(),
+        .enumerate()
+        .filter_map(|(n, arg)| {
+            let handle = (FIRST_HANDLE + n as u64).to_le_bytes().to_vec();
+            match arg {
+                Arg::Value(bytes) => Some(bytes.clone()),
+                Arg::Sampler(sampler) => Some(handle).filter(|_| sampler.variable.is_none()),
+                Arg::Buffer(Buffer { view, .. }) => {
+                    let address = next.next().copied().unwrap_or_default();
+                    match view {
+                        None => Some(address.to_le_bytes().to_vec()),
+                        Some(view) => Some(handle).filter(|_| view.variable.is_none()),
+                    }
+                }
+            }
         })
         .collect();
     let sizes: Vec<usize> = params.iter().map(|param| param.size as usize).collect();

@@ -9,11 +9,22 @@ use crate::driver::{Driver, DriverError, Shape};
 /// The device name in `xfail` where the driver is NVIDIA's.
 pub(crate) const HARDWARE: &str = "hardware";
 
+/// Also hetGPU's own driver has no calls that make textures.
+const UNSUPPORTED: &str = "textures and surfaces are not set up through the driver";
+
 /// Why a run is not tried.
 pub(crate) fn skipped(filetest: &Filetest, run: &Run, device: &str) -> Option<String> {
     let fault = run.fault.as_ref().map(|fault| fault.kind).filter(|kind| !reports(*kind));
     if let Some(kind) = fault {
         return Some(format!("the driver does not report the fault `{}`", fault::name(kind)));
+    }
+    let has_handle = |arg: &Arg| match arg {
+        Arg::Value(_) => false,
+        Arg::Buffer(buffer) => buffer.view.is_some(),
+        Arg::Sampler(_) => true,
+    };
+    if run.args.iter().any(has_handle) {
+        return Some(UNSUPPORTED.into());
     }
     if device != HARDWARE {
         return None;
@@ -44,6 +55,7 @@ pub(crate) fn run(driver: &Driver, ptx: &str, run: &Run, buffers: &mut [Vec<u8>]
     for arg in &run.args {
         arguments.push(match arg {
             Arg::Value(bytes) => bytes.clone(),
+            Arg::Sampler(_) => return Err(Failure::Broken(UNSUPPORTED.into())),
             Arg::Buffer(_) => {
                 let allocation = driver.memory(&buffers[memory.len()]).map_err(broken)?;
                 let address = allocation.address.to_le_bytes().to_vec();
