@@ -3,9 +3,9 @@
 use super::body::Checker;
 use super::{MAX_ALIGN, Rule};
 use crate::attr::{
-    AbsOperands, ApproxFn, AtomOp, Attr, BarrierOp, Cache, Element, Elements, EvictL2, Matrix, MatrixShape, Narrow,
-    NoComplete, Order, Path, PropagateNan, ReduxOp, Round, Scope, Space, Sreg, Syscall, Tiles, Coordinates, DepthCompare, Geometry, Lod,
-    SeparateSampler, SurfaceUnit, TexelOffset,
+    AbsOperands, ApproxFn, AtomOp, Attr, BarrierOp, Cache, Coordinates, DepthCompare, Element, Elements, EvictL2,
+    Geometry, Lod, Matrix, MatrixShape, Narrow, NoComplete, Order, Path, PropagateNan, ReduxOp, Round, Scope,
+    SeparateSampler, Space, Sreg, SurfaceUnit, Syscall, TexelOffset, Tiles,
 };
 use crate::entity::{Inst, Value};
 use crate::ir::{InstData, Signature};
@@ -353,7 +353,8 @@ fn texture(c: &Checker<'_>, x: &Context<'_>) -> Checked {
     let gather = x.data.op == Op::TexGather;
     let texels = !gather && x.attr::<Coordinates>() == Coordinates::Texel;
     let lod = if gather { Lod::Base } else { x.attr() };
-    let (offset, compare) = (x.attr::<TexelOffset>() == TexelOffset::Yes, x.attr::<DepthCompare>() == DepthCompare::Yes);
+    let (offset, compare) =
+        (x.attr::<TexelOffset>() == TexelOffset::Yes, x.attr::<DepthCompare>() == DepthCompare::Yes);
     let (samples, cube) = (geometry.has_samples(), geometry.is_cube());
     let wrong = |message: &str| Err((Rule::Texture, format!("{}: {message}", geometry.name())));
     if gather && !matches!(geometry, Geometry::D2 | Geometry::A2) && !cube {

@@ -4,8 +4,8 @@ use super::{Form, Lifted, form};
 use crate::ast::{Operand, OperandKind};
 use crate::lift::{Kind, Lifter, Ty};
 use hetir::attr::{
-    AtomOp, Cache, Component, Coordinates, DepthCompare, Geometry, ImageKind, ImageQuery, Lod, Outside, SeparateSampler,
-    Sign, Space, SurfaceUnit, TexelOffset,
+    AtomOp, Cache, Component, Coordinates, DepthCompare, Geometry, ImageKind, ImageQuery, Lod, Outside,
+    SeparateSampler, Sign, Space, SurfaceUnit, TexelOffset,
 };
 use hetir::build::Attrs;
 use hetir::diag::Diagnostic;
@@ -41,10 +41,8 @@ pub(crate) const FORMS: &[Form] = &[
     ),
     form(
         "txq.query.b32 d, [a]",
-        &[
-            "query=width height depth channel_data_type channel_order normalized_coords array_size num_mipmap_levels \
-             num_samples force_unnormalized_coords filter_mode addr_mode_0 addr_mode_1 addr_mode_2",
-        ],
+        &["query=width height depth channel_data_type channel_order normalized_coords array_size num_mipmap_levels \
+             num_samples force_unnormalized_coords filter_mode addr_mode_0 addr_mode_1 addr_mode_2"],
         |c| c.image_query(),
     ),
     form("txq.level.query.b32 d, [a], lod", &["query=width height depth"], |c| c.image_query()),
@@ -63,22 +61,16 @@ pub(crate) const FORMS: &[Form] = &[
         let is = c.op(Attrs::of(Op::IsImage).with(kind), Type::I64, &[handle]);
         c.dst(0, Ty::known("pred"), is)
     }),
-    form(
-        "suld.b.geom{.cop}{.vec}.type.mode d, [a]",
-        &[SURFACE, "cop=ca cg cs cv", VEC, BITS, MODE],
-        |c| {
-            let ty = c.part_ty("type")?;
-            let (args, attrs) = c.surface(Op::SurfLoad)?;
-            let results = vec![ty.ir; c.surface_count()];
-            let values = c.op_many(attrs, ty.ir, &args, &results);
-            c.dst_elements(0, ty, &values, true)
-        },
-    ),
-    form(
-        "sust.b.geom{.cop}{.vec}.type.mode [a], c",
-        &[SURFACE, "cop=wb cg cs wt", VEC, BITS, MODE],
-        |c| c.surface_store(SurfaceUnit::Bytes),
-    ),
+    form("suld.b.geom{.cop}{.vec}.type.mode d, [a]", &[SURFACE, "cop=ca cg cs cv", VEC, BITS, MODE], |c| {
+        let ty = c.part_ty("type")?;
+        let (args, attrs) = c.surface(Op::SurfLoad)?;
+        let results = vec![ty.ir; c.surface_count()];
+        let values = c.op_many(attrs, ty.ir, &args, &results);
+        c.dst_elements(0, ty, &values, true)
+    }),
+    form("sust.b.geom{.cop}{.vec}.type.mode [a], c", &[SURFACE, "cop=wb cg cs wt", VEC, BITS, MODE], |c| {
+        c.surface_store(SurfaceUnit::Bytes)
+    }),
     form("sust.p.geom{.vec}.type.mode [a], c", &[DIMENSIONS, VEC, "type=b32", MODE], |c| {
         c.surface_store(SurfaceUnit::Texels)
     }),
@@ -128,7 +120,9 @@ impl Lifter<'_, '_> {
         let elements = self.elements_of(operand);
         let count = if types.len() == 3 { 4 } else { types.len() };
         if elements.len() != count {
-            return Err(self.error_at(operand.span, format!("{count} values are needed here, found {}", elements.len())));
+            return Err(
+                self.error_at(operand.span, format!("{count} values are needed here, found {}", elements.len()))
+            );
         }
         elements.into_iter().zip(types).map(|(e, ty)| self.read(e, *ty, false)).collect()
     }

@@ -3,7 +3,7 @@
 use hetir::diag::{Severity, line_column, render};
 use hetir::entity::FuncId;
 use hetir::interp::texture::{Kind, Object, Texture};
-use hetir::interp::{self, Memory as _, Arena, Checks, Heap, Launch, Options, place_globals};
+use hetir::interp::{self, Arena, Checks, Heap, Launch, Memory as _, Options, place_globals};
 use hetir::ir::{Function, FunctionKind, Module};
 use hetir::verify::verify;
 

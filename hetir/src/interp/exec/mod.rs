@@ -18,8 +18,8 @@ mod mbarrier;
 mod memory;
 mod special;
 mod syscall;
-mod texture;
 mod tensor;
+mod texture;
 mod warp;
 
 pub(super) use async_copy::{Copies, hurry, poll};

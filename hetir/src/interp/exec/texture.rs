@@ -4,8 +4,8 @@ use super::atomic::combine;
 use super::memory::Kind;
 use super::{Next, Step, Trouble, lanes, trouble};
 use crate::attr::{
-    AtomOp, Component, Coordinates, DepthCompare, Geometry, ImageKind, ImageQuery, Lod, Outside, SeparateSampler, Space,
-    SurfaceUnit, TexelOffset,
+    AtomOp, Component, Coordinates, DepthCompare, Geometry, ImageKind, ImageQuery, Lod, Outside, SeparateSampler,
+    Space, SurfaceUnit, TexelOffset,
 };
 use crate::interp::FaultKind;
 use crate::interp::code::Column;
@@ -404,8 +404,7 @@ fn begin<'l>(
             coordinates[d] = operands.float();
         }
     }
-    let access =
-        Access { texture, sampler, geometry, lane, slice, sample, coordinates, offsets: [0; 3], depth: None };
+    let access = Access { texture, sampler, geometry, lane, slice, sample, coordinates, offsets: [0; 3], depth: None };
     Ok((access, at))
 }
 
@@ -619,8 +618,11 @@ fn locate(
             }
             Outside::Clamp | Outside::Trap => {
                 let what = ["byte", "row", "slice"][d];
-                let message =
-                    format!("{size}-byte access at {what} {} of a surface that has {}", at[d], [row as i64, ends[1], ends[2]][d]);
+                let message = format!(
+                    "{size}-byte access at {what} {} of a surface that has {}",
+                    at[d],
+                    [row as i64, ends[1], ends[2]][d]
+                );
                 return trouble(FaultKind::OutOfBounds, lane as u32, message);
             }
         }
