@@ -5,6 +5,8 @@ mod container;
 mod program;
 mod ptx;
 mod text;
+mod threads;
+mod verify;
 
 /// A target.
 #[derive(Clone, Copy)]
@@ -20,6 +22,8 @@ pub const ALL: &[Target] = &[
     Target { name: "program", seeds: program::seeds, run: program::run },
     Target { name: "ptx", seeds: ptx::seeds, run: ptx::run },
     Target { name: "text", seeds: text::seeds, run: text::run },
+    Target { name: "threads", seeds: threads::seeds, run: threads::run },
+    Target { name: "verify", seeds: verify::seeds, run: verify::run },
 ];
 
 /// How a target answered, as far as it tells paths through the program apart.

@@ -159,8 +159,10 @@ impl Generator<'_, '_> {
         let offset = self.one(Attrs::of(Op::IMulWide).with(Sign::U), Type::I32, &[global, stride], Type::I64);
         self.own = self.op(Op::IAdd, Type::I64, &[output, offset]);
         self.scope.extend([self.thread, threads, block, global]);
+        let place = self.input_of(global);
         for ty in [Type::I32, Type::I64, Type::F32, Type::F64] {
-            let values = self.input_of(global, ty);
+            let attrs = Attrs::of(Op::Load).with(Space::Global).bytes();
+            let values = self.emit(Op::Load, ty, attrs, 0, &[place], &vec![ty; 16 / ty.bytes() as usize]);
             self.scope.extend(values);
         }
 

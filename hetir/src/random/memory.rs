@@ -112,15 +112,14 @@ impl Generator<'_, '_> {
         }
     }
 
-    /// Sixteen bytes of the input, by the thread's number.
-    pub(super) fn input_of(&mut self, number: Value, ty: Type) -> Vec<Value> {
+    /// The address of sixteen bytes of the input, by the thread's number.
+    pub(super) fn input_of(&mut self, number: Value) -> Value {
         let sixteen = self.constant(Type::I32, 16);
         let offset = self.op(Op::IMul, Type::I32, &[number, sixteen]);
         let mask = self.constant(Type::I32, (INPUT_BYTES - 1) & !15);
         let offset = self.op(Op::And, Type::I32, &[offset, mask]);
         let offset = self.op(Op::Zext, Type::I64, &[offset]);
-        let address = self.op(Op::IAdd, Type::I64, &[self.input, offset]);
-        self.load(Space::Global, address, 0, ty, 16 / ty.bytes() as usize)
+        self.op(Op::IAdd, Type::I64, &[self.input, offset])
     }
 
     /// Reads the input or the constant table.
