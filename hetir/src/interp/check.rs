@@ -81,7 +81,7 @@ impl Cells {
         let mut at = address;
         while at < end {
             let granule = at & !3;
-            let next = (granule + 4).min(end);
+            let next = granule.saturating_add(4).min(end);
             let entry = self.granules.entry(granule).or_insert_with(|| Granule::Whole(Cell::default()));
             if next - at == 4
                 && let Granule::Whole(cell) = entry
