@@ -9,7 +9,7 @@
 //! 3. All products and c are cut towards zero at [`FRACTION`] binary places below the largest of these exponents, and
 //!    then summed exactly.
 //! 4. The sum is rounded towards zero into f32, or to nearest even into f16. Overflow gives infinity. A sum of zero is
-//!    +0.
+//!    +0, and so is an f32 that is cut to zero.
 //! 5. NaN, infinity times zero and infinities of both signs give the canonical NaN.
 //!
 //! Ampere and Ada keep one place less and sum half as many products at once.
@@ -113,7 +113,11 @@ fn at_once(factors: Format, products: &[(u64, u64)], c: u64, d: Format) -> u64 {
     if exact.abs() >= 2f64.powi(128) {
         return d.infinity() | if exact < 0.0 { d.sign_bit() } else { 0 };
     }
-    num::convert(Format::F64, d, exact.to_bits(), Mode::new(Round::Rz))
+    // What is cut to nothing has no sign left.
+    match num::convert(Format::F64, d, exact.to_bits(), Mode::new(Round::Rz)) {
+        cut if cut & !d.sign_bit() == 0 => 0,
+        cut => cut,
+    }
 }
 
 /// Which of the lanes' products are summed by themselves, see the table above.
