@@ -589,7 +589,7 @@ impl Lifter<'_, '_> {
         let result = self.op(Attrs::of(op).with(space), Type::I64, &[value]);
         self.dst(0, ty, result)
     }
-    fn dst_address(&mut self, ty: Ty, value: Value) -> Lifted {
+    pub(super) fn dst_address(&mut self, ty: Ty, value: Value) -> Lifted {
         let value = if ty.ir == Type::I32 { self.op(Op::Trunc, Type::I32, &[value]) } else { value };
         self.dst(0, ty, value)
     }

@@ -12,11 +12,14 @@ use hetir::diag::Diagnostic;
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
+mod async_copy;
+mod cluster;
 mod control;
 mod cvt;
 mod float;
 mod int;
 mod memory;
+mod refused;
 mod tensor;
 mod texture;
 mod video;
@@ -33,6 +36,8 @@ pub(crate) struct Form {
     pub(crate) classes: &'static [&'static str],
     /// Appends what it means.
     pub(crate) lift: fn(&mut Lifter<'_, '_>) -> Lifted,
+    /// Why it has no meaning here; `lift` says so.
+    pub(crate) refusal: Option<&'static str>,
 }
 
 /// A row, as the tables write it.
@@ -41,7 +46,12 @@ pub(crate) const fn form(
     classes: &'static [&'static str],
     lift: fn(&mut Lifter<'_, '_>) -> Lifted,
 ) -> Form {
-    Form { syntax, classes, lift }
+    Form { syntax, classes, lift, refusal: None }
+}
+
+/// A row of what is known and refused.
+pub(crate) const fn refused(syntax: &'static str, classes: &'static [&'static str], reason: &'static str) -> Form {
+    Form { syntax, classes, lift: |c| Err(c.unsupported()), refusal: Some(reason) }
 }
 
 const TABLES: &[&[Form]] = &[
@@ -52,10 +62,13 @@ const TABLES: &[&[Form]] = &[
     warp::FORMS,
     control::FORMS,
     texture::FORMS,
+    async_copy::FORMS,
+    cluster::FORMS,
     tensor::FORMS,
     video::SCALAR,
     video::PACKED,
     video::OTHER,
+    refused::FORMS,
 ];
 
 /// Forms that are known and have no row: an instruction's name, the beginning of a modifier, and why not.
@@ -330,6 +343,7 @@ pub fn forms() -> impl Iterator<Item = FormInfo> {
         index: p.index,
         syntax: p.form.syntax,
         base: p.base,
+        refused: p.form.refusal.is_some(),
         choices: p
             .choices()
             .map(|(_, part)| (part.name, part.alternatives().map(|(_, word)| word).collect()))
@@ -346,6 +360,8 @@ pub struct FormInfo {
     pub syntax: &'static str,
     /// The instruction's name.
     pub base: &'static str,
+    /// It is known, and refused.
+    pub refused: bool,
     /// Parts with a choice, and their words; "" where the part may be left out.
     pub choices: Vec<(&'static str, Vec<&'static str>)>,
 }

@@ -589,6 +589,13 @@ impl Lifter<'_, '_> {
     pub(crate) fn error(&self, message: impl Into<String>) -> Box<Diagnostic> {
         self.error_at(self.inst.span, message)
     }
+    /// The error of a form that is known and refused.
+    pub(crate) fn unsupported(&self) -> Box<Diagnostic> {
+        let reason = self.pattern.as_ref().and_then(|(p, _)| p.form.refusal).unwrap_or_default();
+        let opcode = self.ast.name(self.inst.opcode);
+        let message = format!("`{opcode}` is not supported: {reason}");
+        Box::new(Diagnostic::error("ptx::unsupported", message).at(self.inst.span, ""))
+    }
     /// An error somewhere in it.
     pub(crate) fn error_at(&self, span: Span, message: impl Into<String>) -> Box<Diagnostic> {
         let opcode = self.ast.name(self.inst.opcode);

@@ -1,0 +1,330 @@
+//! Instructions that are known and not lifted yet: rows that match them, so that the message can say so, and that a
+//! module keeps its other functions.
+
+use super::{Form, refused};
+
+const GROUP: &str = "cta_group=cta_group::1 cta_group::2";
+const KIND: &str = "kind=kind::f16 kind::tf32 kind::f8f6f4 kind::i8";
+const SCALED: &str = "kind=kind::mxf8f6f4 kind::mxf4 kind::mxf4nvf4";
+const SCALE_VECTOR: &str = "scale_vectorsize=scale_vec::1X scale_vec::2X scale_vec::4X block16 block32";
+const COLLECTOR_A: &str =
+    "collector_usage=collector::a::fill collector::a::use collector::a::lastuse collector::a::discard";
+const COLLECTOR_B: &str = "collector_usage=collector::b0::fill collector::b0::use collector::b0::lastuse collector::b0::discard \
+    collector::b1::fill collector::b1::use collector::b1::lastuse collector::b1::discard collector::b2::fill \
+    collector::b2::use collector::b2::lastuse collector::b2::discard collector::b3::fill collector::b3::use \
+    collector::b3::lastuse collector::b3::discard";
+const NUM: &str = "num=x1 x2 x4 x8 x16 x32 x64 x128";
+const TMEM_SHAPE: &str = "shape1=16x64b 16x128b 16x256b 32x32b";
+const DIM: &str = "dim=1d 2d 3d 4d 5d";
+const LOAD_MODE: &str = "load_mode=tile tile::gather4 im2col im2col::w im2col::w::128";
+const HINT: &str = "level::cache_hint=L2::cache_hint";
+const SCOPE: &str = "scope=cta cluster gpu sys";
+const M64_K8: &str = "shape=m64n8k8 m64n16k8 m64n24k8 m64n32k8 m64n40k8 m64n48k8 m64n56k8 m64n64k8 m64n72k8 m64n80k8 m64n88k8 m64n96k8 \
+    m64n104k8 m64n112k8 m64n120k8 m64n128k8 m64n136k8 m64n144k8 m64n152k8 m64n160k8 m64n168k8 m64n176k8 m64n184k8 \
+    m64n192k8 m64n200k8 m64n208k8 m64n216k8 m64n224k8 m64n232k8 m64n240k8 m64n248k8 m64n256k8";
+const M64_K16: &str = "shape=m64n8k16 m64n16k16 m64n24k16 m64n32k16 m64n40k16 m64n48k16 m64n56k16 m64n64k16 m64n72k16 m64n80k16 \
+    m64n88k16 m64n96k16 m64n104k16 m64n112k16 m64n120k16 m64n128k16 m64n136k16 m64n144k16 m64n152k16 m64n160k16 \
+    m64n168k16 m64n176k16 m64n184k16 m64n192k16 m64n200k16 m64n208k16 m64n216k16 m64n224k16 m64n232k16 m64n240k16 \
+    m64n248k16 m64n256k16";
+const M64_K32: &str = "shape=m64n8k32 m64n16k32 m64n24k32 m64n32k32 m64n40k32 m64n48k32 m64n56k32 m64n64k32 m64n72k32 m64n80k32 \
+    m64n88k32 m64n96k32 m64n104k32 m64n112k32 m64n120k32 m64n128k32 m64n136k32 m64n144k32 m64n152k32 m64n160k32 \
+    m64n168k32 m64n176k32 m64n184k32 m64n192k32 m64n200k32 m64n208k32 m64n216k32 m64n224k32 m64n232k32 m64n240k32 \
+    m64n248k32 m64n256k32";
+const M64_K64: &str = "shape=m64n8k64 m64n16k64 m64n24k64 m64n32k64 m64n40k64 m64n48k64 m64n56k64 m64n64k64 m64n72k64 m64n80k64 \
+    m64n88k64 m64n96k64 m64n104k64 m64n112k64 m64n120k64 m64n128k64 m64n136k64 m64n144k64 m64n152k64 m64n160k64 \
+    m64n168k64 m64n176k64 m64n184k64 m64n192k64 m64n200k64 m64n208k64 m64n216k64 m64n224k64 m64n232k64 m64n240k64 \
+    m64n248k64 m64n256k64";
+const M64_K32_INT: &str = "shape=m64n8k32 m64n16k32 m64n24k32 m64n32k32 m64n48k32 m64n64k32 m64n80k32 m64n96k32 m64n112k32 m64n128k32 \
+    m64n144k32 m64n160k32 m64n176k32 m64n192k32 m64n208k32 m64n224k32";
+const M64_K64_INT: &str = "shape=m64n8k64 m64n16k64 m64n24k64 m64n32k64 m64n48k64 m64n64k64 m64n80k64 m64n96k64 m64n112k64 m64n128k64 \
+    m64n144k64 m64n160k64 m64n176k64 m64n192k64 m64n208k64 m64n224k64 m64n240k64 m64n256k64";
+const M64_K256: &str = "shape=m64n8k256 m64n16k256 m64n24k256 m64n32k256 m64n48k256 m64n64k256 m64n80k256 m64n96k256 m64n112k256 \
+    m64n128k256 m64n144k256 m64n160k256 m64n176k256 m64n192k256 m64n208k256 m64n224k256 m64n240k256 m64n256k256";
+const F8: &str = "atype=e4m3 e5m2";
+
+pub(crate) const FORMS: &[Form] = &[
+    refused("wgmma.fence.sync.aligned", &[], "there are no products of warp groups yet"),
+    refused("wgmma.commit_group.sync.aligned", &[], "there are no products of warp groups yet"),
+    refused("wgmma.wait_group.sync.aligned n", &[], "there are no products of warp groups yet"),
+    refused(
+        "wgmma.mma_async.sync.aligned.shape.dtype.f16.f16 d, a, b, p, scale_a, scale_b, trans{, trans_b}",
+        &[M64_K16, "dtype=f16 f32"],
+        "there are no products of warp groups yet",
+    ),
+    refused(
+        "wgmma.mma_async.sync.aligned.shape.f32.bf16.bf16 d, a, b, p, scale_a, scale_b, trans{, trans_b}",
+        &[M64_K16],
+        "there are no products of warp groups yet",
+    ),
+    refused(
+        "wgmma.mma_async.sync.aligned.shape.f32.tf32.tf32 d, a, b, p, scale_a, scale_b",
+        &[M64_K8],
+        "there are no products of warp groups yet",
+    ),
+    refused(
+        "wgmma.mma_async.sync.aligned.shape.dtype.atype.btype d, a, b, p, scale_a, scale_b",
+        &[M64_K32, "dtype=f16 f32", F8, "btype=e4m3 e5m2"],
+        "there are no products of warp groups yet",
+    ),
+    refused(
+        "wgmma.mma_async.sync.aligned.shape{.satfinite}.s32.atype.btype d, a, b, p",
+        &[M64_K32_INT, "atype=s8 u8", "btype=s8 u8"],
+        "there are no products of warp groups yet",
+    ),
+    refused(
+        "wgmma.mma_async.sp.sync.aligned.shape.dtype.f16.f16 d, a, b, meta, selector, p, scale_a, scale_b, trans{, trans_b}",
+        &[M64_K32, "dtype=f16 f32"],
+        "there are no products of warp groups yet",
+    ),
+    refused(
+        "wgmma.mma_async.sp.sync.aligned.shape.f32.bf16.bf16 d, a, b, meta, selector, p, scale_a, scale_b, trans{, trans_b}",
+        &[M64_K32],
+        "there are no products of warp groups yet",
+    ),
+    refused(
+        "wgmma.mma_async.sp.sync.aligned.shape.f32.tf32.tf32 d, a, b, meta, selector, p, scale_a, scale_b",
+        &[M64_K16],
+        "there are no products of warp groups yet",
+    ),
+    refused(
+        "wgmma.mma_async.sp.sync.aligned.shape.dtype.atype.btype d, a, b, meta, selector, p, scale_a, scale_b",
+        &[M64_K64, "dtype=f16 f32", F8, "btype=e4m3 e5m2"],
+        "there are no products of warp groups yet",
+    ),
+    refused(
+        "wgmma.mma_async.sp.sync.aligned.shape{.satfinite}.s32.atype.btype d, a, b, meta, selector, p",
+        &[M64_K64_INT, "atype=s8 u8", "btype=s8 u8"],
+        "there are no products of warp groups yet",
+    ),
+    refused(
+        "wgmma.mma_async.sync.aligned.shape.s32.b1.b1.and.popc d, a, b, p",
+        &[M64_K256],
+        "there are no products of warp groups yet",
+    ),
+    refused(
+        "tensormap.replace.tile.field{.ss}.b1024.type [addr], value",
+        &[
+            "field=global_address rank elemtype interleave_layout swizzle_mode swizzle_atomicity fill_mode",
+            "ss=global shared::cta",
+            "type=b32 b64",
+        ],
+        "there are no tensor maps yet",
+    ),
+    refused(
+        "tensormap.replace.tile.field{.ss}.b1024.type [addr], ord, value",
+        &["field=box_dim global_dim global_stride element_stride", "ss=global shared::cta", "type=b32 b64"],
+        "there are no tensor maps yet",
+    ),
+    refused(
+        "tensormap.cp_fenceproxy.global.shared::cta.tensormap::generic.release.scope.sync.aligned [dst], [src], size",
+        &[SCOPE],
+        "there are no tensor maps yet",
+    ),
+    refused("fence.proxy.tensormap::generic.release.scope", &[SCOPE], "there are no tensor maps yet"),
+    refused("fence.proxy.tensormap::generic.acquire.scope [addr], size", &[SCOPE], "there are no tensor maps yet"),
+    refused("prefetch{.space}.tensormap [a]", &["space=const param"], "there are no tensor maps yet"),
+    refused(
+        "cp.async.bulk.tensor.dim.dst.global{.load_mode}.mbarrier::complete_tx::bytes{.multicast::cluster}{.cta_group}{.level::cache_hint} [dst], [map, coordinates], [mbar]{, info}{, mask}{, policy}",
+        &[DIM, "dst=shared::cta shared::cluster", LOAD_MODE, GROUP, HINT],
+        "there are no tensor maps yet",
+    ),
+    refused(
+        "cp.async.bulk.tensor.dim.global.shared::cta{.load_mode}.bulk_group{.level::cache_hint} [map, coordinates], [src]{, policy}",
+        &[DIM, "load_mode=tile tile::scatter4 im2col_no_offs", HINT],
+        "there are no tensor maps yet",
+    ),
+    refused(
+        "cp.async.bulk.prefetch.tensor.dim.L2.global{.load_mode}{.level::cache_hint} [map, coordinates]{, info}{, policy}",
+        &[DIM, LOAD_MODE, HINT],
+        "there are no tensor maps yet",
+    ),
+    refused(
+        "cp.reduce.async.bulk.tensor.dim.global.shared::cta.op{.load_mode}.bulk_group{.level::cache_hint} [map, coordinates], [src]{, policy}",
+        &[DIM, "op=add min max inc dec and or xor", "load_mode=tile im2col_no_offs", HINT],
+        "there are no tensor maps yet",
+    ),
+    refused(
+        "multimem.ld_reduce{.ldsem}{.scope}{.global}.op.type d, [a]",
+        &["ldsem=weak relaxed acquire", SCOPE, "op=min max add and or xor", "type=b32 b64 u32 u64 s32 s64"],
+        "there is no multicast memory yet",
+    ),
+    refused(
+        "multimem.ld_reduce{.ldsem}{.scope}{.global}.op{.acc_prec}{.vec}.type d, [a]",
+        &[
+            "ldsem=weak relaxed acquire",
+            SCOPE,
+            "op=min max add",
+            "acc_prec=acc::f32 acc::f16",
+            "vec=v2 v4 v8",
+            "type=f16 f16x2 bf16 bf16x2 f32 f64 e5m2 e5m2x2 e5m2x4 e4m3 e4m3x2 e4m3x4",
+        ],
+        "there is no multicast memory yet",
+    ),
+    refused(
+        "multimem.st{.stsem}{.scope}{.global}{.vec}.type [a], b",
+        &[
+            "stsem=weak relaxed release",
+            SCOPE,
+            "vec=v2 v4 v8",
+            "type=b32 b64 u32 u64 s32 s64 f16 f16x2 bf16 bf16x2 f32 f64 e5m2 e5m2x2 e5m2x4 e4m3 e4m3x2 e4m3x4",
+        ],
+        "there is no multicast memory yet",
+    ),
+    refused(
+        "multimem.red{.redsem}{.scope}{.global}.op.type [a], b",
+        &["redsem=relaxed release", SCOPE, "op=min max add and or xor", "type=b32 b64 u32 u64 s32 s64"],
+        "there is no multicast memory yet",
+    ),
+    refused(
+        "multimem.red{.redsem}{.scope}{.global}.add{.vec}.type [a], b",
+        &["redsem=relaxed release", SCOPE, "vec=v2 v4 v8", "type=f16 f16x2 bf16 bf16x2 f32 f64"],
+        "there is no multicast memory yet",
+    ),
+    refused(
+        "cp.async.bulk.global.shared::cta.bulk_group{.level::cache_hint}.cp_mask [dst], [src], size{, policy}, mask",
+        &[HINT],
+        "it needs sm_100 or newer",
+    ),
+    refused(
+        "st.async{.mmio}.release.scope{.global}.type [a], b",
+        &["scope=gpu sys", "type=b8 b16 b32 b64 u8 u16 u32 u64 s8 s16 s32 s64 f32 f64"],
+        "it needs sm_100 or newer",
+    ),
+    refused(
+        "red.async{.mmio}.release.scope{.global}.add.type [a], b",
+        &["scope=gpu cluster", "type=u32 s32 u64 s64"],
+        "it needs sm_100 or newer",
+    ),
+    refused("st.bulk{.weak}{.shared::cta} [a], size, value", &[], "it needs sm_100 or newer"),
+    refused(
+        "clusterlaunchcontrol.try_cancel.async{.shared::cta}.mbarrier::complete_tx::bytes{.multicast::cluster::all}.b128 [addr], [mbar]",
+        &[],
+        "it needs sm_100 or newer",
+    ),
+    refused("clusterlaunchcontrol.query_cancel.is_canceled.pred.b128 p, response", &[], "it needs sm_100 or newer"),
+    refused(
+        "clusterlaunchcontrol.query_cancel.get_first_ctaid.v4.b32.b128 d, response",
+        &[],
+        "it needs sm_100 or newer",
+    ),
+    refused(
+        "clusterlaunchcontrol.query_cancel.dimension.b32.b128 d, response",
+        &["dimension=get_first_ctaid::x get_first_ctaid::y get_first_ctaid::z"],
+        "it needs sm_100 or newer",
+    ),
+    refused(
+        "tcgen05.alloc.cta_group.sync.aligned{.shared::cta}.b32 [dst], columns",
+        &[GROUP],
+        "it needs sm_100 or newer",
+    ),
+    refused("tcgen05.dealloc.cta_group.sync.aligned.b32 taddr, columns", &[GROUP], "it needs sm_100 or newer"),
+    refused("tcgen05.relinquish_alloc_permit.cta_group.sync.aligned", &[GROUP], "it needs sm_100 or newer"),
+    refused(
+        "tcgen05.commit.cta_group.mbarrier::arrive::one{.shared::cluster}{.multicast::cluster}.b64 [mbar]{, mask}",
+        &[GROUP],
+        "it needs sm_100 or newer",
+    ),
+    refused(
+        "tcgen05.cp.cta_group.shape{.multicast}{.b8x16}{.format} [taddr], s",
+        &[
+            GROUP,
+            "shape=128x256b 4x256b 128x128b 64x128b 32x128b",
+            "multicast=warpx2::02_13 warpx2::01_23 warpx4",
+            "format=b6x16_p32 b4x16_p64",
+        ],
+        "it needs sm_100 or newer",
+    ),
+    refused("tcgen05.order", &["order=fence::before_thread_sync fence::after_thread_sync"], "it needs sm_100 or newer"),
+    refused(
+        "tcgen05.ld.sync.aligned.shape1.num{.pack::16b}.b32 r, [taddr]",
+        &[TMEM_SHAPE, NUM],
+        "it needs sm_100 or newer",
+    ),
+    refused(
+        "tcgen05.ld.sync.aligned.16x32bx2.num{.pack::16b}.b32 r, [taddr], half",
+        &[NUM],
+        "it needs sm_100 or newer",
+    ),
+    refused(
+        "tcgen05.ld.red.sync.aligned.32x32b.num.op{.abs}{.NaN}.type r, value, [taddr]",
+        &[NUM, "op=min max", "type=f32 u32 s32"],
+        "it needs sm_100 or newer",
+    ),
+    refused(
+        "tcgen05.ld.red.sync.aligned.16x32bx2.num.op{.abs}{.NaN}.type r, value, [taddr], half",
+        &[NUM, "op=min max", "type=f32 u32 s32"],
+        "it needs sm_100 or newer",
+    ),
+    refused(
+        "tcgen05.st.sync.aligned.shape1.num{.unpack::16b}.b32 [taddr], r",
+        &[TMEM_SHAPE, NUM],
+        "it needs sm_100 or newer",
+    ),
+    refused(
+        "tcgen05.st.sync.aligned.16x32bx2.num{.unpack::16b}.b32 [taddr], half, r",
+        &[NUM],
+        "it needs sm_100 or newer",
+    ),
+    refused("tcgen05.operation.sync.aligned", &["operation=wait::ld wait::st"], "it needs sm_100 or newer"),
+    refused("tcgen05.shift.cta_group.down [taddr]", &[GROUP], "it needs sm_100 or newer"),
+    refused(
+        "tcgen05.mma.cta_group.kind{.ashift}{.collector_usage} [d], a, b, idesc{, lane}, enable{, scale}",
+        &[GROUP, KIND, COLLECTOR_A],
+        "it needs sm_100 or newer",
+    ),
+    refused(
+        "tcgen05.mma.cta_group.kind.block_scale{.scale_vectorsize}{.collector_usage} [d], a, b, idesc, [scale_a], [scale_b], enable",
+        &[GROUP, SCALED, SCALE_VECTOR, COLLECTOR_A],
+        "it needs sm_100 or newer",
+    ),
+    refused(
+        "tcgen05.mma.ws.cta_group::1.kind{.collector_usage} [d], a, b, idesc, enable{, mask}",
+        &[KIND, COLLECTOR_B],
+        "it needs sm_100 or newer",
+    ),
+    refused(
+        "tcgen05.mma.cta_group.kind{.ashift}{.collector_usage} [d], [a], b, idesc{, lane}, enable{, scale}",
+        &[GROUP, KIND, COLLECTOR_A],
+        "it needs sm_100 or newer",
+    ),
+    refused(
+        "tcgen05.mma.cta_group.kind.block_scale{.scale_vectorsize}{.collector_usage} [d], [a], b, idesc, [scale_a], [scale_b], enable",
+        &[GROUP, SCALED, SCALE_VECTOR, COLLECTOR_A],
+        "it needs sm_100 or newer",
+    ),
+    refused(
+        "tcgen05.mma.ws.cta_group::1.kind{.collector_usage} [d], [a], b, idesc, enable{, mask}",
+        &[KIND, COLLECTOR_B],
+        "it needs sm_100 or newer",
+    ),
+    refused(
+        "tcgen05.mma.sp.cta_group.kind{.ashift}{.collector_usage} [d], a, b, [meta], idesc{, lane}, enable{, scale}",
+        &[GROUP, KIND, COLLECTOR_A],
+        "it needs sm_100 or newer",
+    ),
+    refused(
+        "tcgen05.mma.sp.cta_group.kind.block_scale{.scale_vectorsize}{.collector_usage} [d], a, b, [meta], idesc, [scale_a], [scale_b], enable",
+        &[GROUP, SCALED, SCALE_VECTOR, COLLECTOR_A],
+        "it needs sm_100 or newer",
+    ),
+    refused(
+        "tcgen05.mma.ws.sp.cta_group::1.kind{.collector_usage} [d], a, b, [meta], idesc, enable{, mask}",
+        &[KIND, COLLECTOR_B],
+        "it needs sm_100 or newer",
+    ),
+    refused(
+        "tcgen05.mma.sp.cta_group.kind{.ashift}{.collector_usage} [d], [a], b, [meta], idesc{, lane}, enable{, scale}",
+        &[GROUP, KIND, COLLECTOR_A],
+        "it needs sm_100 or newer",
+    ),
+    refused(
+        "tcgen05.mma.sp.cta_group.kind.block_scale{.scale_vectorsize}{.collector_usage} [d], [a], b, [meta], idesc, [scale_a], [scale_b], enable",
+        &[GROUP, SCALED, SCALE_VECTOR, COLLECTOR_A],
+        "it needs sm_100 or newer",
+    ),
+    refused(
+        "tcgen05.mma.ws.sp.cta_group::1.kind{.collector_usage} [d], [a], b, [meta], idesc, enable{, mask}",
+        &[KIND, COLLECTOR_B],
+        "it needs sm_100 or newer",
+    ),
+];
