@@ -8,11 +8,15 @@ use ptx_frontend::{FormInfo, FormUse, Options, forms, lift_text};
 #[derive(Clone, Default, Debug)]
 pub struct Coverage(BTreeMap<usize, Vec<BTreeSet<&'static str>>>);
 
-/// The forms of a text; none if it is not accepted as a whole.
+/// The forms of a text; of one that is not accepted as a whole only those that are known and refused.
 pub fn forms_of(ptx: &str) -> Vec<FormUse> {
     let output = lift_text(ptx, Options { lenient: false });
-    let forms = output.forms.clone();
-    if output.into_result().is_ok() { forms } else { Vec::new() }
+    let mut uses = output.forms.clone();
+    if output.into_result().is_err() {
+        let refused: BTreeSet<usize> = forms().filter(|form| form.refused).map(|form| form.index).collect();
+        uses.retain(|form| refused.contains(&form.index));
+    }
+    uses
 }
 
 impl Coverage {
@@ -31,8 +35,12 @@ impl Coverage {
         self.0.contains_key(&form.index)
     }
 
-    /// What was not seen of a form, such as `rnd: .rz .rm; ftz: left out`; empty if everything was.
+    /// What was not seen of a form, such as `rnd: .rz .rm; ftz: left out`; empty if everything was. A form that is
+    /// refused says the same whatever its words are.
     pub fn missing(&self, form: &FormInfo) -> String {
+        if form.refused {
+            return String::new();
+        }
         self.gaps(form, |_, _| true)
     }
 
