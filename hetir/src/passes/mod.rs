@@ -11,8 +11,8 @@ pub mod simplify_cfg;
 use crate::entity::Value;
 use crate::ir::{Body, Module};
 
-/// Rounds after which [`cleanup`] stops; a round that changes nothing ends it before.
-const ROUNDS: usize = 8;
+/// Rounds after which [`cleanup`] and passes that repeat themselves stop; a round that changes nothing ends them before.
+const ROUNDS: usize = 16;
 
 /// Folds, simplifies and drops until nothing changes.
 pub fn cleanup(module: &mut Module) -> bool {
@@ -57,14 +57,24 @@ impl Renames {
         }
         at
     }
+    /// [`Self::get`], which makes the next look-up shorter.
+    fn find(&mut self, value: Value) -> Value {
+        let mut at = value;
+        while let Some(&next) = self.to.get(at.index()).filter(|n| **n != at) {
+            let further = self.to[next.index()];
+            self.to[at.index()] = further;
+            at = further;
+        }
+        at
+    }
     /// Lets what stands in for `new` stand in for `old`, too; `old` stands for itself up to now.
     fn set(&mut self, old: Value, new: Value) {
-        self.to[old.index()] = self.get(new);
+        self.to[old.index()] = self.find(new);
     }
     /// Puts the replacements into the body.
     fn apply(&mut self, body: &mut Body) {
         for n in 0..self.to.len() {
-            self.to[n] = self.get(Value::new(n));
+            self.to[n] = self.find(Value::new(n));
         }
         body.replace_values(|v| self.to.get(v.index()).copied().unwrap_or(v));
     }

@@ -1,7 +1,7 @@
 //! Replaces block parameters that are handed the same value on every edge.
 
-use super::Renames;
 use super::dce::{handed, remove_params};
+use super::{ROUNDS, Renames};
 use crate::analysis::cfg::Cfg;
 use crate::entity::Value;
 use crate::ir::Body;
@@ -13,7 +13,7 @@ pub fn run(body: &mut Body) -> bool {
     let mut pruned = vec![false; body.values.len()];
     // In the order of the graph a second round is needed only where an edge that goes back hands over what the first
     // round has replaced.
-    loop {
+    for _ in 0..ROUNDS {
         let mut changed = false;
         for &block in cfg.order() {
             if block == Body::ENTRY {
@@ -26,7 +26,7 @@ pub fn run(body: &mut Body) -> bool {
                 let mut edges = cfg.predecessors(block).iter().filter(|e| cfg.is_reachable(e.from));
                 let mut only: Option<Value> = None;
                 let same = edges.all(|&edge| {
-                    let value = renames.get(handed(body, edge)[n]);
+                    let value = renames.find(handed(body, edge)[n]);
                     value == param || *only.get_or_insert(value) == value
                 });
                 if let (true, Some(value)) = (same, only) {

@@ -1,9 +1,10 @@
 //! Simplifies control flow: branches without a choice become jumps, jumps to jumps lead to where those lead, a block
 //! that only one jump reaches joins the block before it, and unreachable blocks go.
 
-use super::Renames;
+use super::{ROUNDS, Renames};
+use crate::analysis::cfg::Cfg;
 use crate::analysis::live::for_each_use;
-use crate::entity::{Block, Value};
+use crate::entity::{Block, Inst, Value};
 use crate::ir::{Body, Def, Target};
 use crate::op::Op;
 use crate::types::Type;
@@ -11,16 +12,17 @@ use crate::types::Type;
 /// Simplifies the graph.
 pub fn run(body: &mut Body) -> bool {
     let mut changed = false;
-    loop {
+    for _ in 0..ROUNDS {
         let mut round = straighten(body);
         round |= thread(body);
         round |= drop_unreachable(body);
         round |= merge(body);
+        changed |= round;
         if !round {
-            return changed;
+            break;
         }
-        changed = true;
     }
+    changed
 }
 
 /// The values that a target hands over, with the target's block.
@@ -73,42 +75,35 @@ fn thread(body: &mut Body) -> bool {
         }
     }
     let mut changed = false;
-    for block in body.block_ids() {
+    // Backwards, so that where a jump leads to another jump, that one is done already.
+    for &block in Cfg::of(body).order().iter().rev() {
         let Some(inst) = body.terminator(block) else { continue };
         for n in 0..body.targets(inst).len() {
-            if let Some((to, args)) = end_of_chain(body, &escapes, body.targets(inst)[n]) {
-                body.targets_mut(inst)[n].block = to;
-                body.set_target_args(inst, n, &args);
-                changed = true;
+            let target = body.targets(inst)[n];
+            let Some(jump) = jump_of(body, &escapes, target.block) else { continue };
+            let (to, values) = written(body, body.targets(jump)[0]);
+            // In a ring of jumps there is no end to lead to.
+            if jump_of(body, &escapes, to).is_some() {
+                continue;
             }
+            let params = &body.blocks[target.block.index()].params;
+            let args = body.target_args(target);
+            let given = |v: Value| params.iter().position(|p| *p == v).map_or(v, |place| args[place]);
+            let values: Vec<Value> = values.into_iter().map(given).collect();
+            body.targets_mut(inst)[n].block = to;
+            body.set_target_args(inst, n, &values);
+            changed = true;
         }
     }
     changed
 }
 
-/// Where a target leads through blocks that only jump; `None` where there is no such block, or they form a ring.
-fn end_of_chain(body: &Body, escapes: &[bool], target: Target) -> Option<(Block, Vec<Value>)> {
-    let (mut at, mut args) = written(body, target);
-    let mut passed = Vec::new();
-    loop {
-        let data = &body.blocks[at.index()];
-        let next = match data.insts.as_slice() {
-            &[only] if body.inst(only).op == Op::Br => body.targets(only)[0],
-            _ => break,
-        };
-        if at == Body::ENTRY || data.params.iter().any(|p| escapes[p.index()]) {
-            break;
-        }
-        if passed.contains(&next.block) || next.block == at {
-            return None;
-        }
-        passed.push(at);
-        let (to, values) = written(body, next);
-        let given = |v: Value| data.params.iter().position(|p| *p == v).map_or(v, |place| args[place]);
-        args = values.into_iter().map(given).collect();
-        at = to;
-    }
-    (!passed.is_empty()).then_some((at, args))
+/// The jump that a block consists of, where edges to it can lead on.
+fn jump_of(body: &Body, escapes: &[bool], block: Block) -> Option<Inst> {
+    let data = &body.blocks[block.index()];
+    let &[only] = data.insts.as_slice() else { return None };
+    let fits = block != Body::ENTRY && body.inst(only).op == Op::Br && !data.params.iter().any(|p| escapes[p.index()]);
+    fits.then_some(only)
 }
 
 /// Appends blocks that only one jump reaches to the block that jumps.
@@ -285,5 +280,27 @@ block4:
 }
 ",
         );
+    }
+
+    /// Blocks that jump to the next one, each also reached by a switch; the last one goes where it is told.
+    fn chain(length: usize, last: &str) -> crate::ir::Module {
+        let mut text = String::from("func @f(i32) {\nblock0(v0: i32):\n    switch v0, [block1");
+        (2..length).for_each(|n| text.push_str(&format!(", block{n}")));
+        text.push_str("]\n");
+        (1..length).for_each(|n| text.push_str(&format!("block{n}:\n    br block{}\n", n + 1)));
+        text.push_str(&format!("block{length}:\n    {last}\n}}\n"));
+        crate::passes::testing::parsed(&text)
+    }
+
+    #[test]
+    fn long_chains_take_no_longer_than_short_ones() {
+        let mut module = chain(50_000, "ret");
+        let body = module.functions[0].body.as_mut().unwrap();
+        assert!(super::run(body));
+        assert_eq!(body.blocks.len(), 1);
+        let mut module = chain(50_000, "br block1");
+        let body = module.functions[0].body.as_mut().unwrap();
+        super::run(body);
+        crate::verify::verify(&module).unwrap();
     }
 }
