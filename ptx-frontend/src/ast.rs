@@ -19,6 +19,8 @@ pub struct Symbol(pub(crate) u32);
 impl Symbol {
     /// The empty text.
     pub const EMPTY: Self = Self(0);
+    /// `x`, `y`, `z`, `w`: the components of vectors.
+    pub const COMPONENTS: [Self; 4] = [Self(1), Self(2), Self(3), Self(4)];
     /// Dense index, from 0, for side tables.
     pub fn index(self) -> usize {
         self.0 as usize
@@ -889,7 +891,7 @@ pub struct Names<'a> {
 const FREE: u32 = u32::MAX;
 
 impl<'a> Names<'a> {
-    /// A table with the empty text only.
+    /// A table with the empty text and the names of components.
     pub fn new(text: &'a str) -> Self {
         let mut names = Self {
             text,
@@ -898,7 +900,9 @@ impl<'a> Names<'a> {
             table: vec![(0, FREE); 256],
             seed: RandomState::new().build_hasher().finish(),
         };
-        names.intern("");
+        for name in ["", "x", "y", "z", "w"] {
+            names.intern(name);
+        }
         names
     }
     /// Number of names; every symbol's index is below.

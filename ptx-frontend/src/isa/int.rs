@@ -238,6 +238,15 @@ pub(crate) const FORMS: &[Form] = &[
         c.dst(0, ty, result)
     }),
     form("mov.type d, a", &["type=pred b16 b32 b64 u16 u32 u64 s16 s32 s64 f32 f64 b128"], |c| c.mov()),
+    form("mov.vec.type d, a", &["vec=v2 v4", "type=b16 b32 b64 u16 u32 u64 s16 s32 s64 f32 f64"], |c| {
+        let ty = c.ty()?;
+        let count = c.lanes();
+        if count as u32 * ty.ir.bits() > 128 {
+            return Err(c.error(format!("{count} values of .{} are more than a vector holds", ty.name)));
+        }
+        let values = c.src_elements(1, ty, count, false)?;
+        c.dst_elements(0, ty, &values, false)
+    }),
 ];
 
 const COMPARED: &str = "type=b16 b32 b64 u16 u32 u64 s16 s32 s64";

@@ -215,10 +215,20 @@ impl Lifter<'_, '_> {
                 if lanes == 1 {
                     return vec![operand];
                 }
-                let components = ["x", "y", "z", "w"].iter().take(usize::from(lanes));
+                let components = ast::Symbol::COMPONENTS.into_iter().take(usize::from(lanes));
                 components
-                    .filter_map(|c| self.ast.names.find(c))
                     .map(|suffix| Operand { kind: OperandKind::Reg { reg, suffix, mark }, span: operand.span })
+                    .collect()
+            }
+            OperandKind::Special { name, component, mark } if component.is_empty() => {
+                let has_components = special_register(&format!("{}.x", self.special_name(name))).is_some();
+                let components: &[_] = if has_components { &ast::Symbol::COMPONENTS } else { &[component] };
+                components
+                    .iter()
+                    .map(|&component| Operand {
+                        kind: OperandKind::Special { name, component, mark },
+                        span: operand.span,
+                    })
                     .collect()
             }
             _ => vec![operand],
@@ -356,8 +366,11 @@ impl Lifter<'_, '_> {
         self.op(Op::IAdd, Type::I64, &[address.base, offset])
     }
 
+    fn special_name(&self, name: ast::Symbol) -> &str {
+        self.ast.name(name).trim_start_matches('%')
+    }
     fn special(&mut self, operand: Operand, name: ast::Symbol, component: ast::Symbol, ty: Ty) -> Read {
-        let text = self.ast.name(name).trim_start_matches('%');
+        let text = self.special_name(name);
         let component = self.ast.name(component);
         let full = if component.is_empty() { text.to_string() } else { format!("{text}.{component}") };
         if full == "is_explicit_cluster" {
@@ -370,9 +383,8 @@ impl Lifter<'_, '_> {
                 Err(self.error_at(operand.span, "this is a predicate"))
             };
         }
-        if matches!(full.as_str(), "tid.w" | "ntid.w" | "ctaid.w" | "nctaid.w") {
-            let value = u64::from(full.starts_with('n'));
-            return Ok(self.constant(ty.ir, value));
+        if component == "w" && special_register(&format!("{text}.x")).is_some() {
+            return Ok(self.constant(ty.ir, 0));
         }
         let Some((sreg, number, width)) = special_register(&full) else {
             return Err(self.error_at(operand.span, format!("there is no special register `%{full}`")));
