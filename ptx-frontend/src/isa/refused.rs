@@ -328,3 +328,37 @@ pub(crate) const FORMS: &[Form] = &[
         "it needs sm_100 or newer",
     ),
 ];
+
+#[cfg(test)]
+mod tests {
+    use crate::lift::{Options, lift_text};
+
+    const TEXT: &str = ".version 9.0\n.target sm_90a\n.address_size 64\n\
+        .visible .entry product()\n{\n.reg .pred %p;\nsetp.eq.u32 %p, 1, 1;\n@%p wgmma.fence.sync.aligned;\n\
+        wgmma.commit_group.sync.aligned;\nret;\n}\n\
+        .visible .entry plain()\n{\nret;\n}\n";
+
+    #[test]
+    fn a_lenient_module_keeps_the_other_functions() {
+        let output = lift_text(TEXT, Options { lenient: true });
+        assert_eq!(output.diagnostics, []);
+        let [product, plain] = &output.module.functions[..] else { panic!("two kernels") };
+        assert!(product.body.is_none() && plain.body.is_some());
+        let said: Vec<_> = product.unavailable.iter().map(|d| (d.code, d.message.as_str())).collect();
+        let reason = "there are no products of warp groups yet";
+        assert_eq!(
+            said,
+            [
+                ("ptx::unsupported", format!("`wgmma.fence.sync.aligned` is not supported: {reason}").as_str()),
+                ("ptx::unsupported", format!("`wgmma.commit_group.sync.aligned` is not supported: {reason}").as_str()),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_strict_module_has_the_errors() {
+        let output = lift_text(TEXT, Options { lenient: false });
+        assert_eq!(output.diagnostics.len(), 2);
+        assert!(output.into_result().is_err());
+    }
+}
