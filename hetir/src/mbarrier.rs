@@ -10,8 +10,9 @@
 //! | 63 | parity of the phase: 0 in the first one |
 //!
 //! A phase is complete when neither arrivals are pending nor bytes awaited; the next one begins at once. These are the
-//! places that NVIDIA's sm_90 has them in, so that a job taken from one device goes on at another. All zeros, the state
-//! of memory that was never used, expect no arrival: no mbarrier is like that while it is in use.
+//! places that NVIDIA's sm_90 has them in, so that states mean the same there; but an ordinary load of an mbarrier gives
+//! 0 on an H200, and a program must not load or store one in use. All zeros, the state of memory that was never used,
+//! expect no arrival: no mbarrier is like that while it is in use.
 //!
 //! A *state*, as an arrival gives it, has the bits 43 to 63 as they were before that arrival, and zeros below.
 

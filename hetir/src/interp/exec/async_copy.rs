@@ -211,8 +211,8 @@ impl Transfer {
         if let Some((op, ty)) = self.combine {
             let mut old = vec![0; self.len];
             self.to.read(env, common, &mut old).map_err(|why| self.failed(why))?;
-            // PTX, cp.reduce.async.bulk: sums of f32 in global memory flush subnormals as `red` does.
-            let global = self.to.place == Place::Global;
+            // On the H200 these sums of f32 keep subnormals in global memory, too; those of f64 are as `atom`'s.
+            let global = self.to.place == Place::Global && ty != Type::F32;
             let size = ty.bytes() as usize;
             for (new, old) in data.chunks_exact_mut(size).zip(old.chunks_exact(size)) {
                 let value = atomic::combine(op, ty, global, number(old), number(new));
@@ -397,9 +397,10 @@ impl Step<'_, '_> {
             return trouble(FaultKind::OutOfBounds, lane as u32, "no memory for copies");
         };
         let at = At { place, offset };
-        let mut bytes = vec![0; len];
         if place == Place::Global {
-            if let Err(fault) = self.env.memory.read(offset, &mut bytes) {
+            if self.env.memory.bytes(offset, len).is_none()
+                && let Err(fault) = self.env.memory.read(offset, &mut vec![0; len])
+            {
                 self.outside(lane, place, address, len, kind, Some(fault))?;
             }
         } else if at.shared(self.cluster, len).is_none() {

@@ -159,6 +159,10 @@ fn arrive(step: &mut Step<'_, '_>, group: usize) -> Result<(), Box<Trouble>> {
     let frame = &step.warp.frames[g.frame as usize];
     let code = frame.code;
     let Some(ins) = code.ins.get(g.pc as usize) else { return Ok(()) };
+    if let Op::ClusterArrive | Op::ClusterWait = ins.op {
+        (step.group, step.lanes) = (group, g.lanes);
+        return if ins.op == Op::ClusterArrive { cluster_arrive(step) } else { cluster_wait(step) };
+    }
     let operand =
         |n: usize| code.args(ins).get(n).map_or([0; 32], |&r| *super::column(&frame.registers, &code.constants, r));
     let (ids, counts_wanted, predicates) = (operand(0), operand(1), operand(2));
@@ -297,7 +301,7 @@ impl ClusterBarrier {
     }
 }
 
-pub(super) fn cluster_arrive(step: &mut Step<'_, '_>) -> Result<Next, Box<Trouble>> {
+fn cluster_arrive(step: &mut Step<'_, '_>) -> Result<(), Box<Trouble>> {
     let barrier = &mut step.cluster.barrier;
     for lane in lanes(step.lanes) {
         if step.warp.cluster_phase[lane] == barrier.phase {
@@ -312,16 +316,20 @@ pub(super) fn cluster_arrive(step: &mut Step<'_, '_>) -> Result<Next, Box<Troubl
     barrier.arrived += step.lanes.count_ones();
     barrier.check();
     step.release_all();
-    Ok(Next::Advance)
+    let group = step.group();
+    group.pc += 1;
+    group.state = State::Ready;
+    Ok(())
 }
 
-pub(super) fn cluster_wait(step: &mut Step<'_, '_>) -> Result<Next, Box<Trouble>> {
+fn cluster_wait(step: &mut Step<'_, '_>) -> Result<(), Box<Trouble>> {
     let phases = step.warp.cluster_phase;
     let first = step.lanes.trailing_zeros() as usize;
     let phase = phases[first];
     let same = lanes(step.lanes).filter(|&l| phases[l] == phase).fold(0, |m, l| m | 1u32 << l);
     if same != step.lanes {
         let rest = step.lanes & !same;
+        step.group().state = State::Ready;
         step.divide(rest);
     }
     if phase == 0 {
@@ -331,8 +339,9 @@ pub(super) fn cluster_wait(step: &mut Step<'_, '_>) -> Result<Next, Box<Trouble>
         step.block.clocks.acquire_all(step.warp.id, same, step.env.clock);
         let group = step.group();
         group.pc += 1;
-        return Ok(Next::Moved);
+        group.state = State::Ready;
+        return Ok(());
     }
     step.group().state = State::Cluster(phase);
-    Ok(Next::Moved)
+    Ok(())
 }

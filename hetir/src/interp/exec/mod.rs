@@ -290,9 +290,9 @@ pub(super) fn select(data: &InstData, pure: Option<&Pure>) -> Exec {
             Exec::Run(tensor::matrix)
         }
 
-        Op::Barrier | Op::BarrierArrive | Op::BarrierRed => Exec::Run(barrier::barrier),
-        Op::ClusterArrive => Exec::Run(barrier::cluster_arrive),
-        Op::ClusterWait => Exec::Run(barrier::cluster_wait),
+        Op::Barrier | Op::BarrierArrive | Op::BarrierRed | Op::ClusterArrive | Op::ClusterWait => {
+            Exec::Run(barrier::barrier)
+        }
 
         Op::Tex => Exec::Run(texture::fetch),
         Op::TexGather => Exec::Run(texture::gather),
