@@ -120,18 +120,21 @@ impl Ssa {
     }
     fn look_up(&mut self, body: &mut Body, start: Block, var: Var) -> Value {
         let mut block = start;
+        let blocks = body.blocks.len();
         let mut passed = Vec::new();
         let value = loop {
             if let Some(&value) = self.defs.get(&key(block, var)) {
                 break value;
             }
             let state = self.state(block);
-            if state.sealed && state.edges.len() == 1 {
+            let only = state.edges.first().map(|e| e.from).filter(|_| state.sealed && state.edges.len() == 1);
+            // A chain longer than there are blocks is a loop that nothing leads into.
+            if let Some(from) = only.filter(|_| passed.len() <= blocks) {
                 passed.push(block);
-                block = state.edges[0].from;
+                block = from;
                 continue;
             }
-            if state.sealed && state.edges.is_empty() {
+            if state.sealed && (only.is_some() || state.edges.is_empty()) {
                 passed.push(block);
                 break self.zero(body, var);
             }

@@ -145,7 +145,6 @@ pub(super) fn register(step: &mut Step<'_, '_>) -> Done {
 fn read(step: &Step<'_, '_>, which: Sreg) -> [u64; 32] {
     let launch = step.env.launch;
     let first = step.warp.id * 32;
-    let threads: u32 = launch.block.iter().product();
     let tid = |d: usize| -> [u64; 32] {
         let [x, y, _] = launch.block;
         std::array::from_fn(|lane| {
@@ -175,7 +174,8 @@ fn read(step: &Step<'_, '_>, which: Sreg) -> [u64; 32] {
         Sreg::NctaidZ => same(launch.grid[2]),
         Sreg::LaneId => lane(|l| l),
         Sreg::WarpId => same(step.warp.id),
-        Sreg::NWarpId => same(threads.div_ceil(32)),
+        // Not the block's warps: how many warps a multiprocessor holds (64 on an H200).
+        Sreg::NWarpId => same(64),
         Sreg::LaneMaskEq => lane(|l| 1 << l),
         Sreg::LaneMaskLe => lane(|l| u32::MAX >> (31 - l)),
         Sreg::LaneMaskLt => lane(|l| (1 << l) - 1),
