@@ -457,7 +457,8 @@ impl Lifter<'_, '_> {
     /// A move of one value, or between one value and a vector of its parts.
     fn mov(&mut self) -> Lifted {
         let ty = self.ty()?;
-        let is_vector = |c: &Self, n: usize| matches!(c.operand(n).kind, OperandKind::Vector(_));
+        let is_vector =
+            |c: &Self, n: usize| matches!(c.operand(n).kind, OperandKind::Vector(_)) || c.elements(n).len() > 1;
         match (is_vector(self, 0), is_vector(self, 1)) {
             (false, false) => {
                 let value = self.src(1, ty)?;

@@ -1,5 +1,6 @@
 //! The interpreter: the engine that says what PTX means.
 
+use hetir::attr::Space;
 use hetir::diag::{Severity, line_column, render};
 use hetir::entity::FuncId;
 use hetir::interp::texture::{Kind, Object, Texture};
@@ -83,8 +84,8 @@ impl Engine for Interp {
             .map(|(index, bytes)| memory.alloc(format!("buffer {index}"), bytes.clone()))
             .collect();
         let params = parameters(&module.functions[index], run, &addresses).map_err(Failure::Broken)?;
-        let mut places: Vec<u64> =
-            module.globals.iter().map(|g| memory.alloc(g.name.clone(), vec![0; g.size as usize])).collect();
+        let placed = module.globals.iter().filter(|g| g.space != Space::Shared);
+        let mut places: Vec<u64> = placed.map(|g| memory.alloc(g.name.clone(), vec![0; g.size as usize])).collect();
         places.reverse();
         let globals = place_globals(&module, |_| places.pop().unwrap_or_default(), &mut memory)
             .map_err(|fault| Failure::Broken(fault.to_string()))?;
