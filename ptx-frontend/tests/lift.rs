@@ -1,7 +1,126 @@
 //! What lifting makes of whole modules: broken functions beside sound ones, and control flow that nothing leads into.
 
-use hetir::diag::{Severity, line_column};
-use ptx_frontend::{Options, lift_text};
+use hetir::diag::{Diagnostic, Severity, line_column};
+use hetir::ir::{Function, Module};
+use hetir::verify::verify;
+use ptx_frontend::{Options, Output, lift_text};
+
+/// Two kernels without a fault around one that does not parse, one that does not lift and a function that does not
+/// either; the last kernel calls that function.
+const MIXED: &str = "\
+.version 9.0
+.target sm_90
+.address_size 64
+.global .u32 cell = 5;
+.visible .entry first(.param .u64 out)
+{
+	.reg .b64 %out;
+	.reg .b32 %r;
+	ld.param.u64 %out, [out];
+	ld.global.u32 %r, [cell];
+	st.global.u32 [%out], %r;
+	ret;
+}
+.visible .entry torn()
+{
+	.reg .b32 %r;
+	mov.u32 %r, ;
+	bra nowhere;
+}
+.visible .entry strange()
+{
+	.reg .b32 %r;
+	.reg .f32 %f;
+	frobnicate.u32 %r;
+	add.u32 %r, %f, %r;
+	ret;
+}
+.func (.param .u32 r) helper()
+{
+	st.param.u32 [r], %undeclared;
+	ret;
+}
+.visible .entry last(.param .u64 out)
+{
+	.reg .b64 %out;
+	.reg .b32 %r;
+	ld.param.u64 %out, [out];
+	call (%r), helper;
+	st.global.u32 [%out], %r;
+	ret;
+}
+";
+
+fn lift(text: &str, lenient: bool) -> Output {
+    lift_text(text, Options { lenient })
+}
+
+fn function<'m>(module: &'m Module, name: &str) -> &'m Function {
+    module.functions.iter().find(|f| f.name == name).unwrap_or_else(|| panic!("no function `{name}`"))
+}
+
+/// Line and message of each.
+fn told(text: &str, diagnostics: &[Diagnostic]) -> Vec<(usize, String)> {
+    let line = |d: &Diagnostic| d.span().map_or(0, |span| line_column(text, span.start).0);
+    diagnostics.iter().map(|d| (line(d), d.message.clone())).collect()
+}
+
+#[test]
+fn one_bad_function_does_not_take_the_module_with_it() {
+    let output = lift(MIXED, true);
+    assert!(output.diagnostics.is_empty(), "{:?}", output.diagnostics);
+    let module = output.into_result().expect("lenient lifting gives a module");
+    verify(&module).expect("what is left verifies");
+    for (name, bad) in [("first", 0), ("torn", 2), ("strange", 2), ("helper", 1), ("last", 0)] {
+        let function = function(&module, name);
+        assert_eq!(function.unavailable.len(), bad, "{name}: {:?}", function.unavailable);
+        assert_eq!(function.body.is_some(), bad == 0, "{name}");
+    }
+    assert_eq!(
+        told(MIXED, &function(&module, "strange").unavailable),
+        [
+            (24, "unknown instruction `frobnicate`".to_string()),
+            (25, "`%f` is a .f32 register, and a .u32 is needed".to_string()),
+        ]
+    );
+    assert_eq!(module.globals[0].init, [5]);
+}
+
+#[test]
+fn strict_lifting_reports_every_function_in_the_order_of_the_text() {
+    let errors = lift(MIXED, false).into_result().expect_err("strict lifting refuses the module");
+    let lines: Vec<_> = told(MIXED, &errors).into_iter().map(|(line, _)| line).collect();
+    assert_eq!(lines, [17, 18, 24, 25, 30]);
+    let notes: Vec<_> = errors.iter().filter_map(|d| d.notes.last()).map(String::as_str).collect();
+    assert_eq!(
+        notes,
+        [
+            "in the kernel `torn`",
+            "in the kernel `torn`",
+            "in the kernel `strange`",
+            "in the kernel `strange`",
+            "in the function `helper`",
+        ]
+    );
+    assert!(errors.iter().all(|d| d.severity == Severity::Error));
+}
+
+#[test]
+fn errors_outside_of_functions_are_the_modules_in_both_modes() {
+    let text = MIXED.replace("cell = 5", "cell = nobody");
+    for lenient in [true, false] {
+        let errors = lift(&text, lenient).into_result().expect_err("the variable has no value");
+        assert_eq!(told(&text, &errors)[0], (4, "`nobody` is not declared".to_string()));
+    }
+}
+
+#[test]
+fn a_function_stops_reporting_after_many_errors() {
+    let body = "\tfrobnicate;\n".repeat(500);
+    let text = format!(".version 9.0\n.target sm_90\n.address_size 64\n.visible .entry k()\n{{\n{body}\tret;\n}}\n");
+    let errors = lift(&text, false).into_result().expect_err("there is no such instruction");
+    assert!((10..500).contains(&errors.len()), "{}", errors.len());
+}
 
 const HEAD: &str = ".version 9.0\n.target sm_90\n.address_size 64\n";
 
@@ -9,29 +128,6 @@ fn kernel(name: &str, body: &str) -> String {
     format!(
         ".visible .entry {name}(.param .u64 out)\n{{\n.reg .b32 %r<4>;\n.reg .b64 %d<4>;\n.reg .pred %p;\n{body}\n}}\n"
     )
-}
-
-#[test]
-fn one_bad_function_does_not_take_the_module_with_it() {
-    let text = format!(
-        "{HEAD}{}{}{}",
-        kernel("bad", "frobnicate.u32 %r0, %r1;\nret;"),
-        kernel("worse", "add.u32 %r0, %r1\nret;"),
-        kernel("good", "add.u32 %r0, %r1, 1;\nret;")
-    );
-    let lenient = lift_text(&text, Options { lenient: true });
-    assert!(lenient.diagnostics.iter().all(|d| d.severity < Severity::Error), "{:?}", lenient.diagnostics);
-    let function = |name: &str| &lenient.module.functions[lenient.module.function(name).unwrap().index()];
-    assert!(function("good").body.is_some() && function("good").unavailable.is_empty());
-    for (name, said) in [("bad", "unknown instruction `frobnicate`"), ("worse", "expected `;`")] {
-        let refused = function(name);
-        assert!(refused.body.is_none(), "{name}");
-        assert!(refused.unavailable[0].message.contains(said), "{:?}", refused.unavailable);
-    }
-    let strict = lift_text(&text, Options { lenient: false });
-    let errors = strict.into_result().expect_err("strict lifting refuses the module");
-    let lines: Vec<usize> = errors.iter().filter_map(|d| Some(line_column(&text, d.span()?.start).0)).collect();
-    assert!(lines.contains(&9), "{lines:?}");
 }
 
 #[test]

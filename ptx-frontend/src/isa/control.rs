@@ -252,6 +252,11 @@ impl Lifter<'_, '_> {
                 return Err(self.error_at(function.span, format!("`{name}` is not a function")));
             };
             let callee = &self.cx.module.functions[id.index()];
+            if callee.is_kernel() {
+                return Err(
+                    self.error_at(function.span, format!("`{}` is a kernel, which cannot be called", callee.name))
+                );
+            }
             let system = match callee.name.as_str() {
                 "vprintf" => Some(Syscall::Vprintf),
                 "malloc" => Some(Syscall::Malloc),

@@ -142,6 +142,12 @@ impl Lifter<'_, '_> {
         {
             return Err(self.error(format!("a block has 16 barriers, numbered from 0; there is no barrier {id}")));
         }
+        if has_count
+            && let Ok(count) = self.constant_operand(first + 1)
+            && !count.is_multiple_of(32)
+        {
+            return Err(self.error(format!("a barrier waits for whole warps, and {count} is no multiple of 32")));
+        }
         let id = self.src_u32(first)?;
         let count = if has_count { self.src_u32(first + 1)? } else { self.constant(Type::I32, 0) };
         Ok([id, count])

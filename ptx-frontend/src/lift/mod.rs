@@ -80,18 +80,6 @@ pub(crate) enum Named {
 pub fn lift(ast: &ast::Module<'_>, mut diagnostics: Vec<Diagnostic>, options: Options) -> Output {
     let mut cx =
         Context { module: Module::default(), names: HashMap::new(), resolved: HashMap::new(), used: Uses::default() };
-    // The parser reports a broken body both in the function and in its list; lenient mode keeps only the former.
-    let broken: Vec<_> = ast
-        .functions
-        .iter()
-        .filter_map(|f| match &f.code {
-            ast::Code::Broken(errors) => Some(errors),
-            ast::Code::Declared | ast::Code::Body(_) => None,
-        })
-        .collect();
-    if options.lenient {
-        diagnostics.retain(|d| !broken.iter().any(|errors| errors.contains(d)));
-    }
     for (n, variable) in ast.variables.iter().enumerate() {
         // A declaration gives way to the definition of the same name.
         if ast.find(variable.name) == Some(ast::Item::Variable(n as u32)) {
@@ -142,19 +130,21 @@ pub fn lift(ast: &ast::Module<'_>, mut diagnostics: Vec<Diagnostic>, options: Op
             ast::Code::Broken(errors) => errors.clone(),
             ast::Code::Body(body) => match function::lift_body(&mut cx, ast, function, body, id) {
                 Ok(()) => continue,
-                Err(errors) => {
-                    if !options.lenient {
-                        diagnostics.extend(errors.iter().cloned());
-                    }
-                    errors
-                }
+                Err(errors) => errors,
             },
         };
+        let kind = if function.is_kernel { "kernel" } else { "function" };
+        let place = format!("in the {kind} `{}`", ast.name(function.name));
+        let refused: Vec<_> = refused.into_iter().map(|d| d.note(&place)).collect();
+        if !options.lenient {
+            diagnostics.extend(refused.iter().cloned());
+        }
         let function = &mut cx.module.functions[id.index()];
         function.body = None;
         function.slots.clear();
         function.unavailable = refused;
     }
+    diagnostics.sort_by_key(|d| d.span().map_or(0, |s| s.start));
     cx.module.files = ast.files.iter().map(|f| (f.index, f.name.text.to_string())).collect();
     cx.module.lines.sort_by_key(|l: &DebugLine| l.start);
     Output { module: cx.module, diagnostics, forms: cx.used.list() }

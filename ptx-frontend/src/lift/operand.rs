@@ -315,9 +315,9 @@ impl Lifter<'_, '_> {
             BaseKind::None => (self.constant(Type::I64, 0), None),
             BaseKind::Reg(reg) => {
                 let declared = self.function.var(self.code.regs[reg.index()].var).ty;
-                let ty = Ty::bits(declared.bits());
-                if !matches!(ty.ir, Type::I32 | Type::I64) || !ty.accepts(declared, false) {
-                    return Err(self.error_at(operand.span, "an address register has 32 or 64 bits"));
+                let ty = Ty::known(if declared.bits() == 32 { "u32" } else { "u64" });
+                if !ty.accepts(declared, false) {
+                    return Err(self.error_at(operand.span, "an address register holds an integer of 32 or 64 bits"));
                 }
                 let value = self.read_var(self.register(reg, 0));
                 let value = self.cast(value, ty.ir);
@@ -387,7 +387,7 @@ impl Lifter<'_, '_> {
             return Ok(self.constant(ty.ir, 0));
         }
         let Some((sreg, number, width)) = special_register(&full) else {
-            return Err(self.error_at(operand.span, format!("there is no special register `%{full}`")));
+            return Err(self.error_at(operand.span, format!("`%{full}` is neither declared nor a special register")));
         };
         let value = self.op_imm(Attrs::of(Op::Sreg).with(sreg), width, number, &[]);
         if ty.kind == Kind::Float || ty.kind == Kind::Predicate {
