@@ -6,6 +6,7 @@ use hetir::attr::Space;
 use hetir::diag::Diagnostic;
 use hetir::entity::GlobalId;
 use hetir::ir::{Global, Module, Relocation, RelocationTarget};
+use hetir::verify::{MAX_GLOBAL_BYTES, MAX_SHARED_BYTES};
 
 /// Most bytes of an initialiser.
 const MAX_INIT: u64 = 1 << 30;
@@ -32,6 +33,11 @@ pub(crate) fn declare(
             ));
         }
     };
+    let most = if space == Space::Shared { MAX_SHARED_BYTES } else { MAX_GLOBAL_BYTES };
+    if variable.bytes() > most {
+        let message = format!("`{}` has {} bytes, and {most} are the most", ast.name(variable.name), variable.bytes());
+        return Err(Box::new(Diagnostic::error("ptx::variable", message).at(variable.span, "")));
+    }
     module.globals.push(Global {
         name,
         space,

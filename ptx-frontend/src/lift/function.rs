@@ -11,6 +11,7 @@ use hetir::entity::{Block, FuncId, GlobalId, Inst, Slot, Value};
 use hetir::ir::{Body, DebugLine, SlotData};
 use hetir::op::Op;
 use hetir::types::Type;
+use hetir::verify::MAX_SLOT_BYTES;
 use std::collections::HashMap;
 
 /// Forms that an opcode fits, or why it fits none.
@@ -176,9 +177,9 @@ impl Lifter<'_, '_> {
                     self.piece_place(variable)
                 }
                 ast::Space::Local => {
-                    let size = u32::try_from(variable.bytes()).ok().filter(|s| *s <= 1 << 29);
+                    let size = u32::try_from(variable.bytes()).ok().filter(|s| u64::from(*s) <= MAX_SLOT_BYTES);
                     let Some(size) = size else {
-                        return Err(self.error_at(variable.span, "a local variable is larger than 512 MiB"));
+                        return Err(self.error_at(variable.span, "a local variable is larger than 16 MiB"));
                     };
                     Place::Slot(self.add_slot(size, variable.alignment() as u32))
                 }
