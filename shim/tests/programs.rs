@@ -3,7 +3,7 @@
 //! Lines of a source that begin with `//> ` are what the program must print, and nothing else; it must exit with 0. All
 //! of it is what NVIDIA's driver makes the programs print on an H200. Programs that include `cuda.h` are linked with our
 //! library, the others have NVIDIA's runtime library inside. `//+ FILE` names another source; such programs are linked
-//! from relocatable device code.
+//! from relocatable device code. `//= compute_90a` names what nvcc compiles for.
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use std::fmt::Write;
@@ -74,7 +74,9 @@ fn show(output: &Output) -> String {
 fn build(setup: &Setup, source: &Path, text: &str, name: &str) -> Result<PathBuf, Failed> {
     let program = setup.work.join(name);
     let mut compile = Command::new(&setup.nvcc);
-    compile.args(["-std=c++17", "-gencode", "arch=compute_75,code=compute_75", "-o"]).arg(&program).arg(source);
+    let arch = marked(text, "//= ").first().copied().unwrap_or("compute_75");
+    let code = format!("arch={arch},code={arch}");
+    compile.args(["-std=c++17", "-gencode", &code, "-o"]).arg(&program).arg(source);
     let others = marked(text, "//+ ");
     if !others.is_empty() {
         compile.arg("-rdc=true").args(others.iter().map(|other| source.with_file_name(other)));

@@ -125,6 +125,15 @@ fn product(d: [u32; 3]) -> u64 {
     d.iter().fold(1u64, |p, &n| p.saturating_mul(n.into()))
 }
 
+/// A launch without clusters has those that its kernel requires.
+fn with_required_cluster<'l>(launch: &Launch<'l>) -> Launch<'l> {
+    let required = match launch.module.functions.get(launch.kernel.index()).map(|f| &f.kind) {
+        Some(FunctionKind::Kernel { bounds, .. }) => bounds.required_cluster.map(|n| n.max(1)),
+        _ => [1; 3],
+    };
+    Launch { cluster: if launch.cluster == [1; 3] { required } else { launch.cluster }, ..*launch }
+}
+
 /// Checks a launch against its kernel and what the interpreter can do.
 fn check(launch: &Launch<'_>, layout: &SharedLayout, options: &Options<'_>) -> Result<(), Box<Fault>> {
     let bad = |message: String| bad_launch(launch, message);
@@ -185,6 +194,7 @@ pub(super) fn run(
     memory: &mut dyn Memory,
     options: &mut Options<'_>,
 ) -> Result<Report, Box<Fault>> {
+    let launch = &with_required_cluster(launch);
     let layout = SharedLayout::of(launch.module, launch.kernel);
     check(launch, &layout, options)?;
     let codes: Vec<OnceCell<Code>> = launch.module.functions.iter().map(|_| OnceCell::new()).collect();
