@@ -72,6 +72,8 @@ impl Ty {
     pub(crate) fn accepts(self, declared: ast::Type, wider: bool) -> bool {
         use ast::Type as D;
         let (mine, theirs) = (self.ir.bits(), declared.bits());
+        // Nothing is extended to 128 bits.
+        let wider = wider && theirs <= 64;
         let float = matches!(declared, D::F16 | D::F16x2 | D::F32 | D::F64);
         let untyped = matches!(declared, D::B8 | D::B16 | D::B32 | D::B64 | D::B128);
         let predicate = declared == D::Pred;
