@@ -26,6 +26,8 @@ pub enum Launchable {
 pub struct LaunchRequest {
     pub grid: [u32; 3],
     pub block: [u32; 3],
+    /// Blocks a cluster; all 1 where the launch asks for none.
+    pub cluster: [u32; 3],
     pub dynamic_shared: u32,
     pub cooperative: bool,
     /// The kernel's parameters, packed.
@@ -109,6 +111,12 @@ pub fn check(caps: &Caps, info: &KernelInfo, settings: FunctionSettings, request
             info.param_bytes
         )));
     }
+    if request.grid.iter().zip(request.cluster).any(|(blocks, cluster)| cluster == 0 || blocks % cluster != 0) {
+        return Err(Error::invalid(format!(
+            "{name}: a grid of {:?} blocks cannot be cut into clusters of {:?}",
+            request.grid, request.cluster
+        )));
+    }
     if request.cooperative {
         let blocks: u64 = request.grid.iter().map(|&blocks| u64::from(blocks)).product();
         let room = resident_blocks(caps, info, threads, request.dynamic_shared) * caps.multiprocessors;
@@ -184,7 +192,7 @@ pub(crate) fn run(device: &dyn Device, session: &Session, queued: &QueuedLaunch)
         kernel: *kernel,
         grid: request.grid,
         block: request.block,
-        cluster: [1; 3],
+        cluster: request.cluster,
         dynamic_shared: request.dynamic_shared,
         params: &request.params,
         cooperative: request.cooperative,
@@ -262,7 +270,7 @@ mod tests {
     }
 
     fn request(grid: [u32; 3], block: [u32; 3]) -> LaunchRequest {
-        LaunchRequest { grid, block, dynamic_shared: 0, cooperative: false, params: vec![0; 8] }
+        LaunchRequest { grid, block, cluster: [1; 3], dynamic_shared: 0, cooperative: false, params: vec![0; 8] }
     }
 
     fn verdict(info: &KernelInfo, request: LaunchRequest) -> Result<()> {
@@ -307,6 +315,15 @@ mod tests {
     fn too_few_parameters_are_refused() {
         let short = LaunchRequest { params: vec![0; 7], ..request([1, 1, 1], [1, 1, 1]) };
         assert!(is_invalid(verdict(&info(), short)));
+    }
+
+    #[test]
+    fn a_grid_is_cut_into_whole_clusters() {
+        let clusters = |cluster| LaunchRequest { cluster, ..request([4, 3, 1], [32, 1, 1]) };
+        assert_eq!(verdict(&info(), clusters([2, 3, 1])), Ok(()));
+        for cluster in [[3, 1, 1], [1, 2, 1], [2, 0, 1]] {
+            assert!(verdict(&info(), clusters(cluster)).is_err(), "{cluster:?}");
+        }
     }
 
     #[test]

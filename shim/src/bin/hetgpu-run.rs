@@ -342,6 +342,7 @@ fn run(request: Request) -> Result<u8, Stop> {
     let launch = LaunchRequest {
         grid: request.grid,
         block: request.block,
+        cluster: [1; 3],
         dynamic_shared: request.shared,
         cooperative: request.cooperative,
         params,

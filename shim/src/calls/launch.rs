@@ -37,10 +37,20 @@ pub(crate) struct LaunchAttribute {
 }
 
 /// What of a list of attributes changes a launch.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Wishes {
     cooperative: bool,
+    cluster: [u32; 3],
 }
+
+impl Default for Wishes {
+    fn default() -> Self {
+        Self { cooperative: false, cluster: [1; 3] }
+    }
+}
+
+/// Most blocks of a cluster, also where a kernel may have more than every device takes.
+const MAX_CLUSTER: u64 = 16;
 
 fn wishes(attributes: &[LaunchAttribute]) -> Outcome<Wishes> {
     const IGNORE: u32 = 0;
@@ -61,11 +71,16 @@ fn wishes(attributes: &[LaunchAttribute]) -> Outcome<Wishes> {
     for attribute in attributes {
         match attribute.id {
             COOPERATIVE => wishes.cooperative = attribute.value[0] != 0,
-            CLUSTER_DIMENSION if attribute.value[..3].iter().any(|&blocks| blocks > 1) => {
-                let blocks = &attribute.value[..3];
-                return Err(Failure::new(Code::ERROR_NOT_SUPPORTED, format!("clusters of {blocks:?} blocks")));
+            CLUSTER_DIMENSION => {
+                let blocks = [attribute.value[0], attribute.value[1], attribute.value[2]];
+                let all = blocks.iter().try_fold(1u64, |all, &n| all.checked_mul(u64::from(n)));
+                if all.is_none_or(|all| all == 0 || all > MAX_CLUSTER) {
+                    let message = format!("clusters of {blocks:?} blocks; {MAX_CLUSTER} are the most");
+                    return Err(Failure::new(Code::ERROR_INVALID_CLUSTER_SIZE, message));
+                }
+                wishes.cluster = blocks;
             }
-            CLUSTER_DIMENSION | IGNORE => {}
+            IGNORE => {}
             // Hints about caches, order and placement.
             ACCESS_POLICY
             | SYNCHRONISATION_POLICY
@@ -152,14 +167,14 @@ fn submit(
     block: [u32; 3],
     dynamic_shared: u32,
     stream: CuStream,
-    cooperative: bool,
+    Wishes { cooperative, cluster }: Wishes,
     params: In<Pointer>,
     extra: In<Pointer>,
 ) -> Outcome {
     let runtime = call.runtime()?;
     let stream = call.stream(stream)?;
     let (what, params) = target(runtime, handle, params, extra)?;
-    Ok(runtime.launch(what, stream, LaunchRequest { grid, block, dynamic_shared, cooperative, params })?)
+    Ok(runtime.launch(what, stream, LaunchRequest { grid, block, cluster, dynamic_shared, cooperative, params })?)
 }
 
 pub(crate) fn kernel(
@@ -177,7 +192,7 @@ pub(crate) fn kernel(
     extra: In<Pointer>,
 ) -> Outcome {
     let (grid, block) = ([grid_x, grid_y, grid_z], [block_x, block_y, block_z]);
-    submit(call, handle, grid, block, shared, stream, false, params, extra)
+    submit(call, handle, grid, block, shared, stream, Wishes::default(), params, extra)
 }
 
 pub(crate) fn cooperative(
@@ -194,7 +209,8 @@ pub(crate) fn cooperative(
     params: In<Pointer>,
 ) -> Outcome {
     let (grid, block) = ([grid_x, grid_y, grid_z], [block_x, block_y, block_z]);
-    submit(call, handle, grid, block, shared, stream, true, params, In::NULL)
+    let wishes = Wishes { cooperative: true, ..Wishes::default() };
+    submit(call, handle, grid, block, shared, stream, wishes, params, In::NULL)
 }
 
 pub(crate) fn configured(
@@ -207,7 +223,7 @@ pub(crate) fn configured(
     let config = config.get()?;
     let wishes = wishes(&config.attributes.list(config.attribute_count as usize)?)?;
     let LaunchConfig { grid, block, dynamic_shared, stream, .. } = config;
-    submit(call, handle, grid, block, dynamic_shared, stream, wishes.cooperative, params, extra)
+    submit(call, handle, grid, block, dynamic_shared, stream, wishes, params, extra)
 }
 
 #[cfg(test)]
@@ -226,15 +242,16 @@ mod tests {
     }
 
     #[test]
-    fn clusters_of_one_block_are_no_clusters() {
+    fn attributes_are_read() {
         let attribute = |id, value: [u32; 3]| {
             let mut words = [0; 16];
             words[..3].copy_from_slice(&value);
             LaunchAttribute { id, padding: 0, value: words }
         };
-        assert_eq!(wishes(&[attribute(4, [1, 1, 1])]).unwrap(), Wishes { cooperative: false });
-        assert_eq!(wishes(&[attribute(4, [2, 1, 1])]).unwrap_err().code, Code::ERROR_NOT_SUPPORTED);
-        assert_eq!(wishes(&[attribute(2, [1, 0, 0])]).unwrap(), Wishes { cooperative: true });
+        assert_eq!(wishes(&[attribute(4, [1, 1, 1])]).unwrap(), Wishes::default());
+        assert_eq!(wishes(&[attribute(4, [2, 4, 1])]).unwrap().cluster, [2, 4, 1]);
+        assert_eq!(wishes(&[attribute(4, [17, 1, 1])]).unwrap_err().code, Code::ERROR_INVALID_CLUSTER_SIZE);
+        assert_eq!(wishes(&[attribute(2, [1, 0, 0])]).unwrap(), Wishes { cooperative: true, ..Wishes::default() });
         assert_eq!(wishes(&[attribute(13, [1, 0, 0])]).unwrap_err().code, Code::ERROR_NOT_SUPPORTED);
     }
 }
