@@ -58,9 +58,10 @@ mod tests {
             let seeds = (target.seeds)();
             assert!(!seeds.is_empty(), "{}", target.name);
             let nonsense = (target.run)(b"nonsense");
-            // A few seeds show errors, and some error is that of nonsense.
-            let refused = seeds.iter().filter(|seed| (target.run)(seed) == nonsense).count();
-            assert!(refused * 20 <= seeds.len(), "{}: seeds are refused like nonsense", target.name);
+            // Seeds that show errors may show that of nonsense; no other seed may be refused like it.
+            let shows_error = |seed: &[u8]| seed.windows(6).any(|w| w == b"error ");
+            let refused = seeds.iter().any(|seed| !shows_error(seed) && (target.run)(seed) == nonsense);
+            assert!(!refused, "{}: seeds are refused like nonsense", target.name);
             (target.run)(&[]);
         }
     }
