@@ -1,0 +1,96 @@
+//! Kernels for the processor that this runs on, compiled in process.
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// Which instructions compiled code may use.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Features {
+    /// Whatever this processor has.
+    Native,
+    /// SSE2 alone on x86-64.
+    Sse2,
+    /// AVX2 and FMA on x86-64.
+    Avx2,
+    /// AVX-512 F, BW, DQ and VL on x86-64.
+    Avx512,
+}
+
+/// How code is compiled.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Options {
+    /// Instructions.
+    pub features: Features,
+    /// Where compiled code is kept from run to run; nowhere if none.
+    pub cache: Option<PathBuf>,
+    /// Most bytes that are kept there.
+    pub cache_limit: u64,
+}
+
+/// The form of a kernel's code.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Form {
+    /// The 32 lanes of a warp together.
+    Warp,
+    /// Each lane by itself, so that lanes of a warp may wait for one another.
+    Lane,
+}
+
+/// What a kernel is compiled for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Shape {
+    /// Threads of a block.
+    pub block: [u32; 3],
+    /// One warp or one lane at a time.
+    pub form: Form,
+}
+
+/// What the device needs to know to run a kernel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Needs {
+    /// Warps of a block wait for each other.
+    pub barriers: bool,
+    /// Loops may wait for another thread.
+    pub waits: bool,
+    /// Lanes of one warp may wait for each other: only [`Form::Lane`] is right.
+    pub lanes_wait: bool,
+    /// Bytes of local memory that each lane has at least, before nested calls.
+    pub local_bytes: u32,
+    /// Functions may call themselves, or are called by address: the stack is as deep as the program makes it.
+    pub recursive: bool,
+}
+
+/// Why a kernel has no code.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum CompileError {
+    /// It uses an op that is not lowered: its name.
+    Unsupported(String),
+    /// LLVM refused what it was given, which is an error of this crate.
+    Llvm(String),
+}
+
+impl fmt::Display for CompileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unsupported(what) => write!(f, "no machine code for {what}"),
+            Self::Llvm(message) => write!(f, "LLVM: {message}"),
+        }
+    }
+}
+
+impl std::error::Error for CompileError {}
+
+/// How long a compilation took, by part.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Times {
+    /// From hetIR to LLVM's form.
+    pub lower_us: u64,
+    /// Optimisation.
+    pub optimise_us: u64,
+    /// Machine code.
+    pub emit_us: u64,
+    /// Into memory.
+    pub link_us: u64,
+    /// It came from the cache.
+    pub cached: bool,
+}

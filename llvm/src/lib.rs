@@ -1,0 +1,7 @@
+//! Machine code from hetIR, by LLVM. The only place that knows LLVM.
+//!
+//! [`host`] compiles kernels for the processor that this runs on: a warp is vector code.
+
+pub mod abi;
+pub mod host;
+mod lower;

@@ -1,0 +1,1 @@
+//! From hetIR to LLVM.
