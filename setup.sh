@@ -11,6 +11,8 @@ RUSTUP_VERSION=1.28.2
 RUSTUP_SHA256_x86_64=20a06e644b0d9bd2fbdbfd52d42540bdde820ea7df86e92e533c073da0cdd43c
 RUSTUP_SHA256_aarch64=e3853c5a252fca15252d07cb23a1bdd9377a8c6f3efa01531109281ae47f841c
 PACKAGES=(build-essential ca-certificates git pkg-config python3 python3-pip python3-venv)
+# LLVM 19 and what its static libraries link against.
+PACKAGES+=(llvm-19-dev libpolly-19-dev zlib1g-dev libzstd-dev libxml2-dev libffi-dev libncurses-dev)
 # One release each: pip would mix releases that do not fit together.
 TOOLKIT_PINS=(nvidia-cuda-nvcc==13.0.88 nvidia-cuda-crt==13.0.88 nvidia-nvvm==13.0.88 nvidia-cuda-runtime==13.0.96
               nvidia-cuda-cccl==13.0.85 nvidia-cuda-nvrtc==13.0.88)
@@ -122,5 +124,6 @@ install_toolkit
 cat >.build/env <<EOF
 export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:\$PATH"
 export HETGPU_CUDA_TOOLKIT="$PWD/.build/cuda/toolkit"
+export LLVM_SYS_191_PREFIX=/usr/lib/llvm-19
 EOF
 say "done with $(cargo --version)"
