@@ -79,7 +79,8 @@ install_rust() {
         hash -r
     fi
     say "installing the stable Rust toolchain"
-    rustup toolchain install stable --profile minimal --component rustfmt --component clippy
+    # A rustup that is a distribution's package cannot update itself, and fails where it tries.
+    rustup toolchain install stable --no-self-update --profile minimal --component rustfmt --component clippy
     rust_is_there || rustup default stable
     rust_is_there || fail "cargo is $(cargo --version 2>&1 | head -n 1) at $(command -v cargo):" \
         "$RUST_MINIMUM or newer with rustfmt and clippy is needed; see that it comes first in PATH"
