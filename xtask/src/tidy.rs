@@ -1,6 +1,7 @@
 //! `cargo xtask tidy`: rules of the house that no compiler checks. Each rule is one function over the tree and gives
 //! findings; the count is of rules.
 
+mod crates;
 mod names;
 mod rooms;
 mod rust;
@@ -44,6 +45,7 @@ type Rule = (&'static str, fn(&Tree) -> Result<Findings, String>);
 const RULES: &[Rule] = &[
     ("rooms depend as the design says", rooms::dependencies),
     ("every package has the licence", rooms::licences),
+    ("crates from outside are allowed", crates::outside),
     ("rooms without unsafe forbid it", rust::forbid_unsafe),
     ("unsafe stands in few files", rust::unsafe_files),
     ("files are short", rust::file_sizes),
