@@ -8,7 +8,8 @@ use crate::queue::Operation;
 use crate::session::Session;
 use crate::stream::StreamRef;
 use crate::{Error, Result, Runtime, log};
-use hetgpu_device::{Caps, Device, Heap};
+use hetgpu_device::{Caps, DeviceError, Form, Heap, Listener, Queue, Work};
+use hetir::diag::Diagnostic;
 use hetir::entity::FuncId;
 use std::io::Write;
 use std::sync::Arc;
@@ -184,41 +185,55 @@ impl Runtime {
     }
 }
 
+/// Passes on what a launch says.
+struct Ears {
+    session: Arc<Session>,
+    module: Arc<Module>,
+}
+
+impl Listener for Ears {
+    fn print(&self, bytes: &[u8]) {
+        self.session.print(bytes);
+    }
+
+    fn complain(&self, bytes: &[u8]) {
+        let _ = std::io::stderr().write_all(bytes);
+    }
+
+    fn warn(&self, warning: &Diagnostic) {
+        log::warn(format_args!("{}", self.module.code.render(warning)));
+        self.session.notice();
+    }
+}
+
 /// Runs a launch; its error says where in the kernel it happened.
-pub(crate) fn run(device: &dyn Device, session: &Session, queued: &QueuedLaunch) -> Result<()> {
+pub(crate) fn run(queue: &dyn Queue, session: &Arc<Session>, queued: QueuedLaunch) -> Result<()> {
     let QueuedLaunch { module, kernel, request, workspace, heap, grid_id } = queued;
-    let outcome = device.launch(hetgpu_device::Launch {
+    let launch = hetgpu_device::Launch {
         module: module.loaded,
-        kernel: *kernel,
+        kernel,
         grid: request.grid,
         block: request.block,
         cluster: request.cluster,
         dynamic_shared: request.dynamic_shared,
-        params: &request.params,
+        params: request.params.into(),
         cooperative: request.cooperative,
-        workspace: *workspace,
-        grid_id: *grid_id,
-        heap: *heap,
-        print: &mut |bytes| session.print(bytes),
-        complain: &mut |bytes| {
-            let _ = std::io::stderr().write_all(bytes);
-        },
-    });
-    match outcome {
-        Ok(warnings) => {
-            for warning in &warnings {
-                log::warn(format_args!("{}", module.code.render(warning)));
-                session.notice();
-            }
-            Ok(())
-        }
-        Err(mut error) => {
-            if let Some(diagnostic) = &error.diagnostic {
-                error.message = module.code.render(diagnostic);
-            }
-            Err(error.into())
-        }
+        workspace,
+        grid_id,
+        heap,
+        form: Form::Plain,
+        listener: Arc::new(Ears { session: session.clone(), module: module.clone() }),
+    };
+    let outcome = queue.run(Work::Launch(Box::new(launch)));
+    outcome.map_err(|error| named(error, &module).into())
+}
+
+/// The error with its place in the text that the kernel was written in.
+fn named(mut error: DeviceError, module: &Module) -> DeviceError {
+    if let Some(diagnostic) = &error.diagnostic {
+        error.message = module.code.render(diagnostic);
     }
+    error
 }
 
 #[cfg(test)]
@@ -228,31 +243,7 @@ mod tests {
     use std::ffi::CString;
 
     fn caps() -> Caps {
-        Caps {
-            name: String::new(),
-            uuid: [0; 16],
-            compute: (9, 0),
-            memory: 1 << 30,
-            map_granularity: 1,
-            shares_host_memory: false,
-            cooperative: true,
-            multiprocessors: 2,
-            clock_khz: 1,
-            memory_clock_khz: 1,
-            memory_bus_bits: 1,
-            l2_bytes: 1,
-            threads_per_block: 1024,
-            threads_per_multiprocessor: 2048,
-            blocks_per_multiprocessor: 32,
-            block: [1024, 1024, 64],
-            grid: [i32::MAX as u32, 65_535, 65_535],
-            shared_per_block: 48 << 10,
-            shared_per_block_max: 227 << 10,
-            shared_per_multiprocessor: 228 << 10,
-            shared_reserved_per_block: 1 << 10,
-            registers: 65_536,
-            constant_bytes: 65_536,
-        }
+        Caps { memory: 1 << 30, cooperative: true, multiprocessors: 2, ..Caps::default() }
     }
 
     fn info() -> KernelInfo {

@@ -2,7 +2,7 @@
 
 use crate::space::Space;
 use crate::{Error, Result, sys};
-use hetgpu_device::Device;
+use hetgpu_device::{Device, DeviceError, Fill, Pattern, Queue, Work};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -81,6 +81,8 @@ struct Inner {
     /// Free parts of shared pages, by device.
     shared: Vec<Space>,
     used: Vec<u64>,
+    /// Clears parts of shared pages, by device; opened when it is first needed.
+    cleaners: Vec<Option<Box<dyn Queue>>>,
     allocations: BTreeMap<u64, Allocation>,
     next_id: u64,
 }
@@ -97,6 +99,7 @@ impl Memory {
             pages: Space::new(RANGE_START, RANGE_END - RANGE_START),
             shared: devices.iter().map(|_| Space::default()).collect(),
             used: vec![0; devices.len()],
+            cleaners: devices.iter().map(|_| None).collect(),
             allocations: BTreeMap::new(),
             next_id: 1,
         };
@@ -151,7 +154,7 @@ impl Memory {
         };
         let mapped = match (whole_pages, reserved >= PAGE) {
             (true, true) => target.map(start, reserved, name),
-            (true, false) => target.fill(start, &[0], room),
+            (true, false) => inner.clear(target.as_ref(), device, start, room),
             (false, _) => target.map(start, bytes.next_multiple_of(caps.map_granularity), name),
         };
         if let Err(error) = mapped {
@@ -301,6 +304,23 @@ impl Inner {
             }
         }
         Err(Error::out_of_memory(format!("no addresses for {bytes} bytes")))
+    }
+
+    fn clear(
+        &mut self,
+        target: &dyn Device,
+        device: usize,
+        at: u64,
+        bytes: u64,
+    ) -> std::result::Result<(), DeviceError> {
+        let queue = match self.cleaners[device].take() {
+            Some(queue) => queue,
+            None => target.open_queue(0)?,
+        };
+        queue.run(Work::Fill(Fill::line(at, Pattern::byte(0), bytes)))?;
+        // One that failed takes no more work.
+        self.cleaners[device] = Some(queue);
+        Ok(())
     }
 
     fn give_pages(&mut self, at: u64, bytes: u64) {

@@ -1,14 +1,14 @@
 //! The order of work on one device.
 //!
 //! Operations go into lanes. A lane runs its operations one after the other; an operation may name operations of other
-//! lanes that must be finished first. Those always lie before it, so that there are no cycles. One worker runs whatever
-//! is ready, oldest first.
+//! lanes that must be finished first. Those always lie before it, so that there are no cycles. As many workers as the
+//! device has queues run at the same time take whatever is ready, oldest first; each lane has a queue of the device.
 
 use crate::launch::{self, QueuedLaunch};
-use crate::place::{self, Place, Shape};
+use crate::place::{self, Place};
 use crate::session::Session;
 use crate::{Error, Result, log};
-use hetgpu_device::Device;
+use hetgpu_device::{Device, DeviceError, ErrorKind, Fill, Shape, Work as DeviceWork};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
 use std::time::Instant;
@@ -34,11 +34,7 @@ pub(crate) enum Operation {
         from: Place,
         shape: Shape,
     },
-    Fill {
-        at: u64,
-        pattern: Vec<u8>,
-        shape: Shape,
-    },
+    Fill(Fill),
     Launch(Box<QueuedLaunch>),
     Stamp(Stamp),
     /// A function of the host. It runs even in a poisoned session, and is told of the fault.
@@ -76,12 +72,14 @@ struct State<W = Work> {
     lanes: HashMap<Lane, LaneState<W>>,
     next_lane: u64,
     next_order: u64,
-    worker: bool,
+    workers: u32,
+    /// Workers that have nothing to do.
+    idle: u32,
 }
 
 impl<W> Default for State<W> {
     fn default() -> Self {
-        Self { lanes: HashMap::new(), next_lane: 1, next_order: 0, worker: false }
+        Self { lanes: HashMap::new(), next_lane: 1, next_order: 0, workers: 0, idle: 0 }
     }
 }
 
@@ -104,6 +102,8 @@ impl<W> State<W> {
 struct Shared {
     device: Arc<dyn Device>,
     state: Mutex<State>,
+    /// The device's queue of each lane that has one.
+    queues: Mutex<HashMap<Lane, Arc<dyn hetgpu_device::Queue>>>,
     /// There may be something to run.
     work: Condvar,
     /// Something was finished.
@@ -114,15 +114,32 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(|e| e.into_inner())
     }
+
+    /// The device's queue of a lane, opened when it is first needed.
+    fn queue(&self, lane: Lane) -> Result<Arc<dyn hetgpu_device::Queue>> {
+        let mut queues = self.queues.lock().unwrap_or_else(|e| e.into_inner());
+        if let Some(queue) = queues.get(&lane) {
+            return Ok(queue.clone());
+        }
+        let queue = Arc::from(self.device.open_queue(0)?);
+        queues.insert(lane, Arc::clone(&queue));
+        Ok(queue)
+    }
+
+    /// Takes a lane out of the records that nothing will be added to and nothing is left in.
+    fn remove(&self, state: &mut State, lane: Lane) {
+        state.lanes.remove(&lane);
+        self.queues.lock().unwrap_or_else(|e| e.into_inner()).remove(&lane);
+    }
 }
 
-/// The lanes of one device and the thread that runs them.
+/// The lanes of one device and the threads that run them.
 pub(crate) struct Queue(Arc<Shared>);
 
 impl Queue {
     pub(crate) fn new(device: Arc<dyn Device>) -> Self {
-        let state = Mutex::default();
-        Self(Arc::new(Shared { device, state, work: Condvar::new(), progress: Condvar::new() }))
+        let (state, queues) = (Mutex::default(), Mutex::default());
+        Self(Arc::new(Shared { device, state, queues, work: Condvar::new(), progress: Condvar::new() }))
     }
 
     pub(crate) fn open(&self) -> Lane {
@@ -139,7 +156,7 @@ impl Queue {
         if let Some(found) = state.lanes.get_mut(&lane) {
             found.closed = true;
             if found.done == found.issued {
-                state.lanes.remove(&lane);
+                self.0.remove(&mut state, lane);
             }
         }
     }
@@ -165,11 +182,15 @@ impl Queue {
         found.issued += 1;
         let count = found.issued;
         state.next_order += 1;
-        if !state.worker {
+        if state.idle == 0 && state.workers < self.0.device.caps().concurrent_queues.max(1) {
             let shared = self.0.clone();
             let started = std::thread::Builder::new().name("hetgpu".into()).spawn(move || work(&shared));
-            started.map_err(|e| Error::out_of_memory(format!("no thread for the device: {e}")))?;
-            state.worker = true;
+            match started {
+                Ok(_) => state.workers += 1,
+                // Those that there are will come to it.
+                Err(_) if state.workers > 0 => {}
+                Err(e) => return Err(Error::out_of_memory(format!("no thread for the device: {e}"))),
+            }
         }
         self.0.work.notify_one();
         Ok(Point { lane, count })
@@ -196,26 +217,31 @@ fn work(shared: &Shared) {
     let mut state = shared.lock();
     loop {
         let Some(id) = state.next_ready() else {
+            state.idle += 1;
             state = shared.work.wait(state).unwrap_or_else(|e| e.into_inner());
+            state.idle -= 1;
             continue;
         };
         let lane = state.lanes.get_mut(&id).expect("a ready lane exists");
         let entry = lane.waiting.pop_front().expect("a ready lane has an operation");
         lane.running = true;
         drop(state);
-        run(shared.device.as_ref(), entry.work);
+        run(shared, id, entry.work);
         state = shared.lock();
         let lane = state.lanes.get_mut(&id).expect("a running lane exists");
         lane.running = false;
         lane.done += 1;
         if lane.closed && lane.done == lane.issued {
-            state.lanes.remove(&id);
+            shared.remove(&mut state, id);
+        }
+        if state.idle > 0 {
+            shared.work.notify_all();
         }
         shared.progress.notify_all();
     }
 }
 
-fn run(device: &dyn Device, Work { operation, session }: Work) {
+fn run(shared: &Shared, lane: Lane, Work { operation, session }: Work) {
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| match (operation, session.fault()) {
         (Operation::Call(call), fault) => {
             call(fault);
@@ -227,15 +253,15 @@ fn run(device: &dyn Device, Work { operation, session }: Work) {
             Ok(())
         }
         (_, Some(_)) => Ok(()),
-        (Operation::Copy { to, from, shape }, None) => place::copy(device, &to, &from, &shape),
-        (Operation::Launch(queued), None) => launch::run(device, &session, &queued),
-        (Operation::Fill { at, pattern, shape }, None) => fill(device, at, &pattern, &shape),
+        (Operation::Copy { to, from, shape }, None) => place::copy(shared.queue(lane)?.as_ref(), &to, &from, &shape),
+        (Operation::Launch(queued), None) => launch::run(shared.queue(lane)?.as_ref(), &session, *queued),
+        (Operation::Fill(fill), None) => Ok(shared.queue(lane)?.run(DeviceWork::Fill(fill))?),
     }));
     let error = match outcome {
         Ok(Ok(())) => return,
         Ok(Err(error)) => error,
-        Err(panic) => Error::Device(hetgpu_device::DeviceError::new(
-            hetgpu_device::ErrorKind::LaunchFailed,
+        Err(panic) => Error::Device(DeviceError::new(
+            ErrorKind::LaunchFailed,
             format!("internal error: {}", panic_text(panic.as_ref())),
         )),
     };
@@ -247,14 +273,6 @@ fn run(device: &dyn Device, Work { operation, session }: Work) {
 pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic without a message")
-}
-
-fn fill(device: &dyn Device, at: u64, pattern: &[u8], shape: &Shape) -> Result<()> {
-    let count = shape.row / pattern.len() as u64;
-    for row in 0..shape.rows {
-        device.fill(at + row * shape.to_pitch, pattern, count)?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

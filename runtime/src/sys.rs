@@ -43,10 +43,15 @@ pub(crate) fn release(at: u64, bytes: u64) {
 
 /// Makes host memory visible to a device; see `Device::share`.
 pub(crate) fn share(device: &dyn Device, host: u64, bytes: u64) -> Result<(), DeviceError> {
+    device.share(span(host, bytes))
+}
+
+/// Host memory that is shared with a device, or that a copy names.
+pub(crate) fn span(host: u64, bytes: u64) -> HostSpan {
     // SAFETY: the memory is the runtime's own (`commit`, `allocate`) and is unmapped from the device before it is
-    // released, or it was registered by the program, whose contract is to keep it until it unregisters it.
-    let span = unsafe { HostSpan::new(ptr::with_exposed_provenance_mut(host as usize), bytes as usize) };
-    device.share(span)
+    // released, or the program registered it or named it in a copy, whose contract is to keep it until it unregisters it
+    // or the copy is done.
+    unsafe { HostSpan::new(ptr::with_exposed_provenance_mut(host as usize), bytes as usize) }
 }
 
 /// Copies out of host memory that the program named.
@@ -60,18 +65,6 @@ pub(crate) fn read(from: u64, out: &mut [u8]) {
 pub(crate) fn write(to: u64, data: &[u8]) {
     // SAFETY: the program's contract for a copy is that the destination is writable; `data` is ours.
     unsafe { ptr::copy_nonoverlapping(data.as_ptr(), ptr::with_exposed_provenance_mut(to as usize), data.len()) }
-}
-
-/// Copies between two host ranges that the program named; they may overlap.
-pub(crate) fn copy(to: u64, from: u64, bytes: u64) {
-    // SAFETY: the program's contract for a copy is that the source is readable and the destination writable.
-    unsafe {
-        ptr::copy(
-            ptr::with_exposed_provenance::<u8>(from as usize),
-            ptr::with_exposed_provenance_mut(to as usize),
-            bytes as usize,
-        )
-    }
 }
 
 /// Writes to the program's standard output by way of the C library's buffer, where the program's own output waits too.

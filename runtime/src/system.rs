@@ -5,12 +5,12 @@ use crate::event::Event;
 use crate::handle::{Handle, Table};
 use crate::memory::{Allocation, AllocationKind, Memory, Owner};
 use crate::module::{Function, Kernel, Library, Module};
-use crate::place::{Place, Shape};
+use crate::place::{self, Place};
 use crate::queue::{Operation, Queue};
 use crate::session::Session;
 use crate::stream::{Stream, StreamRef};
 use crate::{Error, Result, Settings};
-use hetgpu_device::Device;
+use hetgpu_device::{Device, Fill, HostBuffer, Pattern, Shape};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -173,8 +173,8 @@ impl Runtime {
     pub fn copy(&self, stream: StreamRef, request: CopyRequest, wait: bool) -> Result<()> {
         let CopyRequest { to, to_device, from, from_device, shape } = request;
         let (session, lane) = self.lane(stream)?;
-        shape.check()?;
-        let (from_span, to_span) = (shape.from_span()?, shape.to_span()?);
+        place::check(&shape)?;
+        let (from_span, to_span) = (place::span(shape.from_span())?, place::span(shape.to_span())?);
         if shape.is_empty() {
             return Ok(());
         }
@@ -196,7 +196,11 @@ impl Runtime {
         let (session, lane) = self.lane(StreamRef::Default)?;
         let shape = Shape::line(data.len() as u64);
         let (to, _) = self.locate(&session, at, shape.row, true)?;
-        let point = session.push(lane, Vec::new(), Operation::Copy { to, from: Place::Bytes(data), shape })?;
+        let point = session.push(
+            lane,
+            Vec::new(),
+            Operation::Copy { to, from: Place::Bytes(HostBuffer::from(data)), shape },
+        )?;
         session.wait(point)
     }
 
@@ -215,10 +219,11 @@ impl Runtime {
         let FillRequest { at, pattern, count, rows, pitch } = request;
         let (session, lane) = self.lane(stream)?;
         let size = pattern.len() as u64;
+        let pattern = Pattern::new(&pattern).ok_or_else(|| Error::invalid(format!("a pattern of {size} bytes")))?;
         let row = count.checked_mul(size).ok_or_else(|| Error::invalid("a fill that is too long"))?;
         let shape = Shape { rows, to_pitch: pitch, from_pitch: row, ..Shape::line(row) };
-        shape.check()?;
-        let span = shape.to_span()?;
+        place::check(&shape)?;
+        let span = place::span(shape.to_span())?;
         if shape.is_empty() {
             return Ok(());
         }
@@ -228,7 +233,8 @@ impl Runtime {
         if self.within(at, span)?.is_none() {
             return Err(Error::invalid(format!("{at:#x} is not an address of device memory")));
         }
-        let point = session.push(lane, Vec::new(), Operation::Fill { at, pattern, shape })?;
+        let fill = Fill { at, pattern, count, rows, pitch };
+        let point = session.push(lane, Vec::new(), Operation::Fill(fill))?;
         if wait {
             session.wait(point)?;
         }

@@ -210,7 +210,7 @@ fn a_fault_stays_with_its_context_and_drops_what_is_behind_it() {
     runtime.fill(StreamRef::Default, fill(at, 1, 4), false).unwrap();
     let mut bad = fill(at, 1, 4);
     // The runtime's own check does not see that the device has lost the memory.
-    hetgpu_device::Device::unmap(device.as_ref(), at);
+    hetgpu_device::SyncDevice::unmap(device.as_ref(), at);
     bad.count = 2;
     runtime.fill(StreamRef::Default, bad, false).unwrap();
     let seen = told.clone();
@@ -224,7 +224,7 @@ fn a_fault_stays_with_its_context_and_drops_what_is_behind_it() {
     assert_eq!(runtime.allocate(4), Err(fault));
 
     // Memory that the device lost cannot be unmapped: it is put back for the end of the context.
-    hetgpu_device::Device::map(device.as_ref(), at, 4, "").unwrap();
+    hetgpu_device::SyncDevice::map(device.as_ref(), at, 4, "").unwrap();
     runtime.destroy_context(context).unwrap();
     enter(&runtime);
     assert!(runtime.allocate(4).is_ok(), "another context is sound");

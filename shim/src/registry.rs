@@ -1,6 +1,6 @@
 //! Which devices there are. The only file that names a backend.
 
-use hetgpu_device::Device;
+use hetgpu_device::{Device, Queued};
 use hetgpu_interp::{InterpDevice, Options};
 use hetgpu_runtime::Settings;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ pub fn devices(settings: &Settings) -> Vec<Arc<dyn Device>> {
     // The interpreter's memory is the host's: three quarters leave room for the program itself.
     let memory = host_memory().map_or(LITTLE_MEMORY, |bytes| bytes / 4 * 3);
     let options = Options { seed: settings.seed, check: settings.check };
-    vec![Arc::new(InterpDevice::new(memory, options))]
+    vec![Arc::new(Queued::new(InterpDevice::new(memory, options)))]
 }
 
 fn host_memory() -> Option<u64> {

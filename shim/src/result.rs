@@ -214,6 +214,8 @@ fn code_of(error: &Error) -> Code {
             ErrorKind::OutOfResources => Code::ERROR_LAUNCH_OUT_OF_RESOURCES,
             ErrorKind::InvalidImage => Code::ERROR_INVALID_IMAGE,
             ErrorKind::NotSupported => Code::ERROR_NOT_SUPPORTED,
+            ErrorKind::InvalidRequest => Code::ERROR_INVALID_VALUE,
+            ErrorKind::Lost => Code::ERROR_DEVICE_UNAVAILABLE,
         },
     }
 }

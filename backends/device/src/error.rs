@@ -32,6 +32,10 @@ pub enum ErrorKind {
     InvalidImage,
     /// The device lacks what is asked for.
     NotSupported,
+    /// A request that no device could fulfil: overlapping mappings, a copy past the end of a host range.
+    InvalidRequest,
+    /// The device was lost, to a fault of other work or for a reason of its own.
+    Lost,
 }
 
 impl ErrorKind {
@@ -47,8 +51,13 @@ impl ErrorKind {
             | Self::InvalidCall
             | Self::StackOverflow
             | Self::Deadlock
-            | Self::Timeout => true,
-            Self::OutOfMemory | Self::OutOfResources | Self::InvalidImage | Self::NotSupported => false,
+            | Self::Timeout
+            | Self::Lost => true,
+            Self::OutOfMemory
+            | Self::OutOfResources
+            | Self::InvalidImage
+            | Self::NotSupported
+            | Self::InvalidRequest => false,
         }
     }
 }

@@ -1,6 +1,11 @@
+use crate::images::Images;
 use crate::sys::Windows;
-use hetgpu_device::{Caps, Device, DeviceError, ErrorKind, HostSpan, Launch, LoadedModule};
-use hetir::diag::{Diagnostic, Severity};
+use hetgpu_device::{
+    Caps, DeviceError, ErrorKind, HostSpan, ImageCaps, ImageDescription, ImageId, ImageObject, ImagePlace,
+    KernelAttributes, Launch, LoadedModule, Outcome, SyncDevice,
+};
+use hetir::diag::Severity;
+use hetir::entity::FuncId;
 use hetir::interp::{self, Arena, Checks, Fault, FaultKind, Heap, Memory, MemoryFault};
 use hetir::ir::Module;
 use std::borrow::Cow;
@@ -54,6 +59,7 @@ struct State {
     modules: HashMap<LoadedModule, Arc<Loaded>>,
     next_module: u64,
     heaps: HashMap<u64, Heap>,
+    images: Images,
 }
 
 /// The interpreter with its memory.
@@ -71,32 +77,25 @@ impl InterpDevice {
             uuid: *b"hetgpu-interp-00",
             compute: (9, 0),
             memory,
-            map_granularity: 1,
             shares_host_memory: true,
+            images: Some(ImageCaps { chooses_handles: true, linear: true, multisample: true, ..ImageCaps::default() }),
+            survives_faults: true,
             cooperative: true,
+            cluster_blocks: 16,
             // Programs size their grids by this; more blocks than that only cost time here.
             multiprocessors: 4,
-            clock_khz: 1_000_000,
-            memory_clock_khz: 1_000_000,
-            memory_bus_bits: 64,
-            l2_bytes: 4 << 20,
-            threads_per_block: 1024,
-            threads_per_multiprocessor: 2048,
-            blocks_per_multiprocessor: 32,
-            block: [1024, 1024, 64],
-            grid: [i32::MAX as u32, 65_535, 65_535],
-            shared_per_block: 48 << 10,
-            shared_per_block_max: 227 << 10,
-            shared_per_multiprocessor: 228 << 10,
-            shared_reserved_per_block: 1 << 10,
-            registers: 65_536,
-            constant_bytes: 65_536,
+            ..Caps::default()
         };
         Self { caps, options, state: Mutex::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    fn loaded(&self, module: LoadedModule) -> Result<Arc<Loaded>, DeviceError> {
+        let loaded = self.state().modules.get(&module).cloned();
+        loaded.ok_or_else(|| DeviceError::new(ErrorKind::InvalidImage, "the module is not loaded"))
     }
 }
 
@@ -117,7 +116,7 @@ fn zeroed(bytes: u64) -> Result<Vec<u8>, DeviceError> {
     Ok(vec![0; count])
 }
 
-impl Device for InterpDevice {
+impl SyncDevice for InterpDevice {
     fn caps(&self) -> &Caps {
         &self.caps
     }
@@ -126,7 +125,7 @@ impl Device for InterpDevice {
         let data = zeroed(bytes)?;
         match self.state().bytes.arena.map(at, name, data) {
             true => Ok(()),
-            false => Err(DeviceError::new(ErrorKind::OutOfMemory, format!("there is memory at {at:#x} already"))),
+            false => Err(DeviceError::new(ErrorKind::InvalidRequest, format!("there is memory at {at:#x} already"))),
         }
     }
 
@@ -185,11 +184,18 @@ impl Device for InterpDevice {
         self.state().modules.remove(&module);
     }
 
-    fn launch(&self, launch: Launch<'_>) -> Result<Vec<Diagnostic>, DeviceError> {
+    fn kernel(&self, module: LoadedModule, kernel: FuncId) -> Result<KernelAttributes, DeviceError> {
+        let loaded = self.loaded(module)?;
+        match loaded.module.functions.get(kernel.index()) {
+            Some(function) if function.is_kernel() => Ok(KernelAttributes::default()),
+            Some(_) | None => Err(DeviceError::new(ErrorKind::InvalidImage, "the module has no such kernel")),
+        }
+    }
+
+    fn launch(&self, launch: &Launch) -> Result<Outcome, DeviceError> {
+        let loaded = self.loaded(launch.module)?;
         let mut state = self.state();
-        let State { bytes, modules, heaps, .. } = &mut *state;
-        let loaded = modules.get(&launch.module).cloned();
-        let loaded = loaded.ok_or_else(|| DeviceError::new(ErrorKind::InvalidImage, "the module is not loaded"))?;
+        let State { bytes, heaps, images, .. } = &mut *state;
         let heap = launch.heap.map(|heap| heaps.entry(heap.base).or_insert_with(|| Heap::new(heap.base, heap.bytes)));
         let description = interp::Launch {
             module: &loaded.module,
@@ -198,19 +204,21 @@ impl Device for InterpDevice {
             block: launch.block,
             cluster: launch.cluster,
             dynamic_shared: launch.dynamic_shared,
-            params: launch.params,
+            params: &launch.params,
             globals: &loaded.globals,
             cooperative: launch.cooperative,
             workspace: launch.workspace,
             grid_id: launch.grid_id,
-            images: &[],
+            images: images.objects(),
         };
         // What failed assertions say comes last, a line for each thread, by the way of what is printed.
-        let (show, complain) = (launch.print, launch.complain);
+        let listener = launch.listener.as_ref();
         let mut held = Vec::new();
         let mut print = |bytes: &[u8]| match is_assertion(bytes) {
             true => held.push(bytes.to_vec()),
-            false => held.drain(..).map(Cow::Owned).chain([Cow::Borrowed(bytes)]).for_each(|bytes| show(&bytes)),
+            false => {
+                held.drain(..).map(Cow::Owned).chain([Cow::Borrowed(bytes)]).for_each(|bytes| listener.print(&bytes));
+            }
         };
         let mut options = interp::Options {
             seed: self.options.seed,
@@ -222,11 +230,42 @@ impl Device for InterpDevice {
         };
         let outcome = interp::run(&description, bytes, &mut options);
         let failed = outcome.as_ref().is_err_and(|fault| fault.kind == FaultKind::AssertFail);
-        held.iter().for_each(|line| if failed { complain(line) } else { show(line) });
-        match outcome {
-            Ok(report) => Ok(report.warnings.iter().map(|warning| warning.diagnostic(Severity::Warning)).collect()),
-            Err(fault) => Err(error(&fault)),
-        }
+        held.iter().for_each(|line| if failed { listener.complain(line) } else { listener.print(line) });
+        let report = outcome.map_err(|fault| error(&fault))?;
+        report.warnings.iter().for_each(|warning| listener.warn(&warning.diagnostic(Severity::Warning)));
+        Ok(Outcome::Finished)
+    }
+
+    fn create_image(&self, description: &ImageDescription) -> Result<ImageId, DeviceError> {
+        let mut state = self.state();
+        let State { bytes, images, .. } = &mut *state;
+        images.create(&mut bytes.arena, description, zeroed)
+    }
+
+    fn destroy_image(&self, image: ImageId) {
+        let mut state = self.state();
+        let State { bytes, images, .. } = &mut *state;
+        images.destroy(&mut bytes.arena, image);
+    }
+
+    fn write_texels(&self, to: ImagePlace, data: &[u8]) -> Result<(), DeviceError> {
+        let mut state = self.state();
+        let at = state.images.address(to, data.len())?;
+        state.bytes.write(at, data).map_err(no_memory)
+    }
+
+    fn read_texels(&self, from: ImagePlace, out: &mut [u8]) -> Result<(), DeviceError> {
+        let mut state = self.state();
+        let at = state.images.address(from, out.len())?;
+        state.bytes.read(at, out).map_err(no_memory)
+    }
+
+    fn bind(&self, handle: Option<u64>, object: &ImageObject) -> Result<u64, DeviceError> {
+        self.state().images.bind(handle, object)
+    }
+
+    fn unbind(&self, handle: u64) {
+        self.state().images.unbind(handle);
     }
 }
 
@@ -280,10 +319,10 @@ mod tests {
         let device = device();
         let bytes = 3 * 70_000;
         device.map(0x10_0000_0000, bytes, "").unwrap();
-        device.fill(0x10_0000_0000, &[1, 2, 3], 70_000).unwrap();
+        device.fill(0x10_0000_0000, &[1, 2, 3, 4], 52_500).unwrap();
         let mut back = vec![0; bytes as usize];
         device.read(0x10_0000_0000, &mut back).unwrap();
-        assert!(back.chunks(3).all(|triple| triple == [1, 2, 3]));
+        assert!(back.chunks(4).all(|four| four == [1, 2, 3, 4]));
         assert!(device.fill(0x10_0000_0000, &[0], bytes + 1).is_err());
     }
 

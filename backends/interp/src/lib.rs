@@ -5,6 +5,7 @@
 #![warn(missing_docs)]
 
 mod device;
+mod images;
 mod sys;
 
 pub use device::{InterpDevice, Options};

@@ -1,9 +1,11 @@
 //! A device whose memory is a map of bytes and whose work can be held up by the test.
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use hetgpu_device::{Caps, Device, DeviceError, ErrorKind, HostSpan, Launch, LoadedModule};
+use hetgpu_device::{
+    Caps, DeviceError, ErrorKind, HostSpan, KernelAttributes, Launch, LoadedModule, Outcome, Queued, SyncDevice,
+};
 use hetgpu_runtime::{CopyRequest, FillRequest, Runtime, Settings, Shape};
-use hetir::diag::Diagnostic;
+use hetir::entity::FuncId;
 use hetir::ir::Module;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex};
@@ -38,31 +40,7 @@ impl State {
 
 impl TestDevice {
     pub(crate) fn new(memory: u64, map_granularity: u64) -> Arc<Self> {
-        let caps = Caps {
-            name: "test device".into(),
-            uuid: [0; 16],
-            compute: (9, 0),
-            memory,
-            map_granularity,
-            shares_host_memory: false,
-            cooperative: false,
-            multiprocessors: 1,
-            clock_khz: 1,
-            memory_clock_khz: 1,
-            memory_bus_bits: 1,
-            l2_bytes: 1,
-            threads_per_block: 1024,
-            threads_per_multiprocessor: 2048,
-            blocks_per_multiprocessor: 32,
-            block: [1024, 1024, 64],
-            grid: [i32::MAX as u32, 65_535, 65_535],
-            shared_per_block: 48 << 10,
-            shared_per_block_max: 48 << 10,
-            shared_per_multiprocessor: 48 << 10,
-            shared_reserved_per_block: 0,
-            registers: 65_536,
-            constant_bytes: 65_536,
-        };
+        let caps = Caps { name: "test device".into(), memory, map_granularity, ..Caps::default() };
         Arc::new(Self { caps, state: Mutex::default(), changed: Condvar::new() })
     }
 
@@ -88,7 +66,7 @@ impl TestDevice {
     }
 }
 
-impl Device for TestDevice {
+impl SyncDevice for TestDevice {
     fn caps(&self) -> &Caps {
         &self.caps
     }
@@ -145,7 +123,11 @@ impl Device for TestDevice {
 
     fn unload(&self, _module: LoadedModule) {}
 
-    fn launch(&self, _launch: Launch<'_>) -> Result<Vec<Diagnostic>, DeviceError> {
+    fn kernel(&self, _module: LoadedModule, _kernel: FuncId) -> Result<KernelAttributes, DeviceError> {
+        Ok(KernelAttributes::default())
+    }
+
+    fn launch(&self, _launch: &Launch) -> Result<Outcome, DeviceError> {
         Err(DeviceError::new(ErrorKind::LaunchFailed, "no kernels here"))
     }
 }
@@ -154,7 +136,7 @@ impl Device for TestDevice {
 pub(crate) fn runtime(memory: u64, map_granularity: u64) -> (Runtime, Arc<TestDevice>) {
     let device = TestDevice::new(memory, map_granularity);
     let (settings, _) = Settings::read(|_| None);
-    let runtime = Runtime::new(settings, vec![device.clone()]);
+    let runtime = Runtime::new(settings, vec![Arc::new(Queued::from(device.clone()))]);
     enter(&runtime);
     (runtime, device)
 }

@@ -1,0 +1,198 @@
+use crate::{
+    Caps, DeviceError, ErrorKind, HostBuffer, HostSpan, ImageDescription, ImageId, ImageObject, LoadedModule, Place,
+    Shape, Transfer, Work,
+};
+use hetir::entity::FuncId;
+use hetir::ir::Module;
+use std::any::Any;
+use std::sync::Arc;
+
+/// A device: memory by logical address, kernels, images, and queues of work.
+///
+/// Addresses are the runtime's: the same on every device, unique in the process, and valid only between `map` (or
+/// `share`, `reach`) and `unmap`. Every function may be called from any thread, also at the same time; those that are
+/// not about queues are done when they return, and are ordered against work only by waiting for it.
+pub trait Device: Send + Sync {
+    /// What the device is and can do.
+    fn caps(&self) -> &Caps;
+
+    /// Bytes of memory that are free now, where the device knows: others may use it too.
+    fn free_memory(&self) -> Option<u64> {
+        None
+    }
+
+    /// Makes `bytes` of zeroed device memory appear at `at`. Both are multiples of `Caps::map_granularity`. Messages
+    /// about accesses near it call it `name`. `InvalidRequest` where something is mapped there already.
+    fn map(&self, at: u64, bytes: u64, name: &str) -> Result<(), DeviceError>;
+
+    /// Makes host memory appear at its own address. A kernel and the host then see each other's writes.
+    fn share(&self, host: HostSpan) -> Result<(), DeviceError>;
+
+    /// Makes accessible, at the same address, what the peer of that identity has mapped at `at`. It is unmapped here
+    /// before the peer unmaps it.
+    fn reach(&self, peer: [u8; 16], at: u64) -> Result<(), DeviceError> {
+        let _ = (peer, at);
+        Err(DeviceError::new(ErrorKind::NotSupported, "the device has no peers"))
+    }
+
+    /// Takes away what `map`, `share` or `reach` put at `at`. No work that uses it may be running.
+    fn unmap(&self, at: u64);
+
+    /// Host to device, at once.
+    fn write(&self, at: u64, data: &[u8]) -> Result<(), DeviceError> {
+        let host = HostBuffer::from(data.to_vec());
+        let shape = Shape::line(data.len() as u64);
+        let transfer = Transfer { to: Place::Device(at), from: Place::Host(host.span()), shape };
+        self.open_queue(0)?.run(Work::Copy(transfer))
+    }
+
+    /// Device to host, at once.
+    fn read(&self, at: u64, out: &mut [u8]) -> Result<(), DeviceError> {
+        let host = HostBuffer::new(out.len()).ok_or_else(no_host_memory)?;
+        let shape = Shape::line(out.len() as u64);
+        let transfer = Transfer { to: Place::Host(host.span()), from: Place::Device(at), shape };
+        self.open_queue(0)?.run(Work::Copy(transfer))?;
+        host.span().read(0, out);
+        Ok(())
+    }
+
+    /// Takes a verified module. `globals` has the address of each module variable, by its id; those in shared memory
+    /// have none. A device may leave compilation to `prepare` or to the first launch.
+    fn load(&self, module: &Arc<Module>, globals: &[u64]) -> Result<LoadedModule, DeviceError>;
+
+    /// Forgets a module. No launch of it may be running.
+    fn unload(&self, module: LoadedModule);
+
+    /// What became of a kernel.
+    fn kernel(&self, module: LoadedModule, kernel: FuncId) -> Result<KernelAttributes, DeviceError>;
+
+    /// Compiles ahead of the first launch with that block shape; its error is the one that the launch would have. A
+    /// launch never needs it.
+    fn prepare(&self, module: LoadedModule, kernel: FuncId, block: [u32; 3]) -> Result<(), DeviceError> {
+        let _ = block;
+        self.kernel(module, kernel).map(drop)
+    }
+
+    /// Blocks of a kernel that a multiprocessor holds at once, where the device knows better than its caps tell.
+    fn resident_blocks(&self, module: LoadedModule, kernel: FuncId, threads: u32, dynamic_shared: u32) -> Option<u32> {
+        let _ = (module, kernel, threads, dynamic_shared);
+        None
+    }
+
+    /// Makes an image. What it holds is unknown until it is written.
+    fn create_image(&self, description: &ImageDescription) -> Result<ImageId, DeviceError> {
+        let _ = description;
+        Err(no_images())
+    }
+
+    /// Destroys an image. No work that uses it may be running, and no object may be bound to it.
+    fn destroy_image(&self, image: ImageId) {
+        let _ = image;
+    }
+
+    /// Gives an object a handle that kernels launched from now on can use; it is not 0. With `handle` it is that one,
+    /// which needs `ImageCaps::chooses_handles` and must not be bound already.
+    fn bind(&self, handle: Option<u64>, object: &ImageObject) -> Result<u64, DeviceError> {
+        let _ = (handle, object);
+        Err(no_images())
+    }
+
+    /// Takes a handle back. No launch that uses it may be running.
+    fn unbind(&self, handle: u64) {
+        let _ = handle;
+    }
+
+    /// A line of work of its own, with a priority of `Caps::priorities`.
+    fn open_queue(&self, priority: i32) -> Result<Box<dyn Queue>, DeviceError>;
+
+    /// Brings a device back that a fault took with it: nothing is mapped, loaded, made or bound then, and queues that
+    /// were open keep their error.
+    fn reset(&self) -> Result<(), DeviceError> {
+        Ok(())
+    }
+}
+
+fn no_host_memory() -> DeviceError {
+    DeviceError::new(ErrorKind::OutOfMemory, "no host memory for a copy")
+}
+
+fn no_images() -> DeviceError {
+    DeviceError::new(ErrorKind::NotSupported, "the device has no images")
+}
+
+/// Work that is done in order. Dropping a queue closes it: what it holds is still done.
+///
+/// Work that fails ends its queue: what stands behind it is not done, and every mark behind it gives the same error.
+/// Other queues go on, also those that wait for a mark of it.
+pub trait Queue: Send + Sync {
+    /// Appends work. An error here means that it was not appended, and the queue goes on.
+    fn submit(&self, work: Work) -> Result<(), DeviceError>;
+
+    /// A mark behind all work so far. `timed` ones can be asked for the time between them.
+    fn mark(&self, timed: bool) -> Result<Arc<dyn Mark>, DeviceError>;
+
+    /// What is appended from now on waits for a mark of another queue of the same device.
+    fn follow(&self, mark: &dyn Mark) -> Result<(), DeviceError>;
+
+    /// Appends work and waits for it.
+    fn run(&self, work: Work) -> Result<(), DeviceError> {
+        self.submit(work)?;
+        self.mark(false)?.wait()
+    }
+}
+
+/// A point in a queue. It is a device's own type, which the device finds again by [`Any`].
+pub trait Mark: Any + Send + Sync {
+    /// Whether all work before it is done; the error if some of it failed.
+    fn poll(&self) -> Result<bool, DeviceError>;
+
+    /// Waits until all work before it is done.
+    fn wait(&self) -> Result<(), DeviceError>;
+
+    /// Nanoseconds from an earlier mark of the same device to this one; negative if it was the other way round. Both are
+    /// timed and passed.
+    fn since(&self, earlier: &dyn Mark) -> Result<i64, DeviceError>;
+}
+
+/// What a device knows about a kernel. What it does not know is none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct KernelAttributes {
+    /// 32-bit registers a thread.
+    pub registers: Option<u32>,
+    /// Bytes of local memory a thread.
+    pub local_bytes: Option<u32>,
+    /// Most threads a block that its registers allow.
+    pub max_threads: Option<u32>,
+    /// Bytes of machine code.
+    pub binary_bytes: Option<u64>,
+}
+
+/// What a process offers to the devices that it makes.
+#[derive(Clone, Default)]
+pub struct Services {
+    /// Where compiled code is kept from run to run; nowhere if none.
+    pub cache: Option<Cache>,
+    /// Takes lines about what the device does.
+    pub log: Option<Log>,
+}
+
+/// A folder that belongs to this user, and how much may lie there.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Cache {
+    /// The folder; it need not exist.
+    pub folder: std::path::PathBuf,
+    /// Most bytes.
+    pub limit: u64,
+}
+
+/// Takes a line and how much it matters.
+pub type Log = Arc<dyn Fn(Importance, std::fmt::Arguments<'_>) + Send + Sync>;
+
+/// How much a line of the log matters.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Importance {
+    /// Something will be slower or less than was asked for.
+    Warning,
+    /// What was compiled, loaded, found.
+    Info,
+}
