@@ -1,4 +1,5 @@
-//! What NVIDIA's hardware said of the filetests: `tests/hardware/h200.tsv`, written by `hetgpu-hwcheck --record`.
+//! What NVIDIA's hardware said: `tests/hardware/h200.tsv` of the filetests and `h200-sweep.tsv` of the sweep, both written by
+//! `hetgpu-hwcheck --record`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -6,16 +7,27 @@ use std::path::{Path, PathBuf};
 
 /// The results of one session on the hardware.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
-pub struct Record {
+pub struct Session<E> {
     pub device: String,
     pub driver: String,
     pub date: String,
-    /// By file and run.
-    pub results: BTreeMap<(String, usize), Outcome>,
+    /// By name and a number.
+    pub results: BTreeMap<(String, usize), E>,
 }
 
+/// What is recorded under one name and number: a line's fields behind these two.
+pub trait Entry: Sized {
+    /// The fields, separated by tabs.
+    fn print(&self) -> String;
+    /// The entry whose fields these are; what it leaves of them is too much.
+    fn parse<'a>(fields: &mut impl Iterator<Item = &'a str>) -> Option<Self>;
+}
+
+/// The filetests, by file and run.
+pub type Record = Session<Outcome>;
+
 /// What became of one run.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Outcome {
     /// [`crate::files::fingerprint`] of the file.
     pub fingerprint: u64,
@@ -25,67 +37,20 @@ pub struct Outcome {
     pub detail: String,
 }
 
-/// Where the record of this repository is.
-pub fn default_path() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("hardware/h200.tsv")
-}
-
-impl Record {
-    /// As the text of a file.
-    pub fn print(&self) -> String {
-        let Self { device, driver, date, results } = self;
-        let mut out = format!("# device\t{device}\n# driver\t{driver}\n# date\t{date}\n");
-        for ((file, run), Outcome { fingerprint, status, detail }) in results {
-            let detail = detail.lines().next().unwrap_or_default().replace('\t', " ");
-            // Writing to a String cannot fail.
-            let _ = writeln!(out, "{file}\t{run}\t{fingerprint:016x}\t{status}\t{detail}");
-        }
-        out
+impl Entry for Outcome {
+    fn print(&self) -> String {
+        let Self { fingerprint, status, detail } = self;
+        let detail = detail.lines().next().unwrap_or_default().replace('\t', " ");
+        format!("{fingerprint:016x}\t{status}\t{detail}")
     }
-
-    /// Reads what [`Record::print`] wrote; an error names the line.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let mut record = Self::default();
-        for (number, line) in text.lines().enumerate() {
-            record.line(line).ok_or_else(|| format!("line {} is no result: {line}", number + 1))?;
-        }
-        Ok(record)
-    }
-
-    fn line(&mut self, line: &str) -> Option<()> {
-        if let Some(field) = line.strip_prefix("# ") {
-            let (name, value) = field.split_once('\t')?;
-            match name {
-                "device" => self.device = value.into(),
-                "driver" => self.driver = value.into(),
-                "date" => self.date = value.into(),
-                _ => return None,
-            }
-            return Some(());
-        }
-        let mut fields = line.split('\t');
-        let key = (fields.next()?.to_string(), fields.next()?.parse().ok()?);
+    fn parse<'a>(fields: &mut impl Iterator<Item = &'a str>) -> Option<Self> {
         let fingerprint = u64::from_str_radix(fields.next()?, 16).ok()?;
-        let (status, detail) = (fields.next()?.to_string(), fields.next()?.to_string());
-        self.results.insert(key, Outcome { fingerprint, status, detail });
-        fields.next().is_none().then_some(())
+        Some(Self { fingerprint, status: fields.next()?.into(), detail: fields.next()?.into() })
     }
 }
 
-/// Where the record of the sweep of this repository is.
-pub fn sweep_path() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("hardware/h200-sweep.tsv")
-}
-
-/// What the hardware said of the sweep.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
-pub struct Sweep {
-    pub device: String,
-    pub driver: String,
-    pub date: String,
-    /// By syntax line and number of the form among those of the same line.
-    pub forms: BTreeMap<(String, usize), Swept>,
-}
+/// The sweep, by syntax line and number of the form among those of the same line.
+pub type Sweep = Session<Swept>;
 
 /// The counts of one form.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -102,25 +67,46 @@ pub struct Swept {
     pub equal: u64,
 }
 
-impl Sweep {
+impl Entry for Swept {
+    fn print(&self) -> String {
+        let Self { ran, refused, different, values, equal } = self;
+        format!("{ran}\t{refused}\t{different}\t{values}\t{equal}")
+    }
+    fn parse<'a>(fields: &mut impl Iterator<Item = &'a str>) -> Option<Self> {
+        let mut number = || fields.next()?.parse::<u64>().ok();
+        let (ran, refused, different) = (number()? as usize, number()? as usize, number()? as usize);
+        Some(Self { ran, refused, different, values: number()?, equal: number()? })
+    }
+}
+
+/// Where the record of this repository is.
+pub fn default_path() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("hardware/h200.tsv")
+}
+
+/// Where the record of the sweep of this repository is.
+pub fn sweep_path() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("hardware/h200-sweep.tsv")
+}
+
+impl<E: Entry + Default> Session<E> {
     /// As the text of a file.
     pub fn print(&self) -> String {
-        let Self { device, driver, date, forms } = self;
+        let Self { device, driver, date, results } = self;
         let mut out = format!("# device\t{device}\n# driver\t{driver}\n# date\t{date}\n");
-        for ((syntax, n), s) in forms {
-            let Swept { ran, refused, different, values, equal } = s;
+        for ((name, number), entry) in results {
             // Writing to a String cannot fail.
-            let _ = writeln!(out, "{syntax}\t{n}\t{ran}\t{refused}\t{different}\t{values}\t{equal}");
+            let _ = writeln!(out, "{name}\t{number}\t{}", entry.print());
         }
         out
     }
-    /// Reads what [`Sweep::print`] wrote; an error names the line.
+    /// Reads what [`Session::print`] wrote; an error names the line.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let mut sweep = Self::default();
+        let mut session = Self::default();
         for (number, line) in text.lines().enumerate() {
-            sweep.line(line).ok_or_else(|| format!("line {} is no result: {line}", number + 1))?;
+            session.line(line).ok_or_else(|| format!("line {} is no result: {line}", number + 1))?;
         }
-        Ok(sweep)
+        Ok(session)
     }
     fn line(&mut self, line: &str) -> Option<()> {
         if let Some(field) = line.strip_prefix("# ") {
@@ -134,12 +120,9 @@ impl Sweep {
             return Some(());
         }
         let mut fields = line.split('\t');
-        let syntax = fields.next()?.to_string();
-        let mut number = || fields.next()?.parse::<u64>().ok();
-        let n = number()? as usize;
-        let (ran, refused, different) = (number()? as usize, number()? as usize, number()? as usize);
-        let swept = Swept { ran, refused, different, values: number()?, equal: number()? };
-        self.forms.insert((syntax, n), swept);
+        let key = (fields.next()?.to_string(), fields.next()?.parse().ok()?);
+        let entry = E::parse(&mut fields)?;
+        self.results.insert(key, entry);
         fields.next().is_none().then_some(())
     }
 }
@@ -176,9 +159,10 @@ mod tests {
             device: "NVIDIA H200".into(),
             driver: "580.1".into(),
             date: "2026-11-20".into(),
-            forms: BTreeMap::from([(("setp.cmp.f64 p{|q}, a, b".into(), 1), swept)]),
+            results: BTreeMap::from([(("setp.cmp.f64 p{|q}, a, b".into(), 1), swept)]),
         };
         assert_eq!(Sweep::parse(&sweep.print()), Ok(sweep));
         assert!(Sweep::parse("add\t0\t1").unwrap_err().starts_with("line 1"));
+        assert!(Sweep::parse("add\t0\t1\t2\t3\t4\t5\t6").is_err());
     }
 }

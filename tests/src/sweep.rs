@@ -196,46 +196,6 @@ const SWEPT: &[&str] = &[
     "vset4",
 ];
 
-/// Forms whose results on the hardware are known to differ, and why. A form listed here must differ.
-pub const KNOWN: &[(&str, &str)] = &[
-    ("vadd.dtype.atype.btype{.sat}.op2 ", SECOND),
-    ("vsub.dtype.atype.btype{.sat}.op2 ", SECOND),
-    ("vabsdiff.dtype.atype.btype{.sat}.op2 ", SECOND),
-    ("vmin.dtype.atype.btype{.sat}.op2 ", SECOND),
-    ("vmax.dtype.atype.btype{.sat}.op2 ", SECOND),
-    ("vset.atype.btype.cmp.op2 ", SECOND),
-    ("vshl.dtype.atype.u32{.sat}.mode.op2 ", SECOND),
-    ("vshr.dtype.atype.u32{.sat}.mode.op2 ", SECOND),
-    ("vadd.dtype.atype.btype{.sat} d.dsel", MERGE),
-    ("vsub.dtype.atype.btype{.sat} d.dsel", MERGE),
-    ("vabsdiff.dtype.atype.btype{.sat} d.dsel", MERGE),
-    ("vmin.dtype.atype.btype{.sat} d.dsel", MERGE),
-    ("vmax.dtype.atype.btype{.sat} d.dsel", MERGE),
-    ("vset.atype.btype.cmp d.dsel", MERGE),
-    ("vshl.dtype.atype.u32{.sat}.mode d.dsel", MERGE),
-    ("vshr.dtype.atype.u32{.sat}.mode d.dsel", MERGE),
-    ("vadd.dtype.atype.btype{.sat} d,", PLAIN),
-    ("vsub.dtype.atype.btype{.sat} d,", PLAIN),
-    ("vabsdiff.dtype.atype.btype{.sat} d,", PLAIN),
-    ("vshl.dtype.atype.u32{.sat}.mode d,", "the saturation of a left shift does nothing there"),
-    ("vmad.dtype.atype.btype{.sat}{.scale} ", MAD),
-    ("vmad.dtype.atype.btype.po{.sat}{.scale} ", MAD),
-];
-
-const SECOND: &str = "the code that ptxas makes for sm_90, which has no scalar video instructions, orders unsigned numbers \
-    and the addend of a saturated sum otherwise than the manual";
-const PLAIN: &str = "the code that ptxas makes for sm_90, which has no scalar video instructions, saturates sums and \
-    differences of an unsigned word and a negative half or byte otherwise than the manual";
-const MERGE: &str = "the code that ptxas makes for sm_90, which has no scalar video instructions, merges the upper half \
-    of the result into .h1 and saturates negative numbers to the largest, otherwise than the manual";
-const MAD: &str = "the code that ptxas makes for sm_90, which has no scalar video instructions, treats the addend and \
-    unsigned factors as signed, otherwise than the manual";
-
-/// Why a form is known to differ on the hardware.
-pub fn known_difference(syntax: &str) -> Option<&'static str> {
-    KNOWN.iter().find(|(start, _)| syntax.starts_with(start)).map(|(_, why)| *why)
-}
-
 /// Most combinations of words of one form.
 const MOST: usize = 600;
 
@@ -249,10 +209,10 @@ pub fn cases() -> Vec<Case> {
             let n = random.next() as usize % combinations.len();
             combinations.swap_remove(n);
         }
-        // Scalar video instructions select parts of their operands at random: several of them.
-        let repeats = if form.base.starts_with('v') && !form.base.ends_with(['2', '4']) { 6 } else { 1 };
-        for words in combinations.iter().flat_map(|words| std::iter::repeat_n(words, repeats)) {
-            if let Some(case) = case(&form, words, &mut random) {
+        // Scalar video instructions select parts of their operands: several choices of them.
+        let repeats = if form.base.starts_with('v') && !form.base.ends_with(['2', '4']) { SELECTORS.len() } else { 1 };
+        for (words, repeat) in combinations.iter().flat_map(|words| (0..repeats).map(move |repeat| (words, repeat))) {
+            if let Some(case) = case(&form, words, repeat, &mut random) {
                 let text = format!("{HEADER}{}", case.kernel("k"));
                 let lifted = ptx_frontend::lift_text(&text, ptx_frontend::Options::default());
                 if lifted.into_result().is_ok() {
@@ -279,7 +239,7 @@ fn choices(form: &FormInfo) -> Vec<Vec<&'static str>> {
     })
 }
 
-fn case(form: &FormInfo, words: &[&'static str], random: &mut Random) -> Option<Case> {
+fn case(form: &FormInfo, words: &[&'static str], repeat: usize, random: &mut Random) -> Option<Case> {
     let word = |part: &str| {
         let place = form.choices.iter().position(|(name, _)| *name == part)?;
         words.get(place).copied().filter(|w| !w.is_empty())
@@ -379,6 +339,8 @@ fn case(form: &FormInfo, words: &[&'static str], random: &mut Random) -> Option<
             let lanes = base.chars().last().and_then(|c| c.to_digit(10));
             for suffix in suffixes.iter_mut().take(3).skip(1) {
                 *suffix = match lanes {
+                    // Only whole words reach the limits of a word.
+                    None if repeat == 0 => String::new(),
                     _ if random.next().is_multiple_of(4) => String::new(),
                     None => format!(".{}", SELECTORS[random.next() as usize % SELECTORS.len()]),
                     Some(n) => {
@@ -388,7 +350,7 @@ fn case(form: &FormInfo, words: &[&'static str], random: &mut Random) -> Option<
                 };
             }
             if operands.contains("d.dsel") {
-                suffixes[0] = format!(".{}", SELECTORS[random.next() as usize % SELECTORS.len()]);
+                suffixes[0] = format!(".{}", SELECTORS[repeat]);
             } else if lanes == Some(2) {
                 suffixes[0] = ["", ".h0", ".h1", ".h10"][random.next() as usize % 4].to_string();
             } else if lanes == Some(4) {

@@ -1,6 +1,10 @@
 //! The video instructions: arithmetic on selected bytes and halves, one at a time or several side by side.
 //!
 //! Everything is worked out in 64 bits, which hold every intermediate result exactly, and cut to size at the end.
+//!
+//! sm_90 has no scalar ones: ptxas makes 64-bit arithmetic of them, and that, not the manual, says what they compute.
+//! Where `.sat`, a second operation, a merge or `vmad` follow a rule of their own, it is the rule of that code, which is the
+//! same for every selector, with constants as operands, and at every level of optimisation.
 
 use super::{Form, Lifted, form};
 use crate::lift::{Lifter, Ty};
@@ -190,34 +194,51 @@ impl Lifter<'_, '_> {
             }
         }
     }
+    /// The low bits of an i64, extended by their sign.
+    fn sign_extend(&mut self, value: Value, bits: u64) -> Value {
+        let (first, bits) = (self.constant(Type::I32, 0), self.constant(Type::I32, bits));
+        self.op(Attrs::of(Op::Bfe).with(Sign::S), Type::I64, &[value, first, bits])
+    }
     /// One operation on two selected parts, saturated, combined with or merged into a third operand.
     fn video(&mut self, op: Video) -> Lifted {
         let (sign_a, sign_b) = (self.sign_of("atype", Sign::U), self.sign_of("btype", Sign::U));
-        let sign = self.sign_of("dtype", Sign::U);
+        // `vset` has no type of its result: that of its first operand stands in.
+        let sign = self.sign_of("dtype", sign_a);
         let word = Ty::bits(32);
         let place = self.part_of(0)?;
         let (a, b) = (self.selected(1, sign_a)?, self.selected(2, sign_b)?);
         let mut result = self.video_op(op, a, b);
         if self.has("sat") {
-            result = self.clamp_wide(result, range(place.map_or(32, |p| p.1), sign));
+            result = self.video_saturate(op, result, sign, place);
         }
-        let mut result = self.op(Op::Trunc, Type::I32, &[result]);
+        // What is added to or compared with the third operand: 64 bits, of which sums, differences and saturated shifts
+        // have lost the upper 32.
+        let is_shift = matches!(op, Video::Shl | Video::Shr);
+        if matches!(op, Video::Add | Video::Sub) || is_shift && self.has("sat") {
+            result = self.sign_extend(result, 32);
+        }
         match (self.operand_count() == 4, self.word("op2"), place) {
             (false, _, None) => {}
             (true, Some(op2), None) => {
                 let c = self.src(3, word)?;
+                let c = self.extend(c, sign);
                 let op2 = match op2 {
                     "add" => Attrs::of(Op::IAdd),
                     "min" => Attrs::of(Op::IMin).with(sign),
                     _ => Attrs::of(Op::IMax).with(sign),
                 };
-                result = self.op(op2, Type::I32, &[result, c]);
+                result = self.wide(op2, result, c);
             }
             (true, None, Some((first, bits))) => {
                 let c = self.src(3, word)?;
-                let (first, bits) =
-                    (self.constant(Type::I32, u64::from(first)), self.constant(Type::I32, u64::from(bits)));
-                result = self.op(Op::Bfi, Type::I32, &[result, c, first, bits]);
+                let result = self.op(Op::Trunc, Type::I32, &[result]);
+                let result = if (first, bits) == (16, 16) {
+                    // Only into the upper half goes the same half of the result, not its lowest bits.
+                    self.insert(c, result, 0, 16)
+                } else {
+                    self.insert(result, c, first, bits)
+                };
+                return self.dst(0, word, result);
             }
             _ => {
                 return Err(self.error(
@@ -225,7 +246,35 @@ impl Lifter<'_, '_> {
                 ));
             }
         }
+        let result = self.op(Op::Trunc, Type::I32, &[result]);
         self.dst(0, word, result)
+    }
+    /// `into` with the lowest bits of `value` at a place.
+    fn insert(&mut self, value: Value, into: Value, first: u32, bits: u32) -> Value {
+        let (first, bits) = (self.constant(Type::I32, u64::from(first)), self.constant(Type::I32, u64::from(bits)));
+        self.op(Op::Bfi, Type::I32, &[value, into, first, bits])
+    }
+    /// The `.sat` of a scalar instruction other than `vmad`.
+    fn video_saturate(&mut self, op: Video, value: Value, sign: Sign, place: Option<(u32, u32)>) -> Value {
+        match (op, place, sign) {
+            // A shift has a result of 34 bits and saturates to the word, merged or not.
+            (Video::Shl | Video::Shr, ..) => {
+                let value = self.sign_extend(value, 34);
+                self.clamp_wide(value, range(32, sign))
+            }
+            // The bound of a part is compared unsigned: a negative result becomes the largest value, too.
+            (_, Some((_, bits)), _) => {
+                let (_, high) = range(bits, sign);
+                let high = self.i64(high);
+                self.wide(Attrs::of(Op::IMin).with(Sign::U), value, high)
+            }
+            (_, None, Sign::S) => self.clamp_wide(value, range(32, sign)),
+            // An unsigned word has no upper bound.
+            (_, None, Sign::U) => {
+                let zero = self.i64(0);
+                self.wide(Attrs::of(Op::IMax).with(Sign::S), value, zero)
+            }
+        }
     }
     /// The lane numbers of a selector such as `.h32` or `.b7610`, lowest lane first.
     fn lane_selector(&self, n: usize, letter: char, lanes: usize, default: &str) -> Result<Vec<u32>, Box<Diagnostic>> {
@@ -287,30 +336,22 @@ impl Lifter<'_, '_> {
             result = if self.has("add") {
                 self.op(Op::IAdd, Type::I32, &[result, value])
             } else {
-                let first = self.constant(Type::I32, u64::from(lane as u32 * width));
-                let bits = self.constant(Type::I32, u64::from(width));
-                self.op(Op::Bfi, Type::I32, &[value, result, first, bits])
+                self.insert(value, result, lane as u32 * width, width)
             };
         }
         self.dst(0, word, result)
     }
-    /// a * b + c with signs, an extra one and a shift.
+    /// a * b + c with signs, an extra one and a shift. Whole words are signed, whatever their types say, and so is the
+    /// addend; the types decide how parts are extended, and signs too whether shift and saturation are signed.
     fn video_mad(&mut self) -> Lifted {
         let (sign_a, sign_b) = (self.sign_of("atype", Sign::U), self.sign_of("btype", Sign::U));
         let negated = [1, 2, 3].map(|n| self.is_negated(n));
-        let (a, b) = (self.src_plain(1)?, self.src_plain(2)?);
-        let (a, b) = (self.select_part(1, a, sign_a)?, self.select_part(2, b, sign_b)?);
-        let negate_product = negated[0] != negated[1];
-        let signed = sign_a == Sign::S || sign_b == Sign::S || negate_product || negated[2];
+        let (a, b) = (self.mad_factor(1, sign_a)?, self.mad_factor(2, sign_b)?);
         let c = self.src_plain(3)?;
-        let mut c = self.extend(c, if signed { Sign::S } else { Sign::U });
+        let mut c = self.extend(c, Sign::S);
         let mut product = self.wide(Op::IMul, a, b);
+        let negate_product = negated[0] != negated[1];
         if negate_product {
-            if self.has("sat") && sign_a == Sign::U && sign_b == Sign::U {
-                // The product of two unsigned words may pass the signed range once negated; it clamps alike from here.
-                let most = self.i64(1 << 62);
-                product = self.wide(Attrs::of(Op::IMin).with(Sign::U), product, most);
-            }
             product = self.op(Op::INeg, Type::I64, &[product]);
         } else if negated[2] {
             c = self.op(Op::INeg, Type::I64, &[c]);
@@ -320,7 +361,8 @@ impl Lifter<'_, '_> {
             let one = self.i64(1);
             result = self.wide(Op::IAdd, result, one);
         }
-        let sign = if signed { Sign::S } else { Sign::U };
+        let is_signed = sign_a == Sign::S || sign_b == Sign::S || negate_product || negated[2];
+        let sign = if is_signed { Sign::S } else { Sign::U };
         let shift = match self.word("scale") {
             Some("shr7") => 7,
             Some("shr15") => 15,
@@ -331,16 +373,15 @@ impl Lifter<'_, '_> {
             result = self.op(Attrs::of(Op::Shr).with(sign), Type::I64, &[result, amount]);
         }
         if self.has("sat") {
-            let (low, high) = range(32, sign);
-            let high = self.i64(high);
-            result = self.wide(Attrs::of(Op::IMin).with(sign), result, high);
-            if signed {
-                let low = self.i64(low);
-                result = self.wide(Attrs::of(Op::IMax).with(sign), result, low);
-            }
+            result = self.clamp_wide(result, range(32, sign));
         }
         let result = self.op(Op::Trunc, Type::I32, &[result]);
         self.dst(0, Ty::bits(32), result)
+    }
+    fn mad_factor(&mut self, n: usize, sign: Sign) -> Result<Value, Box<Diagnostic>> {
+        let value = self.src_plain(n)?;
+        let sign = if self.part_of(n)?.is_some() { sign } else { Sign::S };
+        self.select_part(n, value, sign)
     }
     fn is_negated(&self, n: usize) -> bool {
         matches!(self.operand(n).kind, crate::ast::OperandKind::Reg { mark: crate::ast::Mark::Neg, .. })
