@@ -112,6 +112,8 @@ pub struct Bound<T> {
 pub struct View {
     /// The image, at address 0.
     pub image: Image,
+    /// The layers are the faces of cubes.
+    pub cube: bool,
     /// Of a texture, how it is read and whether integers become fractions; a surface has neither.
     pub texture: Option<(Sampler, bool)>,
 }
@@ -610,6 +612,10 @@ fn view(elem: Elem, len: usize, value: &Value<'_>, is_texture: bool) -> Parsed<B
     if channels == 3 {
         return wrong(value, "a texel has 1, 2 or 4 channels");
     }
+    let cube = flag(&mut fields, "cube")?;
+    if cube && (extents[0] != extents[1] || !layers.is_multiple_of(6)) {
+        return wrong(value, "a cube has six square faces");
+    }
     let image = Image::packed(0, channel, channels as u8, extents, layers, samples, levels);
     let texture = if is_texture {
         let fractions = flag(&mut fields, "normalized_floats")?;
@@ -620,7 +626,7 @@ fn view(elem: Elem, len: usize, value: &Value<'_>, is_texture: bool) -> Parsed<B
     let variable = variable(&mut fields)?;
     fields.finish()?;
     match image.packed_bytes() {
-        bytes if bytes == (len * elem.size()) as u64 => Ok(Bound { what: View { image, texture }, variable }),
+        bytes if bytes == (len * elem.size()) as u64 => Ok(Bound { what: View { image, cube, texture }, variable }),
         bytes => wrong(value, format!("the image has {bytes} bytes, the buffer {}", len * elem.size())),
     }
 }

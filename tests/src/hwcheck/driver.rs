@@ -1,11 +1,15 @@
 //! NVIDIA's driver library, opened by absolute path: the functions that one launch needs, and their owning handles.
 
+mod images;
+
 use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_void};
 use std::marker::PhantomData;
 use std::path::Path;
 use std::ptr;
 
 use libloading::Library;
+
+pub(crate) use images::{Array, Resource, Shape as ImageShape, extra};
 
 type Result32 = c_int;
 type Handle = *mut c_void;
@@ -39,14 +43,14 @@ struct LaunchConfig {
 }
 
 macro_rules! table {
-    ($($field:ident = $symbol:literal: fn($($arg:ty),*);)*) => {
-        /// The functions of the library. They stay valid as long as the library, which stands beside them.
-        struct Table {
+    ($name:ident $($field:ident = $symbol:literal: fn($($arg:ty),*);)*) => {
+        /// Functions of the library. They stay valid as long as the library, which stands beside them.
+        pub(in crate::driver) struct $name {
             $($field: unsafe extern "C" fn($($arg),*) -> Result32,)*
         }
 
-        impl Table {
-            fn load(library: &Library) -> Result<Self, String> {
+        impl $name {
+            pub(in crate::driver) fn load(library: &Library) -> Result<Self, String> {
                 Ok(Self {
                     $($field: {
                         // SAFETY: the symbol is a function of the driver API with this documented signature.
@@ -61,7 +65,10 @@ macro_rules! table {
     };
 }
 
+use table;
+
 table! {
+    Table
     init = "cuInit": fn(c_uint);
     driver_version = "cuDriverGetVersion": fn(*mut c_int);
     device_get = "cuDeviceGet": fn(*mut c_int, c_int);
@@ -93,6 +100,8 @@ pub(crate) struct DriverError {
 /// The library with the primary context of device 0 current in this thread.
 pub(crate) struct Driver {
     table: Table,
+    /// A driver without textures is still one that runs kernels.
+    images: Result<images::ImageTable, String>,
     pub(crate) device: String,
     pub(crate) version: i32,
     _library: Library,
@@ -115,7 +124,9 @@ impl Driver {
         // SAFETY: the library is NVIDIA's driver; its initialisers are made to run on loading.
         let library = unsafe { Library::new(path) }.map_err(|error| format!("{}: {error}", path.display()))?;
         let table = Table::load(&library)?;
-        let mut driver = Self { table, device: String::new(), version: 0, _library: library, _thread: PhantomData };
+        let images = images::ImageTable::load(&library);
+        let mut driver =
+            Self { table, images, device: String::new(), version: 0, _library: library, _thread: PhantomData };
         driver.start().map_err(|error| error.message)?;
         Ok(driver)
     }
@@ -153,6 +164,12 @@ impl Driver {
             format!("error {code}")
         };
         Err(DriverError { code, message: format!("{function}: {name}") })
+    }
+
+    /// Whether no kernel's fault has made the context unusable.
+    pub(crate) fn is_usable(&self) -> bool {
+        // SAFETY: the call has no arguments.
+        unsafe { (self.table.synchronize)() == 0 }
     }
 
     /// Compiles a PTX text; the error's message is followed by the JIT log.

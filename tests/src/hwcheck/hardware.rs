@@ -2,29 +2,21 @@
 
 use hetgpu_tests::engine::{Failure, Printed};
 use hetgpu_tests::fault::{self, FaultKind};
-use hetgpu_tests::header::{Arg, DEFAULT_ARCH, ExpectedFault, Filetest, Run};
+use hetgpu_tests::header::{Arg, DEFAULT_ARCH, ExpectedFault, Filetest, Run, View};
 
-use crate::driver::{Driver, DriverError, Shape};
+use crate::driver::{Array, Driver, DriverError, ImageShape, Memory, Resource, Shape};
 
 /// The device name in `xfail` where the driver is NVIDIA's.
 pub(crate) const HARDWARE: &str = "hardware";
 
-/// Also hetGPU's own driver has no calls that make textures.
-const UNSUPPORTED: &str = "textures and surfaces are not set up through the driver";
-
-/// Why a run is not tried.
-pub(crate) fn skipped(filetest: &Filetest, run: &Run, device: &str) -> Option<String> {
+/// Why a run is not tried. `images` is why the driver has no textures.
+pub(crate) fn skipped(filetest: &Filetest, run: &Run, device: &str, images: &Result<(), String>) -> Option<String> {
     let fault = run.fault.as_ref().map(|fault| fault.kind).filter(|kind| !reports(*kind));
     if let Some(kind) = fault {
         return Some(format!("the driver does not report the fault `{}`", fault::name(kind)));
     }
-    let has_handle = |arg: &Arg| match arg {
-        Arg::Value(_) => false,
-        Arg::Buffer(buffer) => buffer.view.is_some(),
-        Arg::Sampler(_) => true,
-    };
-    if run.args.iter().any(has_handle) {
-        return Some(UNSUPPORTED.into());
+    if let Some(reason) = run.args.iter().find_map(|arg| unbindable(arg, images)) {
+        return Some(reason);
     }
     if device != HARDWARE {
         return None;
@@ -39,6 +31,41 @@ pub(crate) fn skipped(filetest: &Filetest, run: &Run, device: &str) -> Option<St
     (filetest.ptxas.arch != DEFAULT_ARCH).then(|| format!("needs {}", filetest.ptxas.arch))
 }
 
+/// Why the driver API cannot make an argument.
+fn unbindable(arg: &Arg, images: &Result<(), String>) -> Option<String> {
+    match arg {
+        Arg::Value(_) => None,
+        Arg::Sampler(_) => Some("the driver API has no samplers apart from textures".into()),
+        Arg::Buffer(buffer) => {
+            let view = &buffer.view.as_ref()?.what;
+            if view.image.samples > 1 {
+                return Some("the driver API makes no images with several samples".into());
+            }
+            images.clone().err()
+        }
+    }
+}
+
+/// What the extents of an image say of its dimensions.
+fn shape(view: &View) -> ImageShape {
+    let image = &view.image;
+    match (image.layers, image.height, image.depth) {
+        (6, ..) if view.cube => ImageShape::Cube,
+        _ if view.cube => ImageShape::ACube,
+        (1, 1, 1) => ImageShape::D1,
+        (1, _, 1) => ImageShape::D2,
+        (1, ..) => ImageShape::D3,
+        (_, 1, _) => ImageShape::A1d,
+        _ => ImageShape::A2d,
+    }
+}
+
+/// Where the contents of an argument are.
+enum Place<'d> {
+    Memory(Memory<'d>),
+    Image(Array<'d>),
+}
+
 /// Whether the hardware stops a kernel for this reason wherever it happens. An access out of bounds is only noticed
 /// where no page is mapped.
 fn reports(kind: FaultKind) -> bool {
@@ -50,25 +77,56 @@ pub(crate) fn run(driver: &Driver, ptx: &str, run: &Run, buffers: &mut [Vec<u8>]
     let broken = |error: DriverError| Failure::Broken(error.message);
     let module = driver.load(ptx).map_err(|error| Failure::Refused { log: error.message })?;
     let function = module.function(&run.kernel).map_err(broken)?;
-    let mut memory = Vec::new();
-    let mut arguments = Vec::new();
+    let mut places = Vec::new();
     for arg in &run.args {
-        arguments.push(match arg {
-            Arg::Value(bytes) => bytes.clone(),
-            Arg::Sampler(_) => return Err(Failure::Broken(UNSUPPORTED.into())),
-            Arg::Buffer(_) => {
-                let allocation = driver.memory(&buffers[memory.len()]).map_err(broken)?;
-                let address = allocation.address.to_le_bytes().to_vec();
-                memory.push(allocation);
-                address
+        let Arg::Buffer(buffer) = arg else { continue };
+        let contents = &buffers[places.len()];
+        let place = match &buffer.view {
+            None => driver.memory(contents).map(Place::Memory),
+            Some(view) => {
+                let view = &view.what;
+                Array::new(driver, &view.image, shape(view), Resource::Array, contents).map(Place::Image)
             }
-        });
+        };
+        places.push(place.map_err(broken)?);
+    }
+    let mut arguments = Vec::new();
+    let mut objects = Vec::new();
+    let mut next = places.iter();
+    for arg in &run.args {
+        match arg {
+            Arg::Value(bytes) => arguments.push(bytes.clone()),
+            Arg::Sampler(_) => return Err(Failure::Broken("a sampler is no argument here".into())),
+            Arg::Buffer(buffer) => match (next.next(), &buffer.view) {
+                (Some(Place::Memory(memory)), _) => arguments.push(memory.address.to_le_bytes().to_vec()),
+                (Some(Place::Image(array)), Some(view)) => match (&view.variable, &view.what.texture) {
+                    (None, texture) => {
+                        let object = match texture {
+                            Some((sampler, normalized_floats)) => array.texture(sampler, *normalized_floats, 0),
+                            None => array.surface(),
+                        };
+                        let object = object.map_err(broken)?;
+                        arguments.push(object.handle.to_le_bytes().to_vec());
+                        objects.push(object);
+                    }
+                    (Some(name), Some((sampler, normalized_floats))) => {
+                        array.bind_texture(&module, name, sampler, *normalized_floats).map_err(broken)?;
+                    }
+                    (Some(name), None) => array.bind_surface(&module, name).map_err(broken)?,
+                },
+                _ => return Err(Failure::Broken("an image has no view".into())),
+            },
+        }
     }
     let Run { grid, block, cluster, shared, cooperative, .. } = *run;
     let shape = Shape { grid, block, cluster, shared, cooperative };
     driver.launch(&function, &shape, &arguments).map_err(|error| failure(run.fault.as_ref(), error))?;
-    for (allocation, buffer) in memory.iter().zip(buffers) {
-        *buffer = allocation.read().map_err(broken)?;
+    for (place, buffer) in places.iter().zip(buffers) {
+        let contents = match place {
+            Place::Memory(memory) => memory.read(),
+            Place::Image(array) => array.read(),
+        };
+        *buffer = contents.map_err(broken)?;
     }
     Ok(None)
 }
@@ -117,14 +175,14 @@ mod tests {
         };
         let reason = |head, run| {
             let filetest = filetest(head, run);
-            skipped(&filetest, &filetest.runs[0], HARDWARE)
+            skipped(&filetest, &filetest.runs[0], HARDWARE, &Ok(()))
         };
         assert_eq!(reason("", "fault = \"trap\""), None);
         assert_eq!(reason("", "fault = \"race\"").unwrap(), "the driver does not report the fault `race`");
         assert_eq!(reason("ptxas = { arch = \"sm_100a\" }", "fault = \"trap\"").unwrap(), "needs sm_100a");
         assert_eq!(reason("hardware = { skip = \"some reason\" }", "fault = \"trap\"").unwrap(), "some reason");
         let elsewhere = filetest("hardware = { skip = \"some reason\" }", "fault = \"trap\"");
-        assert_eq!(skipped(&elsewhere, &elsewhere.runs[0], "interp"), None);
+        assert_eq!(skipped(&elsewhere, &elsewhere.runs[0], "interp", &Ok(())), None);
         assert!(reason("ptxas = { refuse = \"some reason\" }", "fault = \"trap\"").is_some());
     }
 }

@@ -4,6 +4,7 @@
 mod driver;
 mod hardware;
 mod sweep;
+mod textures;
 mod worker;
 
 use std::collections::VecDeque;
@@ -28,7 +29,12 @@ hetgpu-hwcheck [--libcuda PATH] [--device NAME] [--report FILE] [--record FILE] 
   --only NAME     only files whose name contains NAME
   --jobs N        processes at the same time (4)
   --seconds N     longest time for one launch (60)
-  --sweep N       instead of files, N inputs to each form of arithmetic and conversion, against the interpreter";
+  --sweep N       instead of files, N inputs to each form of arithmetic and conversion, against the interpreter
+  --texture-sweep N  instead of files, N inputs to each way of reading textures, against the interpreter; --record FILE is
+                  where the raw outcomes go
+  --texture-replay N  compares what --texture-sweep recorded with the interpreter, without a driver
+  --seed N        other inputs to textures
+  --interpreter   the interpreter in place of the driver, in the sweep of textures";
 
 /// Where the driver's library usually is. It is opened by an absolute path so that a library of the same name in the
 /// search path is not taken for it.
@@ -53,6 +59,18 @@ struct Settings {
     folders: Vec<PathBuf>,
     is_worker: bool,
     sweep: Option<usize>,
+    textures: Option<Textures>,
+}
+
+/// The sweep of textures.
+#[derive(Default)]
+struct Textures {
+    count: usize,
+    seed: usize,
+    is_replay: bool,
+    on_interpreter: bool,
+    /// In a process that runs the cases from this one on.
+    first: Option<usize>,
 }
 
 fn main() -> ExitCode {
@@ -61,6 +79,9 @@ fn main() -> ExitCode {
             let library = library(&settings)?;
             let (report, record) = (settings.report.as_deref(), settings.record.as_deref());
             return sweep::sweep(&library, count, &settings.only, report, record, today());
+        }
+        if let Some(textures) = &settings.textures {
+            return sweep_textures(&settings, textures);
         }
         if !settings.is_worker {
             return check(&settings);
@@ -90,6 +111,7 @@ fn settings() -> Result<Settings, String> {
         folders: Vec::new(),
         is_worker: false,
         sweep: None,
+        textures: None,
     };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
@@ -107,15 +129,44 @@ fn settings() -> Result<Settings, String> {
             "--jobs" => out.jobs = number(value()?)?,
             "--seconds" => out.seconds = number(value()?)? as u64,
             "--sweep" => out.sweep = Some(number(value()?)?),
+            "--texture-sweep" => out.textures.get_or_insert_default().count = number(value()?)?,
+            "--texture-replay" => {
+                let textures = out.textures.get_or_insert_default();
+                (textures.count, textures.is_replay) = (number(value()?)?, true);
+            }
+            "--seed" => {
+                let seed = value()?.parse().map_err(|_| "`--seed` needs a number")?;
+                out.textures.get_or_insert_default().seed = seed;
+            }
+            "--interpreter" => out.textures.get_or_insert_default().on_interpreter = true,
+            "--texture-worker" => {
+                let first = value()?.parse().map_err(|_| "`--texture-worker` needs a number")?;
+                out.textures.get_or_insert_default().first = Some(first);
+            }
             "--worker" => out.is_worker = true,
             flag if flag.starts_with('-') => return Err(USAGE.into()),
             folder => out.folders.push(folder.into()),
         }
     }
-    if out.folders.is_empty() && !out.is_worker && out.sweep.is_none() {
+    if out.folders.is_empty() && !out.is_worker && out.sweep.is_none() && out.textures.is_none() {
         return Err(USAGE.into());
     }
     Ok(out)
+}
+
+fn sweep_textures(settings: &Settings, textures: &Textures) -> Result<bool, String> {
+    let Some(record) = &settings.record else {
+        return Err(format!("the sweep of textures needs --record\n{USAGE}"));
+    };
+    let plan = textures::Plan { count: textures.count, seed: textures.seed as u64, only: &settings.only, record };
+    if textures.is_replay {
+        return textures::replay(&plan);
+    }
+    let library = if textures.on_interpreter { None } else { Some(library(settings)?) };
+    match textures.first {
+        Some(first) => textures::work(&plan, library.as_deref(), first),
+        None => textures::sweep(&plan, library.as_deref()),
+    }
 }
 
 fn library(settings: &Settings) -> Result<PathBuf, String> {

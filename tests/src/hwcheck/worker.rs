@@ -63,7 +63,7 @@ fn file(driver: &Driver, device: &str, path: &Path, first: usize) -> Result<Cont
         }
     };
     for (index, run) in filetest.runs.iter().enumerate().skip(first) {
-        let (mut report, context) = match hardware::skipped(&filetest, run, device) {
+        let (mut report, context) = match hardware::skipped(&filetest, run, device, &driver.has_images()) {
             Some(reason) => (json!({ "status": "skipped", "detail": reason }), Context::Usable),
             None => one(driver, device, &source, run),
         };
