@@ -55,21 +55,18 @@ fn push(all: &mut Cases, name: String, access: Access) {
     let [w, h, d] = [image.width, image.height, image.depth];
     let first = if access.unit == 0 { w } else { w * image.texel_bytes() as u32 };
     let mut data = Vec::new();
-    let mut own = access.own;
+    let which = access.own;
     for n in 0..COUNT {
-        // Turns between the coordinates that may be the own one.
-        let which = own.take().or(access.own);
         if is_layered(access.shape) {
             data.push(number(&mut random, image.layers, 1, access.may_leave));
         }
         let layered = usize::from(is_layered(access.shape));
         let ends = [first, h, d];
-        for dimension in 0..dimensions(access.shape) {
+        for (dimension, end) in ends.into_iter().enumerate().take(dimensions(access.shape)) {
             let step = if dimension == 0 { access.unit.max(1) } else { 1 };
-            data.push(if which == Some(dimension) {
-                n * step
-            } else {
-                number(&mut random, ends[dimension], step, access.may_leave)
+            data.push(match which {
+                Some(own) if own == dimension => n * step,
+                _ => number(&mut random, end, step, access.may_leave),
             });
         }
         if which == Some(usize::MAX) && layered == 1 {
