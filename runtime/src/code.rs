@@ -4,7 +4,7 @@ use crate::{Error, Result, log, sys};
 use hetir::diag::{self, Diagnostic, Severity};
 use hetir::entity::FuncId;
 use hetir::interp::SharedLayout;
-use hetir::ir::{Function, Module};
+use hetir::ir::{Function, LaunchBounds, Module};
 use ptx_frontend::container::{self, Choice, HostFatbins, HostMemory, HostModule, Image, Kind, Limits};
 use ptx_frontend::join;
 use std::borrow::Cow;
@@ -35,6 +35,12 @@ pub struct KernelInfo {
     pub max_threads: u32,
     /// Exact threads a block, by dimension; 0 where the kernel does not say.
     pub required_threads: [u32; 3],
+    /// Exact blocks a cluster, by dimension; 0 where the kernel does not say.
+    pub required_cluster: [u32; 3],
+    /// Most blocks a cluster; 0 where the kernel does not say.
+    pub max_cluster: u32,
+    /// It is always launched in clusters.
+    pub explicit_cluster: bool,
     /// Shared memory that every block needs.
     pub static_shared: u32,
     /// Bytes of local memory of the kernel itself.
@@ -185,9 +191,9 @@ fn usable(module: &Module, name: &str, text: &str) -> Result<()> {
 fn kernel(module: &Module, id: FuncId, function: &Function, file: &str, text: &str) -> Result<KernelInfo> {
     let name = CString::new(function.name.as_str());
     let name = name.map_err(|_| Error::InvalidCode("a kernel's name holds a zero byte".into()))?;
-    let (max, required) = match &function.kind {
-        hetir::ir::FunctionKind::Kernel { bounds, .. } => (bounds.max_threads, bounds.required_threads),
-        hetir::ir::FunctionKind::Device => ([0; 3], [0; 3]),
+    let bounds = match &function.kind {
+        hetir::ir::FunctionKind::Kernel { bounds, .. } => bounds.clone(),
+        hetir::ir::FunctionKind::Device => LaunchBounds::default(),
     };
     let refused = match (&function.body, &function.unavailable[..]) {
         (Some(_), []) => None,
@@ -202,8 +208,11 @@ fn kernel(module: &Module, id: FuncId, function: &Function, file: &str, text: &s
         name,
         params,
         param_bytes: function.param_bytes(),
-        max_threads: product(max).or(product(required)).unwrap_or(0),
-        required_threads: required,
+        max_threads: product(bounds.max_threads).or(product(bounds.required_threads)).unwrap_or(0),
+        required_threads: bounds.required_threads,
+        required_cluster: bounds.required_cluster,
+        max_cluster: bounds.max_cluster,
+        explicit_cluster: bounds.explicit_cluster,
         static_shared: SharedLayout::of(module, id).static_bytes.try_into().unwrap_or(u32::MAX),
         local,
         refused,

@@ -38,6 +38,8 @@ pub enum Error {
     FileNotFound(String),
     /// All blocks of a cooperative launch must be resident, and they are too many.
     CooperativeTooLarge(String),
+    /// Clusters that the device or the kernel does not allow.
+    InvalidCluster(String),
     /// What the device said.
     Device(DeviceError),
 }
@@ -68,7 +70,8 @@ impl fmt::Display for Error {
             | Self::NoBinary(text)
             | Self::InvalidCode(text)
             | Self::FileNotFound(text)
-            | Self::CooperativeTooLarge(text) => f.write_str(text),
+            | Self::CooperativeTooLarge(text)
+            | Self::InvalidCluster(text) => f.write_str(text),
             Self::InvalidHandle(kind) => write!(f, "not a valid {kind} handle"),
             Self::InvalidContext => f.write_str("no context is current, or it is gone"),
             Self::ContextDestroyed => f.write_str("the current context was destroyed"),

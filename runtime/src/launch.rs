@@ -73,6 +73,25 @@ pub fn threads_limit(caps: &Caps, info: &KernelInfo) -> u32 {
     }
 }
 
+/// Blocks a cluster that every device with clusters takes.
+const PORTABLE_CLUSTER: u32 = 8;
+
+/// Blocks that a cluster of a kernel may have; 0 without clusters.
+pub fn cluster_limit(caps: &Caps, info: &KernelInfo, settings: FunctionSettings) -> u32 {
+    let portable = if settings.large_clusters { u32::MAX } else { PORTABLE_CLUSTER };
+    let own = if info.max_cluster == 0 { u32::MAX } else { info.max_cluster };
+    caps.cluster_blocks.min(portable).min(own)
+}
+
+/// The clusters of a launch: those asked for, else (all 0 or all 1) those that the kernel requires.
+pub fn cluster_of(info: &KernelInfo, asked: [u32; 3]) -> [u32; 3] {
+    match info.required_cluster {
+        [0, 0, 0] => asked,
+        required if asked == [1; 3] || asked == [0; 3] => required.map(|blocks| blocks.max(1)),
+        _ => asked,
+    }
+}
+
 /// What a launch is checked for before it goes anywhere.
 pub fn check(caps: &Caps, info: &KernelInfo, settings: FunctionSettings, request: &LaunchRequest) -> Result<()> {
     let name = info.name.to_string_lossy();
@@ -112,6 +131,7 @@ pub fn check(caps: &Caps, info: &KernelInfo, settings: FunctionSettings, request
             info.param_bytes
         )));
     }
+    check_cluster(caps, info, settings, request.cluster)?;
     if request.grid.iter().zip(request.cluster).any(|(blocks, cluster)| cluster == 0 || blocks % cluster != 0) {
         return Err(Error::invalid(format!(
             "{name}: a grid of {:?} blocks cannot be cut into clusters of {:?}",
@@ -128,9 +148,26 @@ pub fn check(caps: &Caps, info: &KernelInfo, settings: FunctionSettings, request
     Ok(())
 }
 
+/// Whether a kernel may be launched in such clusters.
+pub fn check_cluster(caps: &Caps, info: &KernelInfo, settings: FunctionSettings, cluster: [u32; 3]) -> Result<()> {
+    let name = info.name.to_string_lossy();
+    let blocks = cluster.iter().fold(1u32, |product, &blocks| product.saturating_mul(blocks));
+    let limit = cluster_limit(caps, info, settings).max(1);
+    if blocks == 0 || blocks > limit {
+        return Err(Error::InvalidCluster(format!("{name}: clusters of {cluster:?} blocks, at most {limit} in all")));
+    }
+    if cluster != cluster_of(info, [1; 3]) && info.required_cluster != [0; 3] {
+        return Err(Error::InvalidCluster(format!(
+            "{name}: clusters of {cluster:?} blocks, but the kernel requires {:?}",
+            info.required_cluster
+        )));
+    }
+    Ok(())
+}
+
 impl Runtime {
     /// Puts a launch into a stream.
-    pub fn launch(&self, what: Launchable, stream: StreamRef, request: LaunchRequest) -> Result<()> {
+    pub fn launch(&self, what: Launchable, stream: StreamRef, mut request: LaunchRequest) -> Result<()> {
         let (session, lane) = self.lane(stream)?;
         let (function, settings) = match what {
             Launchable::Function(handle) => {
@@ -151,6 +188,7 @@ impl Runtime {
         if let Some(reason) = &info.refused {
             return Err(Error::InvalidCode(reason.clone()));
         }
+        request.cluster = cluster_of(info, request.cluster);
         check(session.device.device.caps(), info, settings, &request)?;
         let workspace = match request.cooperative {
             true => self.memory.allocate(
@@ -243,7 +281,7 @@ mod tests {
     use std::ffi::CString;
 
     fn caps() -> Caps {
-        Caps { memory: 1 << 30, cooperative: true, multiprocessors: 2, ..Caps::default() }
+        Caps { memory: 1 << 30, cooperative: true, cluster_blocks: 16, multiprocessors: 2, ..Caps::default() }
     }
 
     fn info() -> KernelInfo {
@@ -254,6 +292,9 @@ mod tests {
             param_bytes: 8,
             max_threads: 0,
             required_threads: [0; 3],
+            required_cluster: [0; 3],
+            max_cluster: 0,
+            explicit_cluster: false,
             static_shared: 0,
             local: 0,
             refused: None,
@@ -298,7 +339,7 @@ mod tests {
         let with = |dynamic_shared| LaunchRequest { dynamic_shared, ..request([1, 1, 1], [1, 1, 1]) };
         assert_eq!(verdict(&info, with(40 << 10)), Ok(()));
         assert!(is_invalid(verdict(&info, with((40 << 10) + 1))));
-        let settings = FunctionSettings { max_dynamic_shared: Some(100 << 10), carveout: None };
+        let settings = FunctionSettings { max_dynamic_shared: Some(100 << 10), ..FunctionSettings::default() };
         assert_eq!(check(&caps(), &info, settings, &with(100 << 10)), Ok(()));
     }
 
@@ -315,6 +356,33 @@ mod tests {
         for cluster in [[3, 1, 1], [1, 2, 1], [2, 0, 1]] {
             assert!(verdict(&info(), clusters(cluster)).is_err(), "{cluster:?}");
         }
+    }
+
+    #[test]
+    fn clusters_have_limits() {
+        let large = FunctionSettings { large_clusters: true, ..FunctionSettings::default() };
+        let of = |info: &KernelInfo, settings, cluster| {
+            let request = LaunchRequest { cluster, ..request([16, 16, 16], [32, 1, 1]) };
+            check(&caps(), info, settings, &request)
+        };
+        let is_cluster = |result| matches!(result, Err(Error::InvalidCluster(_)));
+        assert_eq!(of(&info(), FunctionSettings::default(), [2, 2, 2]), Ok(()));
+        assert!(is_cluster(of(&info(), FunctionSettings::default(), [16, 1, 1])));
+        assert_eq!(of(&info(), large, [16, 1, 1]), Ok(()));
+        assert!(is_cluster(of(&info(), large, [16, 2, 1])));
+        assert!(is_cluster(of(&info(), large, [1 << 16, 1 << 16, 1])), "the product does not fit 32 bits");
+        let small = KernelInfo { max_cluster: 2, ..info() };
+        assert_eq!(of(&small, large, [2, 1, 1]), Ok(()));
+        assert!(is_cluster(of(&small, large, [4, 1, 1])));
+    }
+
+    #[test]
+    fn a_kernel_may_require_its_clusters() {
+        let info = KernelInfo { required_cluster: [2, 0, 0], ..info() };
+        assert_eq!(cluster_of(&info, [1; 3]), [2, 1, 1]);
+        let with = |cluster| LaunchRequest { cluster, ..request([4, 4, 1], [32, 1, 1]) };
+        assert_eq!(verdict(&info, with([2, 1, 1])), Ok(()));
+        assert!(matches!(verdict(&info, with([1, 2, 1])), Err(Error::InvalidCluster(_))));
     }
 
     #[test]

@@ -34,7 +34,10 @@ pub use event::Event;
 pub use handle::{Handle, Kind, Table};
 pub use hetgpu_device::Shape;
 pub use host::HostRange;
-pub use launch::{LaunchRequest, Launchable, check, dynamic_shared_limit, resident_blocks, threads_limit};
+pub use launch::{
+    LaunchRequest, Launchable, check, check_cluster, cluster_limit, cluster_of, dynamic_shared_limit, resident_blocks,
+    threads_limit,
+};
 pub use memory::{Allocation, AllocationKind, Memory, Owner};
 pub use module::{Function, FunctionSettings, Kernel, Library, Module};
 pub use place::Place;

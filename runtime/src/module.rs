@@ -39,6 +39,8 @@ pub struct FunctionSettings {
     pub max_dynamic_shared: Option<u32>,
     /// A hint about the split between shared memory and cache.
     pub carveout: Option<i32>,
+    /// Clusters may have more blocks than every device with clusters takes.
+    pub large_clusters: bool,
 }
 
 /// A kernel of a module.

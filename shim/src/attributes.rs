@@ -137,7 +137,7 @@ const ATTRIBUTES: &[(i32, Value)] = &[
     (117, Fixed(0)),
     (118, Fixed(0)),
     (119, Fixed(0)), // handle types of memory pools
-    (120, Fixed(0)), // cluster launch
+    (120, Can(|caps| caps.cluster_blocks > 1)),
     (121, Fixed(0)), // deferred mapping of arrays
     (122, Fixed(0)), // 64-bit stream memory operations
     (123, Fixed(0)),
@@ -181,6 +181,16 @@ pub(crate) fn get(caps: &Caps, index: usize, id: i32) -> Option<i32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn launches_in_clusters_are_offered_where_there_are_clusters() {
+        const CLUSTER_LAUNCH: i32 = 120;
+        let mut caps = crate::registry::devices(&hetgpu_runtime::Settings::from_environment())[0].caps().clone();
+        for (blocks, offered) in [(0, 0), (1, 0), (8, 1)] {
+            caps.cluster_blocks = blocks;
+            assert_eq!(get(&caps, 0, CLUSTER_LAUNCH), Some(offered));
+        }
+    }
 
     #[test]
     fn every_id_up_to_147_has_a_row_and_no_other_has() {

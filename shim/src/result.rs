@@ -200,6 +200,7 @@ fn code_of(error: &Error) -> Code {
         Error::InvalidCode(_) => Code::ERROR_INVALID_PTX,
         Error::FileNotFound(_) => Code::ERROR_FILE_NOT_FOUND,
         Error::CooperativeTooLarge(_) => Code::ERROR_COOPERATIVE_LAUNCH_TOO_LARGE,
+        Error::InvalidCluster(_) => Code::ERROR_INVALID_CLUSTER_SIZE,
         Error::Device(error) => match error.kind {
             ErrorKind::OutOfMemory => Code::ERROR_OUT_OF_MEMORY,
             ErrorKind::IllegalAddress => Code::ERROR_ILLEGAL_ADDRESS,

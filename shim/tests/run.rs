@@ -49,6 +49,25 @@ const RACE: &str = "\
 }
 ";
 
+/// Every block stores its rank in its cluster.
+const RANK: &str = "\
+.version 8.5
+.target sm_90
+.address_size 64
+.visible .entry rank(.param .u64 data)
+{
+    .reg .b32 %r<3>;
+    .reg .b64 %rd<4>;
+    ld.param.u64 %rd1, [data];
+    mov.u32 %r1, %cluster_ctarank;
+    mov.u32 %r2, %ctaid.x;
+    mul.wide.u32 %rd2, %r2, 4;
+    add.s64 %rd3, %rd1, %rd2;
+    st.global.u32 [%rd3], %r1;
+    ret;
+}
+";
+
 /// A folder of its own, gone at the end.
 struct Work(PathBuf);
 
@@ -92,6 +111,23 @@ fn a_buffer_is_printed_as_the_kernel_left_it() {
     assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(0), "1: 1.5 3.0 4.5 6.0 7.5 6.0\n"));
     let output = run(&[&file, "--block", "8", "--show", "3", "buf:f32:len=8,fill=2", "u32:2", "f32:-1"]);
     assert_eq!(stdout(&output), "1: -2.0 -2.0 2.0 ... 5 more\n");
+}
+
+#[test]
+fn blocks_are_launched_in_clusters_where_asked() {
+    let work = Work::new("cluster");
+    let file = work.file("rank.ptx", RANK);
+    let output = run(&[&file, "--grid", "6", "buf:u32:len=6,fill=9"]);
+    assert_eq!(stdout(&output), "1: 0 0 0 0 0 0\n", "{}", stderr(&output));
+    let output = run(&[&file, "--grid", "6", "--cluster", "3", "buf:u32:len=6,fill=9"]);
+    assert_eq!(stdout(&output), "1: 0 1 2 0 1 2\n", "{}", stderr(&output));
+    let output = run(&[&file, "--grid", "16", "--cluster", "16", "buf:u32:len=16,fill=9"]);
+    assert_eq!(stdout(&output), "1: 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15\n", "{}", stderr(&output));
+    for (cluster, why) in [("4", "cannot be cut into clusters"), ("17", "at most 16"), ("0", "clusters of [0, 1, 1]")] {
+        let output = run(&[&file, "--grid", "6", "--cluster", cluster, "buf:u32:len=6"]);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(stderr(&output).contains(why), "{}", stderr(&output));
+    }
 }
 
 #[test]

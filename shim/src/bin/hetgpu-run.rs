@@ -4,7 +4,7 @@
 use cuda::registry;
 use hetgpu_runtime::log::{self, Level};
 use hetgpu_runtime::{
-    Code, Error, ImageSource, KernelInfo, LaunchRequest, Launchable, Runtime, Settings, StreamRef, check,
+    Code, Error, ImageSource, KernelInfo, LaunchRequest, Launchable, Runtime, Settings, StreamRef, check, cluster_of,
     dynamic_shared_limit,
 };
 use std::fmt::Write as _;
@@ -18,6 +18,8 @@ Runs a kernel of FILE (PTX text, a fatbin, or a program that holds one) and prin
   --kernel NAME      which kernel; not needed where there is only one
   --grid X[,Y[,Z]]   blocks (1)
   --block X[,Y[,Z]]  threads a block (1)
+  --cluster X[,Y[,Z]]
+                     blocks a cluster (1, or what the kernel requires)
   --shared BYTES     dynamic shared memory
   --cooperative      blocks may wait for each other
   --check            report races and reads of memory that nothing has written
@@ -183,6 +185,7 @@ struct Request {
     kernel: Option<String>,
     grid: [u32; 3],
     block: [u32; 3],
+    cluster: [u32; 3],
     shared: u32,
     cooperative: bool,
     check: bool,
@@ -206,6 +209,7 @@ impl Request {
             kernel: None,
             grid: [1; 3],
             block: [1; 3],
+            cluster: [1; 3],
             shared: 0,
             cooperative: false,
             check: false,
@@ -223,6 +227,7 @@ impl Request {
                 "--kernel" => request.kernel = Some(value("--kernel")?),
                 "--grid" => request.grid = size("--grid", value("--grid")?)?,
                 "--block" => request.block = size("--block", value("--block")?)?,
+                "--cluster" => request.cluster = size("--cluster", value("--cluster")?)?,
                 "--shared" => {
                     let bytes = number("--shared", value("--shared")?)?;
                     request.shared = u32::try_from(bytes).map_err(|_| format!("--shared: {bytes} is too much"))?;
@@ -342,7 +347,7 @@ fn run(request: Request) -> Result<u8, Stop> {
     let launch = LaunchRequest {
         grid: request.grid,
         block: request.block,
-        cluster: [1; 3],
+        cluster: cluster_of(kernel, request.cluster),
         dynamic_shared: request.shared,
         cooperative: request.cooperative,
         params,
@@ -352,6 +357,7 @@ fn run(request: Request) -> Result<u8, Stop> {
     if request.shared > usual && request.shared <= device.caps().shared_per_block_max - kernel.static_shared {
         function_object.change_settings(|settings| settings.max_dynamic_shared = Some(request.shared));
     }
+    function_object.change_settings(|settings| settings.large_clusters = true);
     check(device.caps(), kernel, function_object.settings(), &launch).map_err(refused_by)?;
     runtime.launch(Launchable::Function(function), StreamRef::Default, launch).map_err(refused_by)?;
     let session = runtime.session().map_err(|error| failed(&error))?;
@@ -448,8 +454,9 @@ mod tests {
     #[test]
     fn the_command_line() {
         let words = |text: &str| Request::parse(text.split(' ').map(String::from));
-        let request = words("k.ptx --grid 2,3 --block 4 --shared 100 --check u32:1").unwrap();
-        assert_eq!((request.grid, request.block, request.shared), ([2, 3, 1], [4, 1, 1], 100));
+        let request = words("k.ptx --grid 2,3 --block 4 --cluster 2 --shared 100 --check u32:1").unwrap();
+        assert_eq!((request.grid, request.block, request.cluster), ([2, 3, 1], [4, 1, 1], [2, 1, 1]));
+        assert_eq!(request.shared, 100);
         assert!(request.check && request.kernel.is_none() && request.arguments.len() == 1);
         for wrong in ["--grid 1", "k.ptx --grid 1,2,3,4", "k.ptx --grid", "k.ptx --bogus", "k.ptx --shared -1"] {
             assert!(words(wrong).is_err(), "{wrong}");

@@ -6,8 +6,8 @@ use crate::calls::launch::LaunchConfig;
 use crate::result::{Code, Failure, Outcome};
 use hetgpu_device::Caps;
 use hetgpu_runtime::{
-    Code as DeviceCode, Function, FunctionSettings, Handle, Kernel, KernelInfo, Runtime, dynamic_shared_limit,
-    resident_blocks, threads_limit,
+    Code as DeviceCode, Function, FunctionSettings, Handle, Kernel, KernelInfo, Runtime, check_cluster, cluster_limit,
+    cluster_of, dynamic_shared_limit, resident_blocks, threads_limit,
 };
 use std::sync::Arc;
 
@@ -21,12 +21,13 @@ const BINARY_VERSION: u32 = 6;
 const CACHE_MODE: u32 = 7;
 const MAX_DYNAMIC_SHARED: u32 = 8;
 const CARVEOUT: u32 = 9;
-/// Whether launches must say how large clusters are; read only.
-const CLUSTER_FIRST: u32 = 10;
+/// Whether launches must be in clusters; read only.
+const CLUSTER_MUST_BE_SET: u32 = 10;
 const CLUSTER_WIDTH: u32 = 11;
 const CLUSTER_DEPTH: u32 = 13;
 const CLUSTER_NON_PORTABLE: u32 = 14;
-const CLUSTER_LAST: u32 = 15;
+/// A hint.
+const CLUSTER_SCHEDULING: u32 = 15;
 
 fn unknown(attribute: u32) -> Failure {
     Failure::new(Code::ERROR_INVALID_VALUE, format!("function attribute {attribute}"))
@@ -51,7 +52,10 @@ fn attribute_of(
         BINARY_VERSION => caps.compute.0 * 10 + caps.compute.1,
         CACHE_MODE => 0,
         CARVEOUT => return Ok(settings.carveout.unwrap_or(-1)),
-        CLUSTER_FIRST..=CLUSTER_LAST => 0,
+        CLUSTER_MUST_BE_SET => u32::from(info.explicit_cluster),
+        CLUSTER_WIDTH..=CLUSTER_DEPTH => cluster_of(info, [0; 3])[(attribute - CLUSTER_WIDTH) as usize],
+        CLUSTER_NON_PORTABLE => u32::from(settings.large_clusters),
+        CLUSTER_SCHEDULING => 0,
         _ => return Err(unknown(attribute)),
     };
     Ok(i32::try_from(value).unwrap_or(i32::MAX))
@@ -71,11 +75,14 @@ fn change(caps: &Caps, info: &KernelInfo, settings: &mut FunctionSettings, attri
             }
             settings.carveout = Some(value);
         }
-        CLUSTER_WIDTH..=CLUSTER_DEPTH if value > 1 => {
-            return Err(Failure::new(Code::ERROR_NOT_SUPPORTED, "clusters"));
+        CLUSTER_WIDTH..=CLUSTER_DEPTH if info.required_cluster != [0; 3] => {
+            return Err(Failure::new(Code::ERROR_NOT_PERMITTED, "the kernel was compiled for other clusters"));
         }
-        // Clusters of one block, and permissions and hints about clusters.
-        CLUSTER_WIDTH..=CLUSTER_DEPTH | CLUSTER_NON_PORTABLE..=CLUSTER_LAST => {}
+        CLUSTER_WIDTH..=CLUSTER_DEPTH if value > 1 => {
+            return Err(Failure::new(Code::ERROR_NOT_SUPPORTED, "clusters that only the launch asks for"));
+        }
+        CLUSTER_WIDTH..=CLUSTER_DEPTH | CLUSTER_SCHEDULING => {}
+        CLUSTER_NON_PORTABLE => settings.large_clusters = value != 0,
         _ => return Err(unknown(attribute)),
     }
     Ok(())
@@ -308,16 +315,30 @@ pub(crate) fn potential_block_size_with_flags(
     block.set(best.1)
 }
 
-/// Clusters of more than one block do not exist here, so that each block is a cluster.
+/// What a launch with that configuration would be refused for is refused here; a cluster that can be launched can be
+/// there at least once.
 pub(crate) fn max_clusters(call: &Call, count: Out<i32>, handle: CuFunction, config: In<LaunchConfig>) -> Outcome {
     let config = config.get()?;
     let runtime = call.runtime()?;
-    let multiprocessors = caps_of(runtime, &*function(runtime, handle)?)?.multiprocessors as i32;
-    let resident = blocks(call, handle, config.threads() as i32, config.dynamic_shared())? as i32;
-    count.set(resident * multiprocessors)
+    let found = function(runtime, handle)?;
+    let caps = caps_of(runtime, &found)?;
+    let cluster = cluster_of(found.info(), config.cluster()?);
+    check_cluster(caps, found.info(), found.settings(), cluster)?;
+    let resident = blocks(call, handle, config.threads() as i32, config.dynamic_shared())?;
+    let all = resident * caps.multiprocessors / cluster.iter().product::<u32>();
+    count.set(if resident == 0 { 0 } else { all.max(1) as i32 })
 }
 
-pub(crate) fn max_cluster_size(call: &Call, size: Out<i32>, handle: CuFunction, _config: In<LaunchConfig>) -> Outcome {
-    function(call.runtime()?, handle)?;
-    size.set(1)
+/// The largest cluster that a launch may ask for; the configuration's own is ignored.
+pub(crate) fn max_cluster_size(call: &Call, size: Out<i32>, handle: CuFunction, config: In<LaunchConfig>) -> Outcome {
+    let config = config.get()?;
+    let runtime = call.runtime()?;
+    let found = function(runtime, handle)?;
+    let caps = caps_of(runtime, &found)?;
+    let blocks = match (blocks(call, handle, config.threads() as i32, config.dynamic_shared())?, found.info()) {
+        (0, _) => 0,
+        (_, info) if info.required_cluster != [0; 3] => cluster_of(info, [1; 3]).iter().product(),
+        (_, info) => cluster_limit(caps, info, found.settings()).max(1),
+    };
+    size.set(blocks as i32)
 }

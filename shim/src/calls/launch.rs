@@ -25,6 +25,15 @@ impl LaunchConfig {
     pub(crate) fn dynamic_shared(&self) -> usize {
         self.dynamic_shared as usize
     }
+
+    /// Blocks a cluster; all 1 where none are asked for.
+    pub(crate) fn cluster(&self) -> Outcome<[u32; 3]> {
+        Ok(self.wishes()?.cluster)
+    }
+
+    fn wishes(&self) -> Outcome<Wishes> {
+        wishes(&self.attributes.list(self.attribute_count as usize)?)
+    }
 }
 
 /// `CUlaunchAttribute`: an id, and 64 bytes that depend on it.
@@ -49,9 +58,6 @@ impl Default for Wishes {
     }
 }
 
-/// Most blocks of a cluster, also where a kernel may have more than every device takes.
-const MAX_CLUSTER: u64 = 16;
-
 fn wishes(attributes: &[LaunchAttribute]) -> Outcome<Wishes> {
     const IGNORE: u32 = 0;
     const ACCESS_POLICY: u32 = 1;
@@ -72,13 +78,7 @@ fn wishes(attributes: &[LaunchAttribute]) -> Outcome<Wishes> {
         match attribute.id {
             COOPERATIVE => wishes.cooperative = attribute.value[0] != 0,
             CLUSTER_DIMENSION => {
-                let blocks = [attribute.value[0], attribute.value[1], attribute.value[2]];
-                let all = blocks.iter().try_fold(1u64, |all, &n| all.checked_mul(u64::from(n)));
-                if all.is_none_or(|all| all == 0 || all > MAX_CLUSTER) {
-                    let message = format!("clusters of {blocks:?} blocks; {MAX_CLUSTER} are the most");
-                    return Err(Failure::new(Code::ERROR_INVALID_CLUSTER_SIZE, message));
-                }
-                wishes.cluster = blocks;
+                wishes.cluster = [attribute.value[0], attribute.value[1], attribute.value[2]];
             }
             IGNORE => {}
             // Hints about caches, order and placement.
@@ -221,7 +221,7 @@ pub(crate) fn configured(
     extra: In<Pointer>,
 ) -> Outcome {
     let config = config.get()?;
-    let wishes = wishes(&config.attributes.list(config.attribute_count as usize)?)?;
+    let wishes = config.wishes()?;
     let LaunchConfig { grid, block, dynamic_shared, stream, .. } = config;
     submit(call, handle, grid, block, dynamic_shared, stream, wishes, params, extra)
 }
@@ -250,7 +250,6 @@ mod tests {
         };
         assert_eq!(wishes(&[attribute(4, [1, 1, 1])]).unwrap(), Wishes::default());
         assert_eq!(wishes(&[attribute(4, [2, 4, 1])]).unwrap().cluster, [2, 4, 1]);
-        assert_eq!(wishes(&[attribute(4, [17, 1, 1])]).unwrap_err().code, Code::ERROR_INVALID_CLUSTER_SIZE);
         assert_eq!(wishes(&[attribute(2, [1, 0, 0])]).unwrap(), Wishes { cooperative: true, ..Wishes::default() });
         assert_eq!(wishes(&[attribute(13, [1, 0, 0])]).unwrap_err().code, Code::ERROR_NOT_SUPPORTED);
     }
