@@ -45,6 +45,9 @@ pub struct Warp {
     pub grid_id: u64,
 }
 
+/// The name of a kernel's function in compiled code.
+pub const ENTRY: &str = "hetgpu_kernel";
+
 /// Compiled code of a kernel: runs a warp to its end.
 pub type Entry = unsafe extern "C" fn(*mut Warp);
 

@@ -1,5 +1,18 @@
 //! Kernels for the processor that this runs on, compiled in process.
 
+mod elf;
+mod jit;
+mod key;
+mod link;
+mod machine;
+mod pipeline;
+mod runtime;
+pub(crate) mod sys;
+
+pub use jit::{Code, Jit};
+pub(crate) use machine::Machine;
+pub use pipeline::Stage;
+
 use std::fmt;
 use std::path::PathBuf;
 
@@ -12,7 +25,7 @@ pub enum Features {
     Sse2,
     /// AVX2 and FMA on x86-64.
     Avx2,
-    /// AVX-512 F, BW, DQ and VL on x86-64.
+    /// AVX-512 F, CD, BW, DQ and VL on x86-64.
     Avx512,
 }
 
@@ -67,6 +80,8 @@ pub enum CompileError {
     Unsupported(String),
     /// LLVM refused what it was given, which is an error of this crate.
     Llvm(String),
+    /// This processor or system cannot do what is asked.
+    Host(String),
 }
 
 impl fmt::Display for CompileError {
@@ -74,6 +89,7 @@ impl fmt::Display for CompileError {
         match self {
             Self::Unsupported(what) => write!(f, "no machine code for {what}"),
             Self::Llvm(message) => write!(f, "LLVM: {message}"),
+            Self::Host(message) => f.write_str(message),
         }
     }
 }

@@ -3,5 +3,7 @@
 //! [`host`] compiles kernels for the processor that this runs on: a warp is vector code.
 
 pub mod abi;
+pub mod cache;
+mod digest;
 pub mod host;
 mod lower;
