@@ -4,7 +4,7 @@
 //!
 //! sm_90 has no scalar ones: ptxas makes 64-bit arithmetic of them, and that, not the manual, says what they compute.
 //! Where `.sat`, a second operation, a merge or `vmad` follow a rule of their own, it is the rule of that code, which is the
-//! same for every selector, with constants as operands, and at every level of optimisation.
+//! same for every selector, with constants as operands, and without optimisation.
 
 use super::{Form, Lifted, form};
 use crate::lift::{Lifter, Ty};
