@@ -6,7 +6,7 @@ use hetgpu_device::{
 };
 use hetir::diag::Severity;
 use hetir::entity::FuncId;
-use hetir::interp::{self, Arena, Checks, Fault, FaultKind, Heap, Memory, MemoryFault};
+use hetir::interp::{self, Arena, Checks, Fault, FaultKind, Heap, Memory, MemoryFault, Program};
 use hetir::ir::Module;
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -19,11 +19,6 @@ pub struct Options {
     pub seed: u64,
     /// Report races and reads of memory that nothing has written.
     pub check: bool,
-}
-
-struct Loaded {
-    module: Arc<Module>,
-    globals: Vec<u64>,
 }
 
 /// Device memory and the host memory beside it, as the interpreter sees them.
@@ -56,7 +51,7 @@ impl Memory for Bytes {
 #[derive(Default)]
 struct State {
     bytes: Bytes,
-    modules: HashMap<LoadedModule, Arc<Loaded>>,
+    modules: HashMap<LoadedModule, Arc<Program>>,
     next_module: u64,
     heaps: HashMap<u64, Heap>,
     images: Images,
@@ -93,7 +88,7 @@ impl InterpDevice {
         self.state.lock().unwrap_or_else(|e| e.into_inner())
     }
 
-    fn loaded(&self, module: LoadedModule) -> Result<Arc<Loaded>, DeviceError> {
+    fn loaded(&self, module: LoadedModule) -> Result<Arc<Program>, DeviceError> {
         let loaded = self.state().modules.get(&module).cloned();
         loaded.ok_or_else(|| DeviceError::new(ErrorKind::InvalidImage, "the module is not loaded"))
     }
@@ -176,7 +171,7 @@ impl SyncDevice for InterpDevice {
         let mut state = self.state();
         let key = LoadedModule(state.next_module);
         state.next_module += 1;
-        state.modules.insert(key, Arc::new(Loaded { module: module.clone(), globals: globals.to_vec() }));
+        state.modules.insert(key, Arc::new(Program::new(module.clone(), globals.to_vec())));
         Ok(key)
     }
 
@@ -186,7 +181,7 @@ impl SyncDevice for InterpDevice {
 
     fn kernel(&self, module: LoadedModule, kernel: FuncId) -> Result<KernelAttributes, DeviceError> {
         let loaded = self.loaded(module)?;
-        match loaded.module.functions.get(kernel.index()) {
+        match loaded.module().functions.get(kernel.index()) {
             Some(function) if function.is_kernel() => Ok(KernelAttributes::default()),
             Some(_) | None => Err(DeviceError::new(ErrorKind::InvalidImage, "the module has no such kernel")),
         }
@@ -198,18 +193,16 @@ impl SyncDevice for InterpDevice {
         let State { bytes, heaps, images, .. } = &mut *state;
         let heap = launch.heap.map(|heap| heaps.entry(heap.base).or_insert_with(|| Heap::new(heap.base, heap.bytes)));
         let description = interp::Launch {
-            module: &loaded.module,
-            kernel: launch.kernel,
             grid: launch.grid,
             block: launch.block,
             cluster: launch.cluster,
             dynamic_shared: launch.dynamic_shared,
             params: &launch.params,
-            globals: &loaded.globals,
             cooperative: launch.cooperative,
             workspace: launch.workspace,
             grid_id: launch.grid_id,
             images: images.objects(),
+            ..loaded.launch(launch.kernel)
         };
         // What failed assertions say comes last, a line for each thread, by the way of what is printed.
         let listener = launch.listener.as_ref();

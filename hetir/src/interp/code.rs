@@ -4,11 +4,11 @@
 //! the same bits (`bitcast`, `zext`) share a register. Constants are columns of their own, shared by all warps.
 //! Block parameters are passed by moves on the edges.
 
+use super::SharedLayout;
 use super::allocate::{Home, allocate, resolve};
 use super::exec::{Exec, Modes, select};
 use super::order::layout;
 use super::space::function_address;
-use super::{Launch, SharedLayout};
 use crate::attr::{Attr, BarrierOp, Space};
 use crate::entity::{Block, FuncId, Inst, Value};
 use crate::eval::Pure;
@@ -94,7 +94,7 @@ pub(super) const fn width(ty: Type) -> u32 {
 }
 
 struct Decoder<'a> {
-    launch: &'a Launch<'a>,
+    globals: &'a [u64],
     shared: &'a SharedLayout,
     body: &'a Body,
     homes: Vec<Home>,
@@ -115,8 +115,8 @@ enum Field {
     List(usize),
 }
 
-/// Decodes a function that has a body.
-pub(super) fn decode(launch: &Launch<'_>, shared: &SharedLayout, id: FuncId, f: &Function, body: &Body) -> Code {
+/// Decodes a function that has a body, for a kernel with that shared memory.
+pub(super) fn decode(globals: &[u64], shared: &SharedLayout, id: FuncId, f: &Function, body: &Body) -> Code {
     let mut slots = Vec::new();
     let (mut bytes, mut align) = (0u32, 1);
     for slot in &f.slots {
@@ -127,7 +127,7 @@ pub(super) fn decode(launch: &Launch<'_>, shared: &SharedLayout, id: FuncId, f: 
         align = align.max(a);
     }
     let mut d = Decoder {
-        launch,
+        globals,
         shared,
         body,
         homes: vec![Home::None; body.values.len()],
@@ -194,7 +194,7 @@ impl Decoder<'_> {
                 (Op::Const, [r]) if width(body.ty(*r)) == 1 => Home::Constant(self.constant(data.imm & data.ty.mask())),
                 (Op::FuncAddr, [_]) => Home::Constant(self.constant(function_address(data.imm as usize))),
                 (Op::GlobalAddr, [_]) if self.shared.offset(data.imm as usize).is_none() => {
-                    let address = self.launch.globals.get(data.imm as usize).copied().unwrap_or(0);
+                    let address = self.globals.get(data.imm as usize).copied().unwrap_or(0);
                     Home::Constant(self.constant(address))
                 }
                 (Op::Bitcast | Op::Zext, [r]) if width(body.ty(*r)) == width(body.ty(body.args(inst)[0])) => {

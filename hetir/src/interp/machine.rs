@@ -1,21 +1,20 @@
 //! The grid: which blocks run when.
 
 use super::check::{Cells, Clocks, Release, Written};
-use super::code::{Code, decode};
+use super::code::Code;
 use super::exec::{Barriers, ClusterBarrier, Copies, hurry, place, poll, time_out};
+use super::program::Kernel;
 use super::warp::{State, Warp};
 use super::{Checks, Fault, FaultKind, Heap, Launch, Memory, Options, Place, Print, Report, SharedLayout};
 use crate::entity::FuncId;
 use crate::ir::FunctionKind;
-use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What all blocks share.
 pub(super) struct Env<'l> {
     pub launch: &'l Launch<'l>,
-    pub layout: &'l SharedLayout,
-    codes: &'l [OnceCell<Code>],
+    kernel: &'l Kernel,
     pub memory: &'l mut (dyn Memory + 'l),
     pub heap: Option<&'l mut Heap>,
     pub print: Option<Print<'l>>,
@@ -100,9 +99,7 @@ impl<'l> Env<'l> {
     }
     /// The code of a function; `None` where it has no body.
     pub(crate) fn code(&self, id: FuncId) -> Option<&'l Code> {
-        let f = self.launch.module.functions.get(id.index())?;
-        let body = f.body.as_ref()?;
-        Some(self.codes.get(id.index())?.get_or_init(|| decode(self.launch, self.layout, id, f, body)))
+        self.kernel.code(self.launch, id)
     }
     /// A thread's index from its number in the block.
     pub(crate) fn thread_index(&self, thread: u32) -> [u32; 3] {
@@ -195,14 +192,19 @@ pub(super) fn run(
     options: &mut Options<'_>,
 ) -> Result<Report, Box<Fault>> {
     let launch = &with_required_cluster(launch);
-    let layout = SharedLayout::of(launch.module, launch.kernel);
-    check(launch, &layout, options)?;
-    let codes: Vec<OnceCell<Code>> = launch.module.functions.iter().map(|_| OnceCell::new()).collect();
+    let own;
+    let kernel = match launch.program.and_then(|program| program.kernel(launch)) {
+        Some(kernel) => kernel,
+        None => {
+            own = Kernel::new(launch);
+            &own
+        }
+    };
+    check(launch, &kernel.layout, options)?;
     let interrupt = options.interrupt;
     let mut env = Env {
         launch,
-        layout: &layout,
-        codes: &codes,
+        kernel,
         memory,
         heap: options.heap.as_deref_mut(),
         print: options.print.as_mut().map(|p| &mut **p as Print<'_>),
@@ -210,7 +212,7 @@ pub(super) fn run(
         max_steps: options.max_steps.unwrap_or(u64::MAX),
         max_calls: options.max_calls,
         stack_bytes: options.stack_bytes,
-        shared_bytes: layout.total(launch.dynamic_shared) as u32,
+        shared_bytes: kernel.layout.total(launch.dynamic_shared) as u32,
         pool: Vec::new(),
         columns: 0,
         steps: 0,

@@ -14,6 +14,7 @@ mod heap;
 mod machine;
 mod memory;
 mod order;
+mod program;
 mod shared;
 pub mod space;
 pub mod texture;
@@ -23,6 +24,7 @@ pub use fault::{Fault, FaultKind, Place};
 pub use globals::{initial_image, place_globals};
 pub use heap::Heap;
 pub use memory::{Arena, Memory, MemoryFault, Region};
+pub use program::Program;
 pub use shared::SharedLayout;
 
 use crate::entity::FuncId;
@@ -56,6 +58,9 @@ pub struct Launch<'a> {
     pub grid_id: u64,
     /// What the handles of textures, samplers and surfaces stand for.
     pub images: &'a [texture::Object],
+    /// The program that [`Program::launch`] made this of. Without one, or with another module or other globals than the
+    /// program's, the kernel is decoded for this launch alone.
+    pub program: Option<&'a Program>,
 }
 
 impl<'a> Launch<'a> {
@@ -74,6 +79,7 @@ impl<'a> Launch<'a> {
             workspace: 0,
             grid_id: 1,
             images: &[],
+            program: None,
         }
     }
 }
