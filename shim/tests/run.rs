@@ -131,6 +131,15 @@ fn blocks_are_launched_in_clusters_where_asked() {
 }
 
 #[test]
+fn a_reader_that_leaves_is_no_failure() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hetgpu-run"));
+    let output = command.arg("--help").stdout(writer).output().unwrap();
+    assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
+}
+
+#[test]
 fn a_file_is_written_back_only_where_asked() {
     let work = Work::new("file");
     let file = work.file("scale.ptx", SCALE);

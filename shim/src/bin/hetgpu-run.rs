@@ -7,7 +7,7 @@ use hetgpu_runtime::{
     Code, Error, ImageSource, KernelInfo, LaunchRequest, Launchable, Runtime, Settings, StreamRef, check, cluster_of,
     dynamic_shared_limit,
 };
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::io::Write as _;
 use std::process::ExitCode;
 
@@ -40,6 +40,11 @@ Exit status: 0 if the kernel ran, 1 if it failed, 2 if it could not be started, 
 struct Stop {
     status: u8,
     text: String,
+}
+
+/// Prints a line; nobody need be there to read it, as where `head` has had enough.
+fn say(line: impl Display) {
+    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 /// The kernel failed. Where the log has said why, it is not said again.
@@ -299,8 +304,8 @@ fn run(request: Request) -> Result<u8, Stop> {
     let code = Code::load(ImageSource::Bytes(&bytes), &request.file, device.caps().compute).map_err(refused_by)?;
     if request.list {
         for kernel in &code.kernels {
-            println!("{}", describe(kernel));
-            print!("{}", kernel.refused.as_deref().unwrap_or(""));
+            say(describe(kernel));
+            kernel.refused.as_deref().into_iter().flat_map(str::lines).for_each(say);
         }
         return Ok(0);
     }
@@ -366,7 +371,7 @@ fn run(request: Request) -> Result<u8, Stop> {
     for Placed { argument, address, bytes } in placed {
         let data = if bytes > 0 { runtime.read(address, bytes).map_err(|error| failed(&error))? } else { Vec::new() };
         match &request.arguments[argument] {
-            Argument::Buffer { ty, .. } => println!("{}: {}", argument + 1, show(*ty, &data, request.show)),
+            Argument::Buffer { ty, .. } => say(format_args!("{}: {}", argument + 1, show(*ty, &data, request.show))),
             Argument::File { path, write_back: true } => {
                 std::fs::write(path, &data).map_err(|error| refused(format!("{path}: {error}")))?;
             }
@@ -387,7 +392,7 @@ fn show(ty: Type, data: &[u8], most: usize) -> String {
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     if words.is_empty() || words.iter().any(|word| word == "--help" || word == "-h") {
-        println!("{USAGE}");
+        say(USAGE);
         return ExitCode::from(if words.is_empty() { 2 } else { 0 });
     }
     let outcome = Request::parse(words.into_iter()).map_err(refused).and_then(run);
