@@ -7,3 +7,4 @@ pub mod cache;
 mod digest;
 pub mod host;
 mod lower;
+mod sys;

@@ -28,6 +28,16 @@ pub enum Uniformity {
 
 use Uniformity::{Divergent, Warp};
 
+/// What is known of the launch and of how lanes are executed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Assumptions {
+    /// Threads a block, by dimension.
+    pub block: Option<[u32; 3]>,
+    /// Lanes that come to an instruction together execute it at one moment: what they read at one address is one value,
+    /// also of memory that changes and of clocks.
+    pub lockstep: bool,
+}
+
 /// The uniformity of a body's values and branches.
 #[derive(Clone, Debug)]
 pub struct Uniform {
@@ -35,6 +45,7 @@ pub struct Uniform {
     branches: Vec<Uniformity>,
     control: Vec<Uniformity>,
     temporal: Vec<Uniformity>,
+    meets: Vec<Uniformity>,
     definitions: Vec<Option<Block>>,
     loops: LoopForest,
 }
@@ -42,6 +53,17 @@ pub struct Uniform {
 impl Uniform {
     /// The uniformity in a function; the other analyses are those of its body.
     pub fn of(function: &Function, cfg: &Cfg, post: &PostDominators, loops: &LoopForest) -> Self {
+        Self::under(Assumptions::default(), function, cfg, post, loops)
+    }
+
+    /// The same where more is known.
+    pub fn under(
+        assumptions: Assumptions,
+        function: &Function,
+        cfg: &Cfg,
+        post: &PostDominators,
+        loops: &LoopForest,
+    ) -> Self {
         let none = Body::default();
         let body = function.body.as_ref().unwrap_or(&none);
         let definitions = defining_blocks(body);
@@ -57,11 +79,13 @@ impl Uniform {
             branches: vec![Uniformity::Block; blocks],
             control: vec![Uniformity::Block; blocks],
             temporal: vec![Uniformity::Block; loops.len()],
+            meets: vec![Uniformity::Block; blocks],
             definitions,
             loops: loops.clone(),
         };
         let users = Lists::new(body.values.len(), uses.iter().copied());
-        let mut analysis = Analysis { body, kernel: function.is_kernel(), cfg, post, users, result, work: Vec::new() };
+        let mut analysis =
+            Analysis { body, kernel: function.is_kernel(), assumptions, cfg, post, users, result, work: Vec::new() };
         analysis.run();
         analysis.result
     }
@@ -86,6 +110,10 @@ impl Uniform {
     pub fn control(&self, block: Block) -> Uniformity {
         self.control[block.index()]
     }
+    /// Whether threads may come to a block on different ways, so that its parameters differ.
+    pub fn meets(&self, block: Block) -> Uniformity {
+        self.meets[block.index()]
+    }
     /// Whether threads leave a loop in different iterations.
     pub fn exits(&self, id: LoopId) -> Uniformity {
         self.temporal[id.index()]
@@ -95,6 +123,7 @@ impl Uniform {
 struct Analysis<'a> {
     body: &'a Body,
     kernel: bool,
+    assumptions: Assumptions,
     cfg: &'a Cfg,
     post: &'a PostDominators,
     users: Lists<(Block, Inst)>,
@@ -162,13 +191,20 @@ impl Analysis<'_> {
         let shared = |members: Value| if level(members) <= Warp { Warp } else { Divergent };
         let both = |u| [u, u];
         match data.op {
-            Op::Sreg => both(sreg(data.attr())),
+            Op::Sreg => both(sreg(data.attr(), self.assumptions)),
             Op::Load => {
                 let constant = matches!(data.attr(), Space::Const | Space::Param);
                 match data.attr::<Path>() {
                     Path::Uniform => both(level(args[0]).min(Warp)),
                     Path::NonCoherent => both(level(args[0])),
                     Path::Default if constant => both(level(args[0])),
+                    Path::Default if self.assumptions.lockstep => match data.attr() {
+                        // Each lane has memory of its own behind one address.
+                        Space::Local | Space::Generic => both(Divergent),
+                        Space::Global | Space::Shared | Space::Cluster | Space::Const | Space::Param => {
+                            both(level(args[0]).max(Warp))
+                        }
+                    },
                     Path::Default => both(Divergent),
                 }
             }
@@ -204,6 +240,8 @@ impl Analysis<'_> {
             *control = level.max(*control);
         }
         for join in self.joins(branch, end, &region) {
+            let meets = &mut self.result.meets[join.index()];
+            *meets = level.max(*meets);
             for &param in &self.body.blocks[join.index()].params {
                 self.raise(param, level);
             }
@@ -308,7 +346,13 @@ impl Analysis<'_> {
     }
 }
 
-fn sreg(sreg: Sreg) -> Uniformity {
+fn sreg(sreg: Sreg, assumptions: Assumptions) -> Uniformity {
+    let whole_warps = |threads: u32| threads != 0 && threads % 32 == 0;
+    match (sreg, assumptions.block) {
+        (Sreg::TidY, Some([x, ..])) if whole_warps(x) => return Warp,
+        (Sreg::TidZ, Some([x, y, _])) if whole_warps(x * y) => return Warp,
+        _ => {}
+    }
     match sreg {
         Sreg::TidX
         | Sreg::TidY
@@ -329,7 +373,13 @@ fn sreg(sreg: Sreg) -> Uniformity {
         | Sreg::GlobalTimerLo
         | Sreg::GlobalTimerHi
         | Sreg::Pm
-        | Sreg::Pm64 => Divergent,
+        | Sreg::Pm64 => {
+            if assumptions.lockstep {
+                Warp
+            } else {
+                Divergent
+            }
+        }
         Sreg::NtidX
         | Sreg::NtidY
         | Sreg::NtidZ

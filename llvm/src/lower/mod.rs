@@ -1,25 +1,367 @@
-//! From hetIR to LLVM.
+//! From hetIR to LLVM: see "The CPU device" in ARCHITECTURE.md.
+//!
+//! A function of hetIR becomes one of LLVM, which the lanes of a warp execute together, or one lane alone. Values that
+//! are used in another block than their own pass through variables, which LLVM turns into values again.
 
-use crate::host::{CompileError, Machine, Needs, Shape};
-use hetir::entity::FuncId;
-use hetir::ir::Module;
+mod call;
+mod convert;
+mod float;
+mod flow;
+mod int;
+mod memory;
+mod plan;
+mod shape;
+mod value;
+mod warp;
+
+use crate::host::{CompileError, Form, Machine, Needs, Shape as Launch};
+use crate::sys::{Blk, Emit, Ty, Val};
+use hetir::analysis::cfg::Cfg;
+use hetir::analysis::dom::{Dominators, PostDominators};
+use hetir::analysis::live::{Liveness, defining_blocks};
+use hetir::analysis::loops::{LoopForest, LoopId};
+use hetir::analysis::uniform::{Assumptions, Uniform};
+use hetir::entity::{Block, FuncId, Inst, Value};
+use hetir::interp::SharedLayout;
+use hetir::ir::{Body, Function, Module};
 use inkwell::context::Context;
+use plan::{Facts, Mask, Plan};
+use shape::Shapes;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// A kernel in LLVM's form.
 #[derive(Debug)]
 pub(crate) struct Lowered<'c> {
+    /// The module; its one visible function is [`crate::abi::ENTRY`].
     pub(crate) module: inkwell::module::Module<'c>,
     pub(crate) needs: Needs,
 }
 
-/// Lowers a kernel and what it calls. The kernel's function is named [`crate::abi::ENTRY`], the others are private.
+/// Where local memory begins, so that a null pointer into it is one.
+const LOCAL_START: u32 = 16;
+
+/// Why a function cannot be lowered.
+type Result<T> = std::result::Result<T, CompileError>;
+
+fn unsupported<T>(what: impl Into<String>) -> Result<T> {
+    Err(CompileError::Unsupported(what.into()))
+}
+
+/// What all functions of a kernel share.
+struct Unit<'m, 'c> {
+    e: Emit<'c>,
+    module: &'m Module,
+    kernel: FuncId,
+    shape: &'m Launch,
+    /// AVX-512 F, BW, DQ and VL; half precision arithmetic.
+    avx512: bool,
+    half: bool,
+    layout: SharedLayout,
+    /// 32, or 1 for one lane at a time.
+    lanes: u32,
+    /// Functions that are called and have no body yet.
+    wanted: RefCell<Vec<FuncId>>,
+    made: RefCell<HashSet<FuncId>>,
+    needs: Cell<Needs>,
+}
+
+/// Lowers a kernel and what it calls.
 pub(crate) fn kernel<'c>(
-    _context: &'c Context,
+    context: &'c Context,
     module: &Module,
     kernel: FuncId,
-    _shape: &Shape,
-    _machine: &Machine,
-) -> Result<Lowered<'c>, CompileError> {
-    let name = module.functions.get(kernel.index()).map_or("no function", |function| &function.name);
-    Err(CompileError::Unsupported(name.to_string()))
+    shape: &Launch,
+    machine: &Machine,
+) -> Result<Lowered<'c>> {
+    let out = context.create_module("kernel");
+    let unit = Unit {
+        e: Emit::new(context, &out),
+        module,
+        kernel,
+        shape,
+        avx512: ["avx512f", "avx512bw", "avx512dq", "avx512vl"].iter().all(|f| machine.has(f)),
+        half: machine.has("avx512fp16"),
+        layout: SharedLayout::of(module, kernel),
+        lanes: if shape.form == Form::Warp { 32 } else { 1 },
+        wanted: RefCell::new(vec![kernel]),
+        made: RefCell::default(),
+        needs: Cell::default(),
+    };
+    loop {
+        let Some(next) = unit.wanted.borrow_mut().pop() else { break };
+        if unit.made.borrow_mut().insert(next) {
+            unit.function(next)?;
+        }
+    }
+    let needs = unit.needs.get();
+    drop(unit);
+    Ok(Lowered { module: out, needs })
+}
+
+impl<'m, 'c> Unit<'m, 'c> {
+    fn need(&self, change: impl FnOnce(&mut Needs)) {
+        let mut needs = self.needs.get();
+        change(&mut needs);
+        self.needs.set(needs);
+    }
+
+    fn function(&self, id: FuncId) -> Result<()> {
+        let function = &self.module.functions[id.index()];
+        let Some(body) = function.body.as_ref() else {
+            return unsupported(format!("a call of {}, which has no body", function.name));
+        };
+        let cfg = Cfg::of(body);
+        let dom = Dominators::of(&cfg);
+        let post = PostDominators::of(&cfg);
+        let loops = LoopForest::of(&cfg, &dom);
+        if loops.is_irreducible() && self.lanes > 1 {
+            return unsupported("a loop with two entries");
+        }
+        let definitions = defining_blocks(body);
+        let assumptions = Assumptions { block: Some(self.shape.block), lockstep: true };
+        let uniform = (self.lanes > 1).then(|| Uniform::under(assumptions, function, &cfg, &post, &loops));
+        let facts = Facts {
+            cfg: &cfg,
+            dom: &dom,
+            post: &post,
+            loops: &loops,
+            uniform: uniform.as_ref(),
+            definitions: &definitions,
+        };
+        let plan = Plan::of(&facts);
+        let shapes = Shapes::of(body, &facts, self.shape.block, true);
+        let live = Liveness::of(body, &cfg);
+        Lowering::new(self, id, function, body, &facts, &plan, &shapes, &live)?.run()
+    }
+}
+
+/// One function under way.
+struct Lowering<'u, 'm, 'c> {
+    unit: &'u Unit<'m, 'c>,
+    e: &'u Emit<'c>,
+    id: FuncId,
+    function: &'u Function,
+    body: &'u Body,
+    facts: &'u Facts<'u>,
+    plan: &'u Plan,
+    shapes: &'u Shapes,
+    live: &'u Liveness,
+    lanes: u32,
+    /// LLVM's function, its first block, and the warp that it is given.
+    code: Val<'c>,
+    entry: Blk<'c>,
+    warp: Val<'c>,
+    /// Where the function's local memory begins.
+    frame: Val<'c>,
+    /// Places of slots in it, and its end.
+    slots: Vec<u32>,
+    frame_end: u32,
+    /// The lanes that entered; none where all 32 are known to be there.
+    entered: Option<Val<'c>>,
+    /// Values used in other blocks than their own.
+    crossing: HashSet<Value>,
+    /// Variables of values, as seen from outside the loop if one is named.
+    variables: HashMap<(Value, Option<LoopId>), Val<'c>>,
+    /// Variables of blocks' masks.
+    masks: HashMap<Block, Val<'c>>,
+    /// Masks while the block is executed and behind it.
+    kept: HashMap<Block, Val<'c>>,
+    /// Memory for helpers' operands and results, by columns.
+    areas: HashMap<(u8, u64), Val<'c>>,
+    /// What lanes return.
+    results: Vec<Val<'c>>,
+    /// Where each block begins: with the test of its mask, and behind it.
+    blocks: Vec<(Blk<'c>, Blk<'c>)>,
+    checks: BTreeMap<LoopId, Blk<'c>>,
+    end: Blk<'c>,
+    // The block under way.
+    block: Block,
+    /// The lanes that execute it; none for all 32.
+    mask: Option<Val<'c>>,
+    /// Values as they are held, as vectors, and with canonical NaN, so far as they have been made in this block.
+    held: HashMap<Value, Val<'c>>,
+    vectors: HashMap<Value, Val<'c>>,
+    strict: HashMap<Value, Val<'c>>,
+}
+
+impl<'u, 'm, 'c> Lowering<'u, 'm, 'c> {
+    fn new(
+        unit: &'u Unit<'m, 'c>,
+        id: FuncId,
+        function: &'u Function,
+        body: &'u Body,
+        facts: &'u Facts<'u>,
+        plan: &'u Plan,
+        shapes: &'u Shapes,
+        live: &'u Liveness,
+    ) -> Result<Self> {
+        let e = &unit.e;
+        let (code, frame_is_given) = unit.declare(id);
+        let entry = e.block(code, "entry");
+        e.at(entry);
+        let warp = e.param(code, 0);
+        let mut at = 0u32;
+        let mut slots = Vec::new();
+        for slot in &function.slots {
+            at = at.next_multiple_of(slot.align.max(4));
+            slots.push(at);
+            at = at.saturating_add(slot.size);
+        }
+        let frame_end = at.next_multiple_of(16);
+        let i32t = e.int_ty(32);
+        let frame = if frame_is_given { e.param(code, 2) } else { i32t.int(LOCAL_START.into()) };
+        let mut lowering = Self {
+            unit,
+            e,
+            id,
+            function,
+            body,
+            facts,
+            plan,
+            shapes,
+            live,
+            lanes: unit.lanes,
+            code,
+            entry,
+            warp,
+            frame,
+            slots,
+            frame_end,
+            entered: None,
+            crossing: HashSet::new(),
+            variables: HashMap::new(),
+            masks: HashMap::new(),
+            areas: HashMap::new(),
+            kept: HashMap::new(),
+            results: Vec::new(),
+            blocks: Vec::new(),
+            checks: BTreeMap::new(),
+            end: e.block(code, "end"),
+            block: Body::ENTRY,
+            mask: None,
+            held: HashMap::new(),
+            vectors: HashMap::new(),
+            strict: HashMap::new(),
+        };
+        lowering.find_crossing();
+        Ok(lowering)
+    }
+
+    fn find_crossing(&mut self) {
+        for &block in &self.plan.order {
+            for &inst in &self.body.blocks[block.index()].insts {
+                hetir::analysis::live::for_each_use(self.body, inst, |v| {
+                    if self.facts.definitions[v.index()] != Some(block) {
+                        self.crossing.insert(v);
+                    }
+                });
+            }
+        }
+    }
+
+    fn run(mut self) -> Result<()> {
+        let e = self.e;
+        let kernel = self.function.is_kernel();
+        self.entered = if self.lanes == 1 {
+            None
+        } else if !kernel {
+            Some(e.param(self.code, 1))
+        } else if self.unit.shape.block.iter().product::<u32>() % 32 == 0 {
+            None
+        } else {
+            let bits = self.warp_field(e.int_ty(32), std::mem::offset_of!(crate::abi::Warp, mask));
+            Some(e.cast(crate::sys::Code::LLVMBitCast, bits, e.int_ty(1).vector(32)))
+        };
+        let count = self.body.blocks.len();
+        for n in 0..count {
+            let guard = e.block(self.code, &format!("block{n}"));
+            let own = matches!(self.plan.masks[n], Mask::Own) && self.lanes > 1;
+            let inside = if own { e.block(self.code, &format!("block{n}.lanes")) } else { guard };
+            self.blocks.push((guard, inside));
+        }
+        for l in self.facts.loops.ids() {
+            if self.plan.divergent[l.index()] {
+                let check = e.block(self.code, &format!("check{}", l.index()));
+                self.checks.insert(l, check);
+            }
+        }
+        self.enter(kernel)?;
+        for &block in &self.plan.order {
+            self.lower_block(block)?;
+        }
+        self.finish();
+        Ok(())
+    }
+
+    fn lower_block(&mut self, block: Block) -> Result<()> {
+        self.begin(block);
+        let insts = &self.body.blocks[block.index()].insts;
+        let Some((&last, others)) = insts.split_last() else { return unsupported("an empty block") };
+        for &inst in others {
+            self.instruction(inst)?;
+        }
+        self.terminator(last)
+    }
+
+    fn instruction(&mut self, inst: Inst) -> Result<()> {
+        use hetir::op::Op;
+        let data = *self.body.inst(inst);
+        match data.op {
+            Op::Load
+            | Op::Store
+            | Op::Atom
+            | Op::Cas
+            | Op::Fence
+            | Op::PrefetchOp
+            | Op::Discard
+            | Op::ApplyPriority => self.memory(inst),
+            Op::ToGeneric | Op::FromGeneric | Op::IsSpace | Op::GlobalAddr | Op::FuncAddr | Op::SlotAddr | Op::Sreg => {
+                self.address(inst)
+            }
+            Op::Call | Op::CallIndirect => self.call(inst),
+            Op::ActiveMask
+            | Op::WarpSync
+            | Op::Elect
+            | Op::Shuffle
+            | Op::Vote
+            | Op::Ballot
+            | Op::MatchAny
+            | Op::MatchAll
+            | Op::Redux
+            | Op::Barrier
+            | Op::BarrierArrive
+            | Op::BarrierRed
+            | Op::NanoSleep
+            | Op::Mma
+            | Op::MovMatrix => self.warp_op(inst),
+            Op::PmEvent | Op::SetMaxReg | Op::GridDepWait | Op::GridDepLaunch | Op::BulkPrefetch => Ok(()),
+            Op::CreatePolicy | Op::CreatePolicyRange | Op::CreatePolicyCvt => {
+                let zero = self.result_ty(inst, 0).zero();
+                self.set(inst, 0, zero);
+                Ok(())
+            }
+            Op::Syscall | Op::WmmaLoad | Op::WmmaStore | Op::LdMatrix | Op::StMatrix => self.effect(inst),
+            Op::Breakpoint => {
+                self.fail(crate::abi::Failure::Breakpoint, inst, None);
+                Ok(())
+            }
+            op if hetir::eval::is_pure(op) => self.pure(inst),
+            op => unsupported(op.info().name),
+        }
+    }
+
+    /// An op whose result follows from its operands.
+    fn pure(&mut self, inst: Inst) -> Result<()> {
+        if self.int_op(inst) || self.float_op(inst) || self.convert_op(inst) {
+            return Ok(());
+        }
+        self.evaluate(inst);
+        Ok(())
+    }
+
+    /// The element that values of a type are held in.
+    fn element(&self, ty: hetir::types::Type) -> Ty<'c> {
+        value::element(self.e, ty)
+    }
 }

@@ -1,0 +1,131 @@
+//! Conversions between numbers of different types.
+
+use super::Lowering;
+use crate::sys::{Code, Real};
+use hetir::attr::{Ftz, Relu, Round, Sat, SatFinite, Sign};
+use hetir::entity::Inst;
+use hetir::op::Op;
+use hetir::types::{Scalar, Type};
+
+impl Lowering<'_, '_, '_> {
+    /// Lowers a conversion; false where it is left to its definition.
+    pub(super) fn convert_op(&mut self, inst: Inst) -> bool {
+        let data = *self.body.inst(inst);
+        let args = self.body.args(inst).to_vec();
+        let once = self.once(inst);
+        let e = self.e;
+        let ftz = data.attr::<Ftz>() == Ftz::Yes;
+        match data.op {
+            Op::IToF => {
+                let from = self.body.ty(args[0]);
+                let exact = matches!(data.ty, Type::F32 | Type::F64);
+                if !exact || data.attr::<Round>() != Round::Rn || data.attr::<Sat>() == Sat::Yes || from.bits() > 64 {
+                    return false;
+                }
+                let f = self.floats(data.ty, once);
+                let code = if data.attr::<Sign>() == Sign::S { Code::LLVMSIToFP } else { Code::LLVMUIToFP };
+                let a = self.arg(args[0], once);
+                let v = e.cast(code, a, f.ty);
+                self.set_vector(inst, 0, v, once);
+                true
+            }
+            Op::FToI => {
+                let from = self.body.ty(args[0]);
+                if !matches!(from, Type::F32 | Type::F64) || !matches!(data.ty, Type::I32 | Type::I64) {
+                    return false;
+                }
+                let f = self.floats(from, once);
+                let mut a = self.arg(args[0], once);
+                if ftz && from == Type::F32 {
+                    a = self.flushed(f, a);
+                }
+                let whole = match data.attr::<Round>() {
+                    Round::Rz => a,
+                    Round::Rn => e.intrinsic("llvm.roundeven", &[f.ty], &[a]),
+                    Round::Rm => e.intrinsic("llvm.floor", &[f.ty], &[a]),
+                    Round::Rp => e.intrinsic("llvm.ceil", &[f.ty], &[a]),
+                    Round::Rna => return false,
+                };
+                let signed = data.attr::<Sign>() == Sign::S;
+                let name = if signed { "llvm.fptosi.sat" } else { "llvm.fptoui.sat" };
+                let to = if f.count == 1 { self.i(data.ty.bits()) } else { self.i(data.ty.bits()).vector(f.count) };
+                let v = e.intrinsic(name, &[to, f.ty], &[whole]);
+                // NaN: zero from f32 to 32 bits, else the number with the top bit alone.
+                let v = if from == Type::F64 || data.ty == Type::I64 {
+                    let top = self.i(data.ty.bits()).int(1 << (data.ty.bits() - 1));
+                    let top = if f.count == 1 { top } else { self.splat(top) };
+                    e.select(e.fcmp(Real::LLVMRealUNO, a, a), top, v)
+                } else {
+                    v
+                };
+                self.set_vector(inst, 0, v, once);
+                true
+            }
+            Op::FCvt => {
+                let from = self.body.ty(args[0]);
+                if data.attr::<Sat>() == Sat::Yes
+                    || data.attr::<Relu>() == Relu::Yes
+                    || data.attr::<SatFinite>() == SatFinite::Yes
+                    || ftz
+                {
+                    return false;
+                }
+                let b = self.floats(data.ty, once);
+                match (from.scalar, data.ty.scalar) {
+                    (Scalar::F16, Scalar::F32) => {
+                        let v = self.arg(args[0], once);
+                        let v = e.cast(Code::LLVMFPExt, v, b.ty);
+                        self.set_vector(inst, 0, v, once);
+                    }
+                    (Scalar::F32, Scalar::F16) if data.attr::<Round>() == Round::Rn => {
+                        let v = self.arg(args[0], once);
+                        let nan = e.fcmp(Real::LLVMRealUNO, v, v);
+                        let v = e.cast(Code::LLVMFPTrunc, v, b.ty);
+                        let v = e.select(nan, self.float_of(b, 0x7fff), v);
+                        self.set_vector(inst, 0, v, once);
+                    }
+                    (Scalar::F32, Scalar::F64) => {
+                        // Sign and payload are kept, and the NaN made quiet: as the processor does, of what is seen.
+                        let v = self.visible(args[0], once);
+                        let v = e.cast(Code::LLVMFPExt, v, b.ty);
+                        self.set_vector(inst, 0, v, once);
+                    }
+                    (Scalar::F64, Scalar::F32) if data.attr::<Round>() == Round::Rn => {
+                        let v = self.arg(args[0], once);
+                        // A NaN keeps its sign and the upper bits of its payload: as the processor does it.
+                        let v = e.cast(Code::LLVMFPTrunc, v, b.ty);
+                        self.set_vector(inst, 0, v, once);
+                    }
+                    _ => return false,
+                }
+                true
+            }
+            Op::FRound => {
+                if !matches!(data.ty, Type::F32 | Type::F64) || data.attr::<Sat>() == Sat::Yes {
+                    return false;
+                }
+                let name = match data.attr::<Round>() {
+                    Round::Rn => "llvm.roundeven",
+                    Round::Rz => "llvm.trunc",
+                    Round::Rm => "llvm.floor",
+                    Round::Rp => "llvm.ceil",
+                    Round::Rna => return false,
+                };
+                let f = self.floats(data.ty, once);
+                let mut a = self.arg(args[0], once);
+                if ftz {
+                    a = self.flushed(f, a);
+                }
+                let mut v = e.intrinsic(name, &[f.ty], &[a]);
+                if data.ty == Type::F64 {
+                    let quiet = e.bin(Code::LLVMOr, e.cast(Code::LLVMBitCast, a, f.bits), self.pattern(f, 1 << 51));
+                    let nan = e.fcmp(Real::LLVMRealUNO, a, a);
+                    v = e.select(nan, e.cast(Code::LLVMBitCast, quiet, f.ty), v);
+                }
+                self.set_vector(inst, 0, v, once);
+                true
+            }
+            _ => false,
+        }
+    }
+}

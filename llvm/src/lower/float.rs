@@ -1,0 +1,355 @@
+//! Floating-point arithmetic. Round to nearest is what the processor does; other modes, and what would be rounded twice,
+//! are left to the op's definition.
+
+use super::Lowering;
+use crate::sys::{Code, Int, Real, Ty, Val};
+use hetir::attr::{
+    AbsOperands, ApproxDiv, ApproxFn, FloatClass, FloatCmp, Ftz, Oob, PropagateNan, Relu, Round, Sat, XorSign,
+};
+use hetir::entity::Inst;
+use hetir::op::Op;
+use hetir::types::{Scalar, Type};
+
+/// The elements that an op works on: how many, and of which format.
+#[derive(Clone, Copy)]
+pub(super) struct Floats<'c> {
+    pub(super) scalar: Scalar,
+    /// The type of an operand: a float, or a vector of them.
+    pub(super) ty: Ty<'c>,
+    /// The integer type of the same bits.
+    pub(super) bits: Ty<'c>,
+    /// Elements; 1 for a number.
+    pub(super) count: u32,
+}
+
+impl<'c> Lowering<'_, '_, 'c> {
+    /// The elements of a type, all lanes together.
+    pub(super) fn floats(&self, ty: Type, once: bool) -> Floats<'c> {
+        let lanes = if once { 1 } else { self.lanes };
+        let count = lanes * u32::from(ty.lanes);
+        let element = self.element(ty.lane());
+        let bits = self.i(ty.scalar.bits());
+        let wide = |t: Ty<'c>| if count == 1 { t } else { t.vector(count) };
+        Floats { scalar: ty.scalar, ty: wide(element), bits: wide(bits), count }
+    }
+    pub(super) fn each(&self, f: Floats<'c>, element: Val<'c>) -> Val<'c> {
+        if f.count == 1 {
+            return element;
+        }
+        let undef = element.ty().vector(f.count).undef();
+        let first = self.e.insert(undef, element, self.c32(0));
+        self.e.shuffle(first, undef, &vec![0; f.count as usize])
+    }
+    pub(super) fn pattern(&self, f: Floats<'c>, bits: u64) -> Val<'c> {
+        self.each(f, self.i(f.scalar.bits()).int(bits))
+    }
+    pub(super) fn float_of(&self, f: Floats<'c>, bits: u64) -> Val<'c> {
+        self.e.cast(Code::LLVMBitCast, self.pattern(f, bits), f.ty)
+    }
+
+    /// An operand as floats.
+    fn float_arg(&mut self, value: hetir::entity::Value, once: bool, f: Floats<'c>) -> Val<'c> {
+        let v = self.arg(value, once);
+        self.e.cast(Code::LLVMBitCast, v, f.ty)
+    }
+    fn set_float(&mut self, inst: Inst, v: Val<'c>, once: bool) {
+        let ty = self.body.ty(self.body.results(inst)[0]);
+        let element = self.element(ty);
+        let held = if once || self.lanes == 1 { element } else { element.vector(self.lanes) };
+        let v = self.e.cast(Code::LLVMBitCast, v, held);
+        self.set_vector(inst, 0, v, once);
+    }
+
+    /// Denormals become zeros of the same sign.
+    pub(super) fn flushed(&self, f: Floats<'c>, v: Val<'c>) -> Val<'c> {
+        let e = self.e;
+        let (exponent, sign) = match f.scalar {
+            Scalar::F16 => (0x7c00, 0x8000),
+            Scalar::Bf16 => (0x7f80, 0x8000),
+            Scalar::F32 => (0x7f80_0000, 0x8000_0000),
+            _ => (0x7ff0_0000_0000_0000, 1 << 63),
+        };
+        let bits = e.cast(Code::LLVMBitCast, v, f.bits);
+        let low = e.bin(Code::LLVMAnd, bits, self.pattern(f, exponent));
+        let small = e.icmp(Int::LLVMIntEQ, low, f.bits.zero());
+        let zero = e.bin(Code::LLVMAnd, bits, self.pattern(f, sign));
+        e.cast(Code::LLVMBitCast, e.select(small, zero, bits), f.ty)
+    }
+    /// The canonical NaN for any; of f16 and bf16.
+    fn short_canonical(&self, f: Floats<'c>, v: Val<'c>) -> Val<'c> {
+        let e = self.e;
+        match f.scalar {
+            Scalar::F16 | Scalar::Bf16 => {
+                let nan = self.float_of(f, 0x7fff);
+                e.select(e.fcmp(Real::LLVMRealUNO, v, v), nan, v)
+            }
+            Scalar::F32 if f.count > self.lanes => {
+                let nan = self.float_of(f, 0x7fff_ffff);
+                e.select(e.fcmp(Real::LLVMRealUNO, v, v), nan, v)
+            }
+            _ => v,
+        }
+    }
+    /// The result of f64 arithmetic: the first NaN among the operands in this order, made quiet.
+    fn payload(&self, f: Floats<'c>, result: Val<'c>, order: &[Val<'c>]) -> Val<'c> {
+        if f.scalar != Scalar::F64 {
+            return result;
+        }
+        let e = self.e;
+        let quiet = self.pattern(f, 1 << 51);
+        let mut value = result;
+        for &operand in order.iter().rev() {
+            let is_nan = e.fcmp(Real::LLVMRealUNO, operand, operand);
+            let bits = e.bin(Code::LLVMOr, e.cast(Code::LLVMBitCast, operand, f.bits), quiet);
+            value = e.select(is_nan, e.cast(Code::LLVMBitCast, bits, f.ty), value);
+        }
+        // Where no operand is NaN the processor's own NaN is the right one.
+        value
+    }
+    /// To [0, 1], NaN to +0.
+    fn saturated(&self, f: Floats<'c>, v: Val<'c>) -> Val<'c> {
+        let e = self.e;
+        let (zero, one) = (f.ty.zero(), self.each(f, self.element_of(f).real(1.0)));
+        let above = e.fcmp(Real::LLVMRealOGT, v, zero);
+        let v = e.select(above, v, zero);
+        let over = e.fcmp(Real::LLVMRealOGT, v, one);
+        e.select(over, one, v)
+    }
+    fn element_of(&self, f: Floats<'c>) -> Ty<'c> {
+        self.element(Type { scalar: f.scalar, lanes: 1 })
+    }
+
+    /// Lowers a floating-point op; false where it is left to its definition.
+    pub(super) fn float_op(&mut self, inst: Inst) -> bool {
+        let data = *self.body.inst(inst);
+        let ty = data.ty;
+        if !ty.scalar.is_float() {
+            return false;
+        }
+        let args = self.body.args(inst).to_vec();
+        let once = self.once(inst);
+        let e = self.e;
+        let f = self.floats(ty, once);
+        let short = matches!(ty.scalar, Scalar::F16 | Scalar::Bf16);
+        let ftz = data.attr::<Ftz>() == Ftz::Yes;
+        let nearest = data.attr::<Round>() == Round::Rn;
+        match data.op {
+            Op::FAdd | Op::FSub | Op::FMul => {
+                if !nearest || (ftz && short) {
+                    return false;
+                }
+                let (mut a, mut b) = (self.float_arg(args[0], once, f), self.float_arg(args[1], once, f));
+                if ftz {
+                    (a, b) = (self.flushed(f, a), self.flushed(f, b));
+                }
+                let code = match data.op {
+                    Op::FAdd => Code::LLVMFAdd,
+                    Op::FSub => Code::LLVMFSub,
+                    _ => Code::LLVMFMul,
+                };
+                let mut v = self.short_binary(f, code, a, b);
+                v = self.payload(f, v, &[b, a]);
+                if ftz {
+                    v = self.flushed(f, v);
+                }
+                if data.attr::<Sat>() == Sat::Yes {
+                    v = self.saturated(f, v);
+                }
+                let v = self.short_canonical(f, v);
+                self.set_float(inst, v, once);
+                true
+            }
+            Op::FFma => {
+                if !nearest || (ftz && short) || data.attr::<Oob>() == Oob::Yes || data.attr::<Relu>() == Relu::Yes {
+                    return false;
+                }
+                if short && !(self.unit.half && ty.scalar == Scalar::F16) {
+                    return false;
+                }
+                let mut ops = [0, 1, 2].map(|n| self.float_arg(args[n], once, f));
+                if ftz {
+                    ops = ops.map(|v| self.flushed(f, v));
+                }
+                let [a, b, c] = ops;
+                let mut v = e.intrinsic("llvm.fma", &[f.ty], &[a, b, c]);
+                v = self.payload(f, v, &[b, c, a]);
+                if ftz {
+                    v = self.flushed(f, v);
+                }
+                if data.attr::<Sat>() == Sat::Yes {
+                    v = self.saturated(f, v);
+                }
+                let v = self.short_canonical(f, v);
+                self.set_float(inst, v, once);
+                true
+            }
+            Op::FDiv | Op::FRcp | Op::FSqrt | Op::FDivApprox => {
+                let approximate = data.op == Op::FDivApprox;
+                if (!nearest && !approximate) || short {
+                    return false;
+                }
+                // The quotient by way of the reciprocal has other special cases.
+                if approximate && data.attr::<ApproxDiv>() == ApproxDiv::Approx {
+                    return false;
+                }
+                let flush = |this: &Self, v: Val<'c>| if ftz { this.flushed(f, v) } else { v };
+                let a = self.float_arg(args[0], once, f);
+                let a = flush(self, a);
+                let v = match data.op {
+                    Op::FSqrt => {
+                        let v = e.intrinsic("llvm.sqrt", &[f.ty], &[a]);
+                        self.payload(f, v, &[a])
+                    }
+                    Op::FRcp => {
+                        let one = self.each(f, self.element_of(f).real(1.0));
+                        let v = e.bin(Code::LLVMFDiv, one, a);
+                        self.payload(f, v, &[a])
+                    }
+                    _ => {
+                        let b = self.float_arg(args[1], once, f);
+                        let b = flush(self, b);
+                        let v = e.bin(Code::LLVMFDiv, a, b);
+                        self.payload(f, v, &[a, b])
+                    }
+                };
+                let v = flush(self, v);
+                self.set_float(inst, v, once);
+                true
+            }
+            Op::FNeg | Op::FAbs => {
+                if ftz && short {
+                    return false;
+                }
+                let mut v = self.float_arg(args[0], once, f);
+                if ftz {
+                    v = self.flushed(f, v);
+                }
+                let operand = v;
+                v = if data.op == Op::FNeg { e.fneg(v) } else { e.intrinsic("llvm.fabs", &[f.ty], &[v]) };
+                v = self.payload(f, v, &[operand]);
+                let v = self.short_canonical(f, v);
+                self.set_float(inst, v, once);
+                true
+            }
+            Op::FMin | Op::FMax => {
+                let plain = data.attr::<PropagateNan>() == PropagateNan::No
+                    && data.attr::<XorSign>() == XorSign::No
+                    && data.attr::<AbsOperands>() == AbsOperands::No;
+                if !plain || short || ty.lanes > 1 {
+                    return false;
+                }
+                let (mut a, mut b) = (self.float_arg(args[0], once, f), self.float_arg(args[1], once, f));
+                if ftz {
+                    (a, b) = (self.flushed(f, a), self.flushed(f, b));
+                }
+                let min = data.op == Op::FMin;
+                let before = e.fcmp(if min { Real::LLVMRealOLT } else { Real::LLVMRealOGT }, a, b);
+                let a_bits = e.cast(Code::LLVMBitCast, a, f.bits);
+                let b_bits = e.cast(Code::LLVMBitCast, b, f.bits);
+                // Equal numbers differ in the sign of zero at most.
+                let both = e.bin(if min { Code::LLVMOr } else { Code::LLVMAnd }, a_bits, b_bits);
+                let both = e.cast(Code::LLVMBitCast, both, f.ty);
+                let equal = e.fcmp(Real::LLVMRealOEQ, a, b);
+                let b_is_nan = e.fcmp(Real::LLVMRealUNO, b, b);
+                let mut v = e.select(e.bin(Code::LLVMOr, before, b_is_nan), a, b);
+                v = e.select(equal, both, v);
+                if ty.scalar == Scalar::F64 {
+                    // Both NaN: the second one.
+                    let a_is_nan = e.fcmp(Real::LLVMRealUNO, a, a);
+                    let neither = e.bin(Code::LLVMAnd, a_is_nan, b_is_nan);
+                    let quiet = e.bin(Code::LLVMOr, b_bits, self.pattern(f, 1 << 51));
+                    v = e.select(neither, e.cast(Code::LLVMBitCast, quiet, f.ty), v);
+                }
+                self.set_float(inst, v, once);
+                true
+            }
+            Op::FCopysign if ty.lanes == 1 && !short => {
+                // The second operand with the first one's sign; a NaN is seen.
+                let (sign, of) = (self.visible(args[0], once), self.visible(args[1], once));
+                let v = e.intrinsic("llvm.copysign", &[f.ty], &[of, sign]);
+                self.set_float(inst, v, once);
+                true
+            }
+            Op::FCmp if !short => {
+                let (mut a, mut b) = (self.float_arg(args[0], once, f), self.float_arg(args[1], once, f));
+                if ftz {
+                    (a, b) = (self.flushed(f, a), self.flushed(f, b));
+                }
+                let how = match data.attr() {
+                    FloatCmp::Eq => Real::LLVMRealOEQ,
+                    FloatCmp::Ne => Real::LLVMRealONE,
+                    FloatCmp::Lt => Real::LLVMRealOLT,
+                    FloatCmp::Le => Real::LLVMRealOLE,
+                    FloatCmp::Gt => Real::LLVMRealOGT,
+                    FloatCmp::Ge => Real::LLVMRealOGE,
+                    FloatCmp::Equ => Real::LLVMRealUEQ,
+                    FloatCmp::Neu => Real::LLVMRealUNE,
+                    FloatCmp::Ltu => Real::LLVMRealULT,
+                    FloatCmp::Leu => Real::LLVMRealULE,
+                    FloatCmp::Gtu => Real::LLVMRealUGT,
+                    FloatCmp::Geu => Real::LLVMRealUGE,
+                    FloatCmp::Num => Real::LLVMRealORD,
+                    FloatCmp::Nan => Real::LLVMRealUNO,
+                };
+                let v = e.fcmp(how, a, b);
+                self.set_vector(inst, 0, v, once);
+                true
+            }
+            Op::FTest if !short => {
+                let a = self.float_arg(args[0], once, f);
+                let absolute = e.intrinsic("llvm.fabs", &[f.ty], &[a]);
+                let (infinity, normal) = match ty.scalar {
+                    Scalar::F32 => (0x7f80_0000, 0x0080_0000),
+                    _ => (0x7ff0_0000_0000_0000, 0x0010_0000_0000_0000),
+                };
+                let (infinity, normal) = (self.float_of(f, infinity), self.float_of(f, normal));
+                let v = match data.attr() {
+                    FloatClass::Finite => e.fcmp(Real::LLVMRealOLT, absolute, infinity),
+                    FloatClass::Infinite => e.fcmp(Real::LLVMRealOEQ, absolute, infinity),
+                    FloatClass::Number => e.fcmp(Real::LLVMRealORD, a, a),
+                    FloatClass::NotANumber => e.fcmp(Real::LLVMRealUNO, a, a),
+                    FloatClass::Normal | FloatClass::Subnormal => return false,
+                };
+                let _ = normal;
+                self.set_vector(inst, 0, v, once);
+                true
+            }
+            Op::FApprox if ty == Type::F32 => {
+                let mut a = self.float_arg(args[0], once, f);
+                if ftz {
+                    a = self.flushed(f, a);
+                }
+                let v = match data.attr() {
+                    ApproxFn::Rcp => {
+                        let one = self.each(f, e.float().real(1.0));
+                        e.bin(Code::LLVMFDiv, one, a)
+                    }
+                    ApproxFn::Sqrt => e.intrinsic("llvm.sqrt", &[f.ty], &[a]),
+                    ApproxFn::Rsqrt
+                    | ApproxFn::Sin
+                    | ApproxFn::Cos
+                    | ApproxFn::Lg2
+                    | ApproxFn::Ex2
+                    | ApproxFn::Tanh => return false,
+                };
+                let v = if ftz { self.flushed(f, v) } else { v };
+                self.set_float(inst, v, once);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Arithmetic on f16 and bf16 goes by way of f32, which has more than twice their digits, so that rounding twice is
+    /// rounding once; other formats directly.
+    fn short_binary(&self, f: Floats<'c>, code: Code, a: Val<'c>, b: Val<'c>) -> Val<'c> {
+        let e = self.e;
+        let native = self.unit.half && f.scalar == Scalar::F16;
+        if native || !matches!(f.scalar, Scalar::F16 | Scalar::Bf16) {
+            return e.bin(code, a, b);
+        }
+        let wide = if f.count == 1 { e.float() } else { e.float().vector(f.count) };
+        let v = e.bin(code, e.cast(Code::LLVMFPExt, a, wide), e.cast(Code::LLVMFPExt, b, wide));
+        e.cast(Code::LLVMFPTrunc, v, f.ty)
+    }
+}

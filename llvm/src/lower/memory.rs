@@ -1,0 +1,926 @@
+//! Addresses, loads and stores.
+//!
+//! A uniform address is read once. An affine one whose lanes follow each other is one vector access, a few runs of lanes
+//! are one each, and everything else gathers and scatters. Local memory is interleaved (see [`crate::abi::Warp`]).
+
+use super::shape::{Affine, Shape, sreg_offsets};
+use super::{Lowering, Result, unsupported};
+use crate::abi::{self, Failure, Warp};
+use crate::sys::{Code, Int, Rmw, Ty, Val};
+use hetir::attr::{AtomOp, FenceKind, Order, Scope, Space, Sreg};
+use hetir::entity::{Inst, Value};
+use hetir::interp::space::{LOCAL_WINDOW, PARAM_WINDOW, SHARED_WINDOW, function_address};
+use hetir::op::Op;
+use hetir::types::{Scalar, Type};
+use std::mem::offset_of;
+
+/// Where the lanes of an access go.
+enum Place<'c> {
+    /// One address for all.
+    One(Val<'c>),
+    /// A base, and constant distances from it.
+    Runs(Val<'c>, Vec<Run>),
+    /// An address each.
+    Each(Val<'c>),
+}
+
+/// Neighbouring lanes that read one place, or places that follow each other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Run {
+    first: u32,
+    count: u32,
+    offset: i64,
+    same: bool,
+}
+
+/// More runs than these are gathered.
+const MOST_RUNS: usize = 4;
+
+/// Cuts distances into runs of accesses of so many bytes.
+fn runs(offsets: &[i64; 32], bytes: i64) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
+    for (lane, &offset) in offsets.iter().enumerate() {
+        if let Some(run) = runs.last_mut() {
+            let next = |step: i64| run.offset + step * i64::from(run.count);
+            if run.count == 1 && (offset == run.offset || offset == next(bytes)) {
+                run.same = offset == run.offset;
+                run.count += 1;
+                continue;
+            }
+            if run.count > 1 && offset == next(if run.same { 0 } else { bytes }) {
+                run.count += 1;
+                continue;
+            }
+        }
+        runs.push(Run { first: lane as u32, count: 1, offset, same: false });
+    }
+    runs
+}
+
+impl<'c> Lowering<'_, '_, 'c> {
+    pub(super) fn address(&mut self, inst: Inst) -> Result<()> {
+        let e = self.e;
+        let data = *self.body.inst(inst);
+        let args = self.body.args(inst).to_vec();
+        let i64t = self.i(64);
+        match data.op {
+            Op::GlobalAddr => {
+                let global = data.imm as usize;
+                let v = match self.unit.layout.offset(global) {
+                    Some(offset) => self.c64(offset),
+                    None if self.unit.module.globals.get(global).is_some_and(|g| g.space == Space::Shared) => {
+                        return unsupported("a shared variable that the kernel does not have");
+                    }
+                    None => {
+                        let table = self.warp_field(e.ptr(), offset_of!(Warp, globals));
+                        e.load_invariant(i64t, e.offset(table, self.c64(8 * global as u64)), 8)
+                    }
+                };
+                self.set_vector(inst, 0, v, true);
+            }
+            Op::FuncAddr => {
+                let v = self.c64(function_address(data.imm as usize));
+                self.set_vector(inst, 0, v, true);
+            }
+            Op::SlotAddr => {
+                let place = self.slots.get(data.imm as usize).copied().unwrap_or(0);
+                let at = e.bin(Code::LLVMAdd, self.frame, self.c32(place));
+                let v = e.cast(Code::LLVMZExt, at, i64t);
+                self.set_vector(inst, 0, v, true);
+            }
+            Op::Sreg => return self.special(inst),
+            Op::ToGeneric | Op::FromGeneric | Op::IsSpace => {
+                let space = data.attr::<Space>();
+                let window = match space {
+                    Space::Shared | Space::Cluster => SHARED_WINDOW,
+                    Space::Local => LOCAL_WINDOW,
+                    Space::Param => PARAM_WINDOW,
+                    Space::Generic | Space::Global | Space::Const => 0,
+                };
+                let result = self.body.results(inst)[0];
+                if data.op != Op::IsSpace && matches!(self.shapes.get(result), Shape::Affine(_)) {
+                    let code = if data.op == Op::ToGeneric { Code::LLVMAdd } else { Code::LLVMSub };
+                    let v = e.bin(code, self.held(args[0]), self.c64(window));
+                    self.set(inst, 0, v);
+                    return Ok(());
+                }
+                let once = self.once(inst) && self.is_uniform(args[0]);
+                let a = self.arg(args[0], once);
+                let k = |n: u64| if once { self.c64(n) } else { self.splat(self.c64(n)) };
+                let v = match data.op {
+                    Op::ToGeneric => e.bin(Code::LLVMAdd, a, k(window)),
+                    Op::FromGeneric => e.bin(Code::LLVMSub, a, k(window)),
+                    _ => {
+                        let high = e.bin(Code::LLVMLShr, a, k(32));
+                        match space {
+                            Space::Global | Space::Generic => {
+                                let number = e.bin(Code::LLVMSub, high, k(1));
+                                e.icmp(Int::LLVMIntUGE, number, k(4))
+                            }
+                            // Constants lie in global memory.
+                            Space::Const => return unsupported("isspace.const"),
+                            Space::Shared | Space::Cluster | Space::Local | Space::Param => {
+                                e.icmp(Int::LLVMIntEQ, high, k(window >> 32))
+                            }
+                        }
+                    }
+                };
+                self.set_vector(inst, 0, v, once);
+            }
+            op => return unsupported(op.info().name),
+        }
+        Ok(())
+    }
+
+    fn special(&mut self, inst: Inst) -> Result<()> {
+        let e = self.e;
+        let data = *self.body.inst(inst);
+        let (i32t, block) = (self.i(32), self.unit.shape.block);
+        let field = |this: &Self, at: usize| this.warp_field(i32t, at);
+        let dim = |base: usize, n: usize| base + 4 * n;
+        let which = data.attr::<Sreg>();
+        let widen = |this: &Self, v: Val<'c>| {
+            let to = this.i(data.ty.bits());
+            if v.ty() == i32t { e.cast(Code::LLVMZExt, v, to) } else { e.cast(Code::LLVMTrunc, v, to) }
+        };
+        let one = match which {
+            Sreg::TidX | Sreg::TidY | Sreg::TidZ | Sreg::LaneId => return self.thread_index(inst, which),
+            Sreg::LaneMaskEq | Sreg::LaneMaskLe | Sreg::LaneMaskLt | Sreg::LaneMaskGe | Sreg::LaneMaskGt => {
+                let f = |l: u32| -> u32 {
+                    match which {
+                        Sreg::LaneMaskEq => 1 << l,
+                        Sreg::LaneMaskLe => u32::MAX >> (31 - l),
+                        Sreg::LaneMaskLt => (1 << l) - 1,
+                        Sreg::LaneMaskGe => u32::MAX << l,
+                        _ => (u32::MAX - 1) << l,
+                    }
+                };
+                let v = if self.lanes == 1 {
+                    let lane = self.lane();
+                    let (low, high) = (self.c32(1), self.c32(u32::MAX));
+                    match which {
+                        Sreg::LaneMaskEq => e.bin(Code::LLVMShl, low, lane),
+                        Sreg::LaneMaskLe => {
+                            let up = e.bin(Code::LLVMSub, self.c32(31), lane);
+                            e.bin(Code::LLVMLShr, high, up)
+                        }
+                        Sreg::LaneMaskLt => {
+                            let bit = e.bin(Code::LLVMShl, low, lane);
+                            e.bin(Code::LLVMSub, bit, self.c32(1))
+                        }
+                        Sreg::LaneMaskGe => e.bin(Code::LLVMShl, high, lane),
+                        _ => e.bin(Code::LLVMShl, self.c32(u32::MAX - 1), lane),
+                    }
+                } else {
+                    Val::const_vector(&(0..32).map(|l| self.c32(f(l))).collect::<Vec<_>>())
+                };
+                let to = self.wide(self.i(data.ty.bits()));
+                let v = e.cast(Code::LLVMZExt, v, to);
+                self.set_vector(inst, 0, v, self.lanes == 1);
+                return Ok(());
+            }
+            Sreg::NtidX => self.c32(block[0]),
+            Sreg::NtidY => self.c32(block[1]),
+            Sreg::NtidZ => self.c32(block[2]),
+            Sreg::CtaidX => field(self, dim(offset_of!(Warp, cta), 0)),
+            Sreg::CtaidY => field(self, dim(offset_of!(Warp, cta), 1)),
+            Sreg::CtaidZ => field(self, dim(offset_of!(Warp, cta), 2)),
+            Sreg::NctaidX => field(self, dim(offset_of!(Warp, grid), 0)),
+            Sreg::NctaidY => field(self, dim(offset_of!(Warp, grid), 1)),
+            Sreg::NctaidZ => field(self, dim(offset_of!(Warp, grid), 2)),
+            Sreg::WarpId => field(self, offset_of!(Warp, warp)),
+            Sreg::DynamicSharedSize => field(self, offset_of!(Warp, dynamic_shared)),
+            Sreg::TotalSharedSize | Sreg::AggrSharedSize => field(self, offset_of!(Warp, total_shared)),
+            Sreg::GridId => self.warp_field(self.i(64), offset_of!(Warp, grid_id)),
+            Sreg::EnvReg if data.imm == 1 || data.imm == 2 => {
+                let whole = self.warp_field(self.i(64), offset_of!(Warp, workspace));
+                let shift = self.c64(if data.imm == 1 { 32 } else { 0 });
+                e.cast(Code::LLVMTrunc, e.bin(Code::LLVMLShr, whole, shift), i32t)
+            }
+            Sreg::EnvReg => self.c32(0),
+            other => self.helper(&abi::SREG, &[self.c32(other as u32)]),
+        };
+        let v = widen(self, one);
+        self.set_vector(inst, 0, v, true);
+        Ok(())
+    }
+
+    /// The number of the one lane.
+    pub(super) fn lane(&self) -> Val<'c> {
+        let bits = self.warp_field(self.i(32), offset_of!(Warp, mask));
+        self.e.intrinsic("llvm.cttz", &[self.i(32)], &[bits, self.i(1).int(0)])
+    }
+
+    fn thread_index(&mut self, inst: Inst, which: Sreg) -> Result<()> {
+        let e = self.e;
+        let ty = self.body.inst(inst).ty;
+        let [x, y, _] = self.unit.shape.block;
+        let warp = self.warp_field(self.i(32), offset_of!(Warp, warp));
+        let first = e.bin(Code::LLVMMul, warp, self.c32(32));
+        let part = |this: &Self, v: Val<'c>, wide: bool| {
+            let k = |n: u32| if wide { this.splat(this.c32(n)) } else { this.c32(n) };
+            match which {
+                Sreg::TidX if y == 1 && this.unit.shape.block[2] == 1 => v,
+                Sreg::TidX => e.bin(Code::LLVMURem, v, k(x)),
+                Sreg::TidY => {
+                    let row = e.bin(Code::LLVMUDiv, v, k(x));
+                    e.bin(Code::LLVMURem, row, k(y))
+                }
+                _ => e.bin(Code::LLVMUDiv, v, k(x * y)),
+            }
+        };
+        let (v, once) = if self.lanes == 1 {
+            let lane = self.lane();
+            let v = if which == Sreg::LaneId { lane } else { part(self, e.bin(Code::LLVMAdd, first, lane), false) };
+            (v, true)
+        } else {
+            let result = self.body.results(inst)[0];
+            match self.shapes.get(result) {
+                // The lanes of a warp are in one row.
+                Shape::Uniform => (part(self, first, false), true),
+                Shape::Affine(_) => {
+                    let base = if which == Sreg::LaneId { self.c32(0) } else { part(self, first, false) };
+                    let base = e.cast(Code::LLVMZExt, base, self.i(ty.bits()));
+                    self.set(inst, 0, base);
+                    return Ok(());
+                }
+                Shape::Varying => {
+                    let iota = Val::const_vector(&(0..32).map(|l| self.c32(l)).collect::<Vec<_>>());
+                    if which == Sreg::LaneId {
+                        (iota, false)
+                    } else {
+                        let linear = e.bin(Code::LLVMAdd, self.splat(first), iota);
+                        (part(self, linear, true), false)
+                    }
+                }
+            }
+        };
+        debug_assert!(which != Sreg::LaneId || sreg_offsets(which, self.unit.shape.block).is_some());
+        let to = if once { self.i(ty.bits()) } else { self.wide(self.i(ty.bits())) };
+        let v = e.cast(Code::LLVMZExt, v, to);
+        self.set_vector(inst, 0, v, once);
+        Ok(())
+    }
+
+    pub(super) fn memory(&mut self, inst: Inst) -> Result<()> {
+        let data = *self.body.inst(inst);
+        let space = data.attr::<Space>();
+        match data.op {
+            Op::PrefetchOp | Op::Discard | Op::ApplyPriority => return Ok(()),
+            Op::Fence => {
+                if matches!(data.attr(), FenceKind::Memory) {
+                    // A block is executed by one thread of the host.
+                    self.e.fence(data.attr::<Scope>() == Scope::Cta);
+                }
+                return Ok(());
+            }
+            Op::Atom | Op::Cas => return self.atomic(inst),
+            _ => {}
+        }
+        if space == Space::Cluster {
+            return unsupported("an access of another block's shared memory");
+        }
+        let (args, _) = self.body.args_and_policy(inst);
+        let args = args.to_vec();
+        let strong = data.attr::<Order>();
+        if data.op == Op::Store && matches!(strong, Order::Release | Order::SeqCst | Order::AcqRel) {
+            self.e.fence(false);
+        }
+        if space == Space::Generic {
+            self.generic(inst, &args)?;
+        } else if space == Space::Local {
+            self.local(inst, &args);
+        } else if data.op == Op::Load {
+            let values = self.load(inst, args[0], space);
+            self.set_loaded(inst, values);
+        } else {
+            self.store(inst, &args, space);
+        }
+        if data.op == Op::Load && matches!(strong, Order::Acquire | Order::SeqCst | Order::AcqRel) {
+            self.e.fence(false);
+        }
+        Ok(())
+    }
+
+    fn set_loaded(&mut self, inst: Inst, values: Vec<(Val<'c>, bool)>) {
+        for (n, (v, once)) in values.into_iter().enumerate() {
+            self.set_vector(inst, n, v, once);
+        }
+    }
+
+    /// The host's address of a number that is an address in a space.
+    fn host(&self, space: Space, address: Val<'c>, wide: bool) -> Val<'c> {
+        let e = self.e;
+        let k = |n: u64| if wide { self.splat(self.c64(n)) } else { self.c64(n) };
+        let based = |field: usize| {
+            let base = self.warp_field(e.ptr(), field);
+            // What is beyond 32 bits would leave the area that is set aside.
+            e.offset(base, e.bin(Code::LLVMAnd, address, k(0xffff_ffff)))
+        };
+        match space {
+            Space::Shared => based(offset_of!(Warp, shared)),
+            Space::Param => based(offset_of!(Warp, params)),
+            _ => {
+                let to = if wide { e.ptr().vector(self.lanes) } else { e.ptr() };
+                e.cast(Code::LLVMIntToPtr, address, to)
+            }
+        }
+    }
+
+    /// The address operand with the instruction's offset.
+    fn place(&mut self, inst: Inst, address: Value, bytes: u32) -> Place<'c> {
+        let e = self.e;
+        let offset = self.c64(self.body.inst(inst).imm);
+        if self.lanes == 1 {
+            let base = self.held(address);
+            return Place::One(e.bin(Code::LLVMAdd, base, offset));
+        }
+        match self.shape(address) {
+            Shape::Uniform => {
+                let base = self.held(address);
+                Place::One(e.bin(Code::LLVMAdd, base, offset))
+            }
+            Shape::Affine(a) if a.offsets.iter().all(|o| o % i64::from(bytes) == 0) => {
+                let runs = runs(&a.offsets, bytes.into());
+                if runs.len() <= MOST_RUNS {
+                    let base = self.held(address);
+                    return Place::Runs(e.bin(Code::LLVMAdd, base, offset), runs);
+                }
+                let v = self.vector(address);
+                Place::Each(e.bin(Code::LLVMAdd, v, self.splat(offset)))
+            }
+            _ => {
+                let v = self.vector(address);
+                Place::Each(e.bin(Code::LLVMAdd, v, self.splat(offset)))
+            }
+        }
+    }
+
+    /// The launch fails where an address is no multiple of the access.
+    fn check_alignment(&mut self, inst: Inst, place: &Place<'c>, bytes: u32) {
+        if bytes == 1 {
+            return;
+        }
+        let e = self.e;
+        let low = u64::from(bytes) - 1;
+        match place {
+            Place::One(base) | Place::Runs(base, _) => {
+                let rest = e.bin(Code::LLVMAnd, *base, self.c64(low));
+                let bad = e.icmp(Int::LLVMIntNE, rest, self.c64(0));
+                self.fail_if(bad, Failure::Misaligned, inst);
+            }
+            Place::Each(v) => {
+                let rest = e.bin(Code::LLVMAnd, *v, self.splat(self.c64(low)));
+                let bad = e.icmp(Int::LLVMIntNE, rest, self.splat(self.c64(0)));
+                let bad = self.active(bad);
+                self.fail_if_any(bad, Failure::Misaligned, inst);
+            }
+        }
+    }
+    fn fail_if(&mut self, bad: Val<'c>, why: Failure, inst: Inst) {
+        let e = self.e;
+        if bad.constant() == Some(0) {
+            return;
+        }
+        let (failing, good) = (e.block(self.code, "bad"), e.block(self.code, "good"));
+        e.cond_br_likely(e.icmp(Int::LLVMIntEQ, bad, self.i(1).int(0)), good, failing);
+        e.at(failing);
+        self.fail(why, inst, None);
+        e.unreachable();
+        e.at(good);
+    }
+
+    /// The elements of an access: their type as integers or floats, how many, and bytes in all.
+    fn elements(&self, inst: Inst, values: &[Value]) -> (Type, u32, u32) {
+        let ty = values.first().map_or(self.body.inst(inst).ty, |v| self.body.ty(*v));
+        (ty, values.len() as u32, ty.bytes() * values.len() as u32)
+    }
+
+    /// Loads from a space whose addresses are the host's, or lie behind one pointer.
+    fn load(&mut self, inst: Inst, address: Value, space: Space) -> Vec<(Val<'c>, bool)> {
+        let e = self.e;
+        let results = self.body.results(inst).to_vec();
+        let (ty, count, bytes) = self.elements(inst, &results);
+        let place = self.place(inst, address, bytes);
+        self.check_alignment(inst, &place, bytes);
+        let atomic = self.body.inst(inst).attr::<Order>() != Order::Weak && ty.bits() <= 64;
+        let element = self.element(ty);
+        let size = u64::from(ty.bytes());
+        match place {
+            Place::One(base) => {
+                let at = self.host(space, base, false);
+                let int = self.i(ty.bytes() * 8);
+                (0..u64::from(count))
+                    .map(|n| {
+                        let from = if n == 0 { at } else { e.offset(at, self.c64(n * size)) };
+                        let v =
+                            if atomic { e.load_atomic(int, from, size as u32) } else { e.load(int, from, size as u32) };
+                        let v = if ty == Type::B1 { e.cast(Code::LLVMTrunc, v, self.i(1)) } else { v };
+                        (e.cast(Code::LLVMBitCast, v, element), true)
+                    })
+                    .collect()
+            }
+            Place::Runs(base, runs) => match self.fits(address, &runs) {
+                Fit::Always => self.load_runs(inst, space, base, &runs),
+                Fit::Never => {
+                    let v = self.each_address(inst, address);
+                    self.gather(inst, space, v)
+                }
+                Fit::If(fits) => {
+                    let types: Vec<_> = results.iter().map(|_| self.wide(element)).collect();
+                    self.either(
+                        fits,
+                        &types,
+                        |this| this.load_runs(inst, space, base, &runs),
+                        |this| {
+                            let v = this.each_address(inst, address);
+                            this.gather(inst, space, v)
+                        },
+                    )
+                }
+            },
+            Place::Each(v) => self.gather(inst, space, v),
+        }
+    }
+
+    fn each_address(&mut self, inst: Inst, address: Value) -> Val<'c> {
+        // Made anew: what is computed on one side of a branch is not there behind it.
+        self.vectors.remove(&address);
+        let v = self.vector(address);
+        self.vectors.remove(&address);
+        self.e.bin(Code::LLVMAdd, v, self.splat(self.c64(self.body.inst(inst).imm)))
+    }
+
+    /// Whether the lanes of an affine address are really where the distances say.
+    fn fits(&mut self, address: Value, runs: &[Run]) -> Fit<'c> {
+        // A lane that does not take part must not decide where a single place is read.
+        if runs.len() > 1 && self.mask.is_some() {
+            return Fit::Never;
+        }
+        let Shape::Affine(a) = self.shape(address) else { return Fit::Always };
+        let a: Affine = (*a).clone();
+        match self.unwrapped(&a) {
+            None => Fit::Always,
+            Some(v) => Fit::If(v),
+        }
+    }
+
+    /// Two ways to the same values.
+    fn either(
+        &mut self,
+        condition: Val<'c>,
+        types: &[Ty<'c>],
+        yes: impl FnOnce(&mut Self) -> Vec<(Val<'c>, bool)>,
+        no: impl FnOnce(&mut Self) -> Vec<(Val<'c>, bool)>,
+    ) -> Vec<(Val<'c>, bool)> {
+        let e = self.e;
+        let (a, b, behind) = (e.block(self.code, "near"), e.block(self.code, "far"), e.block(self.code, "both"));
+        e.cond_br_likely(condition, a, b);
+        let saved = (self.held.clone(), self.vectors.clone(), self.strict.clone());
+        let side = |this: &mut Self, block, way: &mut dyn FnMut(&mut Self) -> Vec<(Val<'c>, bool)>| {
+            e.at(block);
+            let values = way(this);
+            let values: Vec<_> =
+                values.into_iter().map(|(v, once)| if once && this.lanes > 1 { this.splat(v) } else { v }).collect();
+            let end = e.here();
+            e.br(behind);
+            (this.held, this.vectors, this.strict) = saved.clone();
+            (values, end)
+        };
+        let (mut yes, mut no) = (Some(yes), Some(no));
+        let (first, first_end) = side(self, a, &mut |this| yes.take().map(|f| f(this)).unwrap_or_default());
+        let (second, second_end) = side(self, b, &mut |this| no.take().map(|f| f(this)).unwrap_or_default());
+        e.at(behind);
+        let mut values = Vec::new();
+        for (n, ty) in types.iter().enumerate() {
+            values.push((e.phi(*ty, &[(first[n], first_end), (second[n], second_end)]), false));
+        }
+        values
+    }
+
+    /// Loads where lanes follow each other, or read one place.
+    fn load_runs(&mut self, inst: Inst, space: Space, base: Val<'c>, runs: &[Run]) -> Vec<(Val<'c>, bool)> {
+        let e = self.e;
+        let results = self.body.results(inst).to_vec();
+        let (ty, count, _) = self.elements(inst, &results);
+        let element = self.element(ty);
+        let size = ty.bytes();
+        let mut parts: Vec<Val<'c>> = Vec::new();
+        for run in runs {
+            let start = e.bin(Code::LLVMAdd, base, self.c64(run.offset as u64));
+            let at = self.host(space, start, false);
+            let length = if run.same { count } else { run.count * count };
+            let whole = element.vector(length);
+            let v = match self.mask {
+                Some(mask) if !run.same => {
+                    let lanes: Vec<u32> = (0..length).map(|n| run.first + n / count).collect();
+                    let mask = e.shuffle(mask, mask, &lanes);
+                    let name = "llvm.masked.load";
+                    e.intrinsic(name, &[whole, e.ptr()], &[at, self.c32(size), mask, whole.undef()])
+                }
+                _ => e.load(whole, at, size),
+            };
+            let spread: Vec<u32> = (0..run.count * count).map(|n| if run.same { n % count } else { n }).collect();
+            parts.push(e.shuffle(v, whole.undef(), &spread));
+        }
+        // Side by side, then by element.
+        let lengths: Vec<u32> = runs.iter().map(|r| r.count * count).collect();
+        let all = self.join(&parts, &lengths);
+        (0..count)
+            .map(|n| {
+                let pick: Vec<u32> = (0..32).map(|l| l * count + n).collect();
+                (e.shuffle(all, all.ty().undef(), &pick), false)
+            })
+            .collect()
+    }
+
+    /// Vectors one behind the other.
+    fn join(&self, parts: &[Val<'c>], lengths: &[u32]) -> Val<'c> {
+        let e = self.e;
+        let total: u32 = lengths.iter().sum();
+        let mut all = parts[0];
+        let mut have = lengths[0];
+        if parts.len() > 1 {
+            let grow: Vec<u32> = (0..total).map(|n| if n < have { n } else { have }).collect();
+            all = e.shuffle(all, all.ty().undef(), &grow);
+        }
+        for (part, &length) in parts.iter().zip(lengths).skip(1) {
+            let grow: Vec<u32> = (0..total).map(|n| if n < length { n } else { length }).collect();
+            let wide = e.shuffle(*part, part.ty().undef(), &grow);
+            let pick: Vec<u32> =
+                (0..total).map(|n| if n >= have && n < have + length { total + n - have } else { n }).collect();
+            all = e.shuffle(all, wide, &pick);
+            have += length;
+        }
+        all
+    }
+
+    fn gather(&mut self, inst: Inst, space: Space, addresses: Val<'c>) -> Vec<(Val<'c>, bool)> {
+        let e = self.e;
+        let results = self.body.results(inst).to_vec();
+        let (ty, count, bytes) = self.elements(inst, &results);
+        let at = self.host(space, addresses, true);
+        let mask = self.mask_vector();
+        let read = |ty: Ty<'c>, at: Val<'c>, align: u32| {
+            let whole = self.wide(ty);
+            e.intrinsic("llvm.masked.gather", &[whole, at.ty()], &[at, self.c32(align), mask, whole.undef()])
+        };
+        if count > 1 && bytes <= 8 {
+            let whole = self.i(bytes * 8);
+            let v = read(whole, at, bytes);
+            return (0..count)
+                .map(|n| {
+                    let down = self.splat(whole.int(u64::from(n * ty.bits())));
+                    let part = e.cast(Code::LLVMTrunc, e.bin(Code::LLVMLShr, v, down), self.wide(self.i(ty.bits())));
+                    (e.cast(Code::LLVMBitCast, part, self.wide(self.element(ty))), false)
+                })
+                .collect();
+        }
+        (0..count)
+            .map(|n| {
+                let from = if n == 0 { at } else { e.offset(at, self.c64(u64::from(n * ty.bytes()))) };
+                (read(self.element(ty), from, ty.bytes()), false)
+            })
+            .collect()
+    }
+
+    fn store(&mut self, inst: Inst, args: &[Value], space: Space) {
+        let e = self.e;
+        let (address, values) = (args[0], &args[1..]);
+        let (ty, _, bytes) = self.elements(inst, values);
+        let place = self.place(inst, address, bytes);
+        self.check_alignment(inst, &place, bytes);
+        match place {
+            Place::One(base) => {
+                let at = self.host(space, base, false);
+                for (n, &value) in values.iter().enumerate() {
+                    let v = if self.lanes == 1 || self.is_uniform(value) {
+                        self.visible(value, true)
+                    } else {
+                        let v = self.visible(value, false);
+                        self.last_active(v)
+                    };
+                    let v = e.cast(Code::LLVMBitCast, v, self.i(ty.bits()));
+                    let v = e.cast(Code::LLVMZExt, v, self.i(ty.bytes() * 8));
+                    let to = if n == 0 { at } else { e.offset(at, self.c64(n as u64 * u64::from(ty.bytes()))) };
+                    e.store(v, to, ty.bytes());
+                }
+            }
+            Place::Runs(base, runs) if runs.len() == 1 && !runs[0].same => {
+                // The values are made before control splits.
+                let vectors: Vec<_> = values.iter().map(|v| self.visible(*v, false)).collect();
+                match self.fits(address, &runs) {
+                    Fit::Always => self.store_run(space, base, &vectors, ty),
+                    Fit::Never => {
+                        let v = self.each_address(inst, address);
+                        self.scatter(space, v, &vectors, ty);
+                    }
+                    Fit::If(fits) => {
+                        self.either(
+                            fits,
+                            &[],
+                            |this| {
+                                this.store_run(space, base, &vectors, ty);
+                                Vec::new()
+                            },
+                            |this| {
+                                let v = this.each_address(inst, address);
+                                this.scatter(space, v, &vectors, ty);
+                                Vec::new()
+                            },
+                        );
+                    }
+                }
+            }
+            Place::Runs(..) => {
+                let vectors: Vec<_> = values.iter().map(|v| self.visible(*v, false)).collect();
+                let v = self.each_address(inst, address);
+                self.scatter(space, v, &vectors, ty);
+            }
+            Place::Each(v) => {
+                let vectors: Vec<_> = values.iter().map(|v| self.visible(*v, false)).collect();
+                self.scatter(space, v, &vectors, ty);
+            }
+        }
+    }
+
+    fn last_active(&self, v: Val<'c>) -> Val<'c> {
+        let e = self.e;
+        let bits = self.mask_bits();
+        let zeros = e.intrinsic("llvm.ctlz", &[self.i(32)], &[bits, self.i(1).int(0)]);
+        let lane = e.bin(Code::LLVMAnd, e.bin(Code::LLVMSub, self.c32(31), zeros), self.c32(31));
+        e.extract(v, lane)
+    }
+
+    fn store_run(&mut self, space: Space, base: Val<'c>, vectors: &[Val<'c>], ty: Type) {
+        let e = self.e;
+        let count = vectors.len() as u32;
+        let at = self.host(space, base, false);
+        let lengths = vec![32; vectors.len()];
+        let joined = self.join(vectors, &lengths);
+        let order: Vec<u32> = (0..32 * count).map(|n| (n % count) * 32 + n / count).collect();
+        let all = e.shuffle(joined, joined.ty().undef(), &order);
+        match self.mask {
+            Some(mask) => {
+                let lanes: Vec<u32> = (0..32 * count).map(|n| n / count).collect();
+                let mask = e.shuffle(mask, mask, &lanes);
+                e.intrinsic("llvm.masked.store", &[all.ty(), e.ptr()], &[all, at, self.c32(ty.bytes()), mask]);
+            }
+            None => e.store(all, at, ty.bytes()),
+        }
+    }
+
+    fn scatter(&mut self, space: Space, addresses: Val<'c>, vectors: &[Val<'c>], ty: Type) {
+        let e = self.e;
+        let at = self.host(space, addresses, true);
+        let mask = self.mask_vector();
+        for (n, &v) in vectors.iter().enumerate() {
+            let to = if n == 0 { at } else { e.offset(at, self.c64(n as u64 * u64::from(ty.bytes()))) };
+            e.intrinsic("llvm.masked.scatter", &[v.ty(), to.ty()], &[v, to, self.c32(ty.bytes()), mask]);
+        }
+    }
+
+    /// An address that may lie in a window. Windows are left to the device.
+    fn generic(&mut self, inst: Inst, args: &[Value]) -> Result<()> {
+        let e = self.e;
+        let load = self.body.inst(inst).op == Op::Load;
+        let offset = self.c64(self.body.inst(inst).imm);
+        let window = |this: &Self, v: Val<'c>, wide: bool| {
+            let k = |n: u64| if wide { this.splat(this.c64(n)) } else { this.c64(n) };
+            let high = e.bin(Code::LLVMLShr, v, k(32));
+            e.icmp(Int::LLVMIntULT, e.bin(Code::LLVMSub, high, k(1)), k(4))
+        };
+        let inside = match self.shape(args[0]) {
+            _ if self.lanes == 1 => {
+                let v = self.held(args[0]);
+                window(self, e.bin(Code::LLVMAdd, v, offset), false)
+            }
+            Shape::Uniform | Shape::Affine(_) => {
+                let v = self.held(args[0]);
+                window(self, e.bin(Code::LLVMAdd, v, offset), false)
+            }
+            Shape::Varying => {
+                let v = self.vector(args[0]);
+                let lanes = window(self, e.bin(Code::LLVMAdd, v, self.splat(offset)), true);
+                let bits = e.cast(Code::LLVMBitCast, self.active(lanes), self.i(32));
+                e.icmp(Int::LLVMIntNE, bits, self.c32(0))
+            }
+        };
+        let outside = e.icmp(Int::LLVMIntEQ, inside, self.i(1).int(0));
+        let results = self.body.results(inst).to_vec();
+        let types: Vec<_> = results.iter().map(|r| self.wide(self.element(self.body.ty(*r)))).collect();
+        let args = args.to_vec();
+        let values = self.either(
+            outside,
+            &types,
+            |this| {
+                if load {
+                    this.load(inst, args[0], Space::Global)
+                } else {
+                    this.store(inst, &args, Space::Global);
+                    Vec::new()
+                }
+            },
+            |this| this.by_device(inst),
+        );
+        let single = self.lanes == 1;
+        for (n, (v, _)) in values.into_iter().enumerate() {
+            self.set_vector(inst, n, v, single);
+        }
+        Ok(())
+    }
+
+    /// Local memory: words of neighbouring lanes are neighbours.
+    fn local(&mut self, inst: Inst, args: &[Value]) {
+        let e = self.e;
+        let load = self.body.inst(inst).op == Op::Load;
+        let values = if load { self.body.results(inst).to_vec() } else { args[1..].to_vec() };
+        let (ty, _, bytes) = self.elements(inst, &values);
+        let offset = self.c64(self.body.inst(inst).imm);
+        let base = self.warp_field(e.ptr(), offset_of!(Warp, local));
+        let limit = self.warp_field(self.i(32), offset_of!(Warp, local_bytes));
+        let limit = e.bin(Code::LLVMSub, e.cast(Code::LLVMZExt, limit, self.i(64)), self.c64(bytes.into()));
+        let uniform = self.lanes > 1 && self.is_uniform(args[0]);
+        let single = self.lanes == 1;
+        let a = if single || uniform { self.held(args[0]) } else { self.vector(args[0]) };
+        let wide = !(single || uniform);
+        let k = |v: Val<'c>| if wide { self.splat(v) } else { v };
+        let at = e.bin(Code::LLVMAdd, a, k(offset));
+        let over = e.icmp(Int::LLVMIntUGT, at, k(limit));
+        let odd = e.icmp(Int::LLVMIntNE, e.bin(Code::LLVMAnd, at, k(self.c64(u64::from(bytes) - 1))), k(self.c64(0)));
+        if wide {
+            let (over, odd) = (self.active(over), self.active(odd));
+            self.fail_if_any(over, Failure::OutOfBounds, inst);
+            if bytes > 1 {
+                self.fail_if_any(odd, Failure::Misaligned, inst);
+            }
+        } else {
+            self.fail_if(over, Failure::OutOfBounds, inst);
+            if bytes > 1 {
+                self.fail_if(odd, Failure::Misaligned, inst);
+            }
+        }
+        let lane = if single {
+            e.cast(Code::LLVMZExt, self.lane(), self.i(64))
+        } else {
+            Val::const_vector(&(0..32).map(|l| self.c64(l)).collect::<Vec<_>>())
+        };
+        let by_lane = e.bin(Code::LLVMMul, lane, if single { self.c64(4) } else { self.splat(self.c64(4)) });
+        // The place of a byte in this thread's memory.
+        let byte = |this: &Self, distance: u64| {
+            let k = |v: Val<'c>| if wide { this.splat(v) } else { v };
+            let p = e.bin(Code::LLVMAdd, at, k(this.c64(distance)));
+            let word = e.bin(Code::LLVMLShr, p, k(this.c64(2)));
+            let row = e.bin(Code::LLVMMul, word, k(this.c64(128)));
+            let rest = e.bin(Code::LLVMAnd, p, k(this.c64(3)));
+            let v = e.bin(Code::LLVMAdd, row, rest);
+            (v, e.bin(Code::LLVMAdd, if uniform { this.splat(v) } else { v }, by_lane))
+        };
+        let size = ty.bytes();
+        let piece_bytes = size.min(4);
+        let pieces = size.div_ceil(4);
+        let piece = self.i(piece_bytes * 8);
+        let whole = self.i(size * 8);
+        for (n, &value) in values.iter().enumerate() {
+            let mut sum: Option<Val<'c>> = None;
+            let given = if load {
+                None
+            } else {
+                let v = self.visible(value, single);
+                let v = e.cast(Code::LLVMBitCast, v, self.wide(self.i(ty.bits())));
+                Some(e.cast(Code::LLVMZExt, v, self.wide(whole)))
+            };
+            for p in 0..pieces {
+                let (row, place) = byte(self, u64::from(n as u32 * size + 4 * p));
+                let shift = whole.int(u64::from(32 * p));
+                let shift = if single { shift } else { self.splat(shift) };
+                match given {
+                    None => {
+                        let v = if single {
+                            e.load(piece, e.offset(base, place), piece_bytes)
+                        } else if uniform && piece_bytes == 4 && self.mask.is_none() {
+                            e.load(piece.vector(32), e.offset(base, row), 4)
+                        } else {
+                            let from = e.offset(base, place);
+                            let ty = self.wide(piece);
+                            let mask = self.mask_vector();
+                            let args = [from, self.c32(piece_bytes), mask, ty.undef()];
+                            e.intrinsic("llvm.masked.gather", &[ty, from.ty()], &args)
+                        };
+                        let v = e.cast(Code::LLVMZExt, v, self.wide(whole));
+                        let v = if p == 0 { v } else { e.bin(Code::LLVMShl, v, shift) };
+                        sum = Some(sum.map_or(v, |s| e.bin(Code::LLVMOr, s, v)));
+                    }
+                    Some(v) => {
+                        let v = if p == 0 { v } else { e.bin(Code::LLVMLShr, v, shift) };
+                        let v = e.cast(Code::LLVMTrunc, v, self.wide(piece));
+                        if single {
+                            e.store(v, e.offset(base, place), piece_bytes);
+                        } else if uniform && piece_bytes == 4 && self.mask.is_none() {
+                            e.store(v, e.offset(base, row), 4);
+                        } else {
+                            let to = e.offset(base, place);
+                            let args = [v, to, self.c32(piece_bytes), self.mask_vector()];
+                            e.intrinsic("llvm.masked.scatter", &[v.ty(), to.ty()], &args);
+                        }
+                    }
+                }
+            }
+            if let Some(v) = sum {
+                let v = e.cast(Code::LLVMTrunc, v, self.wide(self.i(ty.bits())));
+                let v = e.cast(Code::LLVMBitCast, v, self.wide(self.element(ty)));
+                self.set_vector(inst, n, v, single);
+            }
+        }
+    }
+
+    /// Atomic operations on words by the processor's own, one lane after the other; the rest by the device.
+    fn atomic(&mut self, inst: Inst) -> Result<()> {
+        let data = *self.body.inst(inst);
+        let space = data.attr::<Space>();
+        if space == Space::Cluster {
+            return unsupported("an atomic of another block's shared memory");
+        }
+        let word = data.ty.lanes == 1 && matches!(data.ty.scalar, Scalar::I32 | Scalar::I64);
+        let op = match (data.op, data.attr::<AtomOp>()) {
+            (Op::Cas, _) => None,
+            (_, AtomOp::Add) => Some(Rmw::LLVMAtomicRMWBinOpAdd),
+            (_, AtomOp::And) => Some(Rmw::LLVMAtomicRMWBinOpAnd),
+            (_, AtomOp::Or) => Some(Rmw::LLVMAtomicRMWBinOpOr),
+            (_, AtomOp::Xor) => Some(Rmw::LLVMAtomicRMWBinOpXor),
+            (_, AtomOp::Exch) => Some(Rmw::LLVMAtomicRMWBinOpXchg),
+            (_, AtomOp::SMin) => Some(Rmw::LLVMAtomicRMWBinOpMin),
+            (_, AtomOp::SMax) => Some(Rmw::LLVMAtomicRMWBinOpMax),
+            (_, AtomOp::UMin) => Some(Rmw::LLVMAtomicRMWBinOpUMin),
+            (_, AtomOp::UMax) => Some(Rmw::LLVMAtomicRMWBinOpUMax),
+            (_, AtomOp::Inc | AtomOp::Dec | AtomOp::FAdd | AtomOp::FMin | AtomOp::FMax) => {
+                return self.effect(inst);
+            }
+        };
+        if !word || !matches!(space, Space::Global | Space::Shared) {
+            return self.effect(inst);
+        }
+        self.atomic_lanes(inst, op, space);
+        Ok(())
+    }
+
+    fn atomic_lanes(&mut self, inst: Inst, op: Option<Rmw>, space: Space) {
+        let e = self.e;
+        let (args, _) = self.body.args_and_policy(inst);
+        let args = args.to_vec();
+        let ty = self.body.inst(inst).ty;
+        let bytes = ty.bytes();
+        let element = self.i(ty.bits());
+        let place = match self.place(inst, args[0], bytes) {
+            Place::Runs(..) => Place::Each(self.each_address(inst, args[0])),
+            other => other,
+        };
+        self.check_alignment(inst, &place, bytes);
+        let act = |this: &Self, at: Val<'c>, operands: &[Val<'c>]| match op {
+            Some(op) => e.atomic(op, this.host(space, at, false), operands[0]),
+            None => e.compare_exchange(this.host(space, at, false), operands[0], operands[1]),
+        };
+        if self.lanes == 1 {
+            let operands: Vec<_> = args[1..].iter().map(|a| self.held(*a)).collect();
+            let Place::One(at) = place else { return };
+            let old = act(self, at, &operands);
+            self.set(inst, 0, old);
+            return;
+        }
+        let addresses = match place {
+            Place::One(at) => self.splat(at),
+            Place::Each(v) => v,
+            Place::Runs(..) => return,
+        };
+        let operands: Vec<_> = args[1..].iter().map(|a| self.vector(*a)).collect();
+        // One lane after the other, in their order.
+        let start = e.here();
+        let (head, behind) = (e.block(self.code, "lanes"), e.block(self.code, "lanes.done"));
+        let all = self.mask_bits();
+        e.br(head);
+        e.at(head);
+        let left = e.phi(self.i(32), &[(all, start)]);
+        let vector = element.vector(32);
+        let result = e.phi(vector, &[(vector.undef(), start)]);
+        let lane = e.intrinsic("llvm.cttz", &[self.i(32)], &[left, self.i(1).int(0)]);
+        let lane = e.bin(Code::LLVMAnd, lane, self.c32(31));
+        let at = e.extract(addresses, lane);
+        let parts: Vec<_> = operands.iter().map(|v| e.extract(*v, lane)).collect();
+        let old = act(self, at, &parts);
+        let next = e.insert(result, old, lane);
+        let less = e.bin(Code::LLVMAnd, left, e.bin(Code::LLVMSub, left, self.c32(1)));
+        let end = e.here();
+        e.add_incoming(left, less, end);
+        e.add_incoming(result, next, end);
+        e.cond_br(e.icmp(Int::LLVMIntNE, less, self.c32(0)), head, behind);
+        e.at(behind);
+        self.set_vector(inst, 0, next, false);
+    }
+}
+
+/// Whether an affine address is what its distances say.
+enum Fit<'c> {
+    Always,
+    Never,
+    If(Val<'c>),
+}

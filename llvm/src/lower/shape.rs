@@ -1,0 +1,326 @@
+//! What is known of values before code is made: which are one number for the warp, which are a uniform base and constant
+//! distances, and which floats may hold a NaN that is not the canonical one.
+
+use super::plan::Facts;
+use hetir::analysis::uniform::{Uniform, Uniformity};
+use hetir::attr::{Sat, Sign, Space, Sreg};
+use hetir::entity::{Block, Inst, Value};
+use hetir::ir::Body;
+use hetir::op::Op;
+use hetir::types::Type;
+use std::rc::Rc;
+
+/// How a value of the warp is held.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Shape {
+    /// One number.
+    Uniform,
+    /// One number, and each lane's distance from it.
+    Affine(Rc<Affine>),
+    /// A vector.
+    Varying,
+}
+
+/// Lane `l` holds `base + offsets[l]`, modulo the type's width, plus what [`Wrap`]s say.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Affine {
+    pub(super) offsets: [i64; 32],
+    pub(super) wraps: Vec<Wrap>,
+}
+
+/// An extension of a 32-bit value to 64 bits was taken to commute with adding the lanes' distances. Where a lane's sum
+/// leaves the 32-bit range it is off by 2^32 times the factor.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Wrap {
+    /// The 32-bit value, which is affine.
+    pub(super) value: Value,
+    pub(super) offsets: [i64; 32],
+    pub(super) signed: bool,
+    pub(super) factor: i64,
+}
+
+/// Distances beyond this are not followed.
+const FAR: i64 = 1 << 28;
+
+impl Affine {
+    fn of(offsets: [i64; 32]) -> Self {
+        Self { offsets, wraps: Vec::new() }
+    }
+    fn near(self) -> Option<Self> {
+        (self.offsets.iter().all(|o| o.abs() <= FAR) && self.wraps.len() <= 4).then_some(self)
+    }
+    fn times(&self, factor: i64) -> Option<Self> {
+        let mut result = self.clone();
+        for o in &mut result.offsets {
+            *o = o.checked_mul(factor)?;
+        }
+        for w in &mut result.wraps {
+            w.factor = w.factor.checked_mul(factor)?;
+        }
+        result.near()
+    }
+    fn plus(&self, other: &Self, sign: i64) -> Option<Self> {
+        let mut result = self.clone();
+        for (o, p) in result.offsets.iter_mut().zip(&other.offsets) {
+            *o += sign * p;
+        }
+        for w in &other.wraps {
+            result.wraps.push(Wrap { factor: w.factor.checked_mul(sign)?, ..w.clone() });
+        }
+        result.near()
+    }
+}
+
+/// A special register that is a uniform base and constant distances in a block of this shape: the distances.
+pub(super) fn sreg_offsets(sreg: Sreg, block: [u32; 3]) -> Option<[i64; 32]> {
+    let [x, y, z] = block;
+    let lanes = |f: &dyn Fn(u32) -> u32| Some(std::array::from_fn(|l| i64::from(f(l as u32))));
+    // A warp covers whole rows (slices), or a part of one, and never begins inside of one and ends in the next.
+    let fits = |n: u32| n % 32 == 0 || (n != 0 && 32 % n == 0);
+    match sreg {
+        Sreg::LaneId => lanes(&|l| l),
+        Sreg::TidX if y == 1 && z == 1 => lanes(&|l| l),
+        Sreg::TidX if fits(x) => lanes(&|l| if x % 32 == 0 { l } else { l % x }),
+        Sreg::TidY if z == 1 && fits(x) && x < 32 => lanes(&|l| l / x),
+        Sreg::TidY if fits(x) && x < 32 && fits(x * y) => lanes(&|l| if x * y % 32 == 0 { l / x } else { l / x % y }),
+        Sreg::TidZ if fits(x * y) && x * y < 32 => lanes(&|l| l / (x * y)),
+        _ => None,
+    }
+}
+
+/// The shapes of a function's values.
+pub(super) struct Shapes {
+    shapes: Vec<Option<Shape>>,
+    /// Whether an `f32` is the result of arithmetic, whose NaN stands for the canonical one whatever its bits are.
+    loose: Vec<bool>,
+    lanes: u32,
+}
+
+impl Shapes {
+    pub(super) fn of(body: &Body, facts: &Facts<'_>, block: [u32; 3], affine: bool) -> Self {
+        let lanes = if facts.uniform.is_some() { 32 } else { 1 };
+        let mut shapes = Self { shapes: vec![None; body.values.len()], loose: vec![true; body.values.len()], lanes };
+        if let Some(uniform) = facts.uniform {
+            shapes.solve(body, facts, uniform, block, affine);
+        }
+        shapes.solve_loose(body, facts);
+        shapes
+    }
+
+    /// A value where it is defined.
+    pub(super) fn get(&self, value: Value) -> Shape {
+        if self.lanes == 1 {
+            return Shape::Uniform;
+        }
+        self.shapes[value.index()].clone().unwrap_or(Shape::Varying)
+    }
+    pub(super) fn is_loose(&self, value: Value) -> bool {
+        self.loose[value.index()]
+    }
+
+    fn solve(&mut self, body: &Body, facts: &Facts<'_>, uniform: &Uniform, block: [u32; 3], affine: bool) {
+        for n in 0..body.values.len() {
+            if uniform.value(Value::new(n)) <= Uniformity::Warp {
+                self.shapes[n] = Some(Shape::Uniform);
+            }
+        }
+        if let Some(entry) = facts.cfg.order().first() {
+            for p in &body.blocks[entry.index()].params {
+                self.shapes[p.index()] = Some(Shape::Varying);
+            }
+        }
+        loop {
+            let mut changed = false;
+            for &b in facts.cfg.order() {
+                for &inst in &body.blocks[b.index()].insts {
+                    for &result in body.results(inst) {
+                        if self.shapes[result.index()] == Some(Shape::Uniform) {
+                            continue;
+                        }
+                        let new = if affine && body.results(inst).len() == 1 {
+                            self.result(body, facts, b, inst, block)
+                        } else {
+                            Some(Shape::Varying)
+                        };
+                        changed |= self.lower(result, new);
+                    }
+                    for target in body.targets(inst) {
+                        let params = &body.blocks[target.block.index()].params;
+                        let apart = uniform.meets(target.block) == Uniformity::Divergent;
+                        for (&param, &arg) in params.iter().zip(body.target_args(*target)) {
+                            if self.shapes[param.index()] == Some(Shape::Uniform) {
+                                continue;
+                            }
+                            let temporal = facts.view(arg, target.block).is_some();
+                            let new = if apart || temporal || !affine {
+                                Some(Shape::Varying)
+                            } else {
+                                self.shapes[arg.index()].clone()
+                            };
+                            changed |= self.lower(param, new);
+                        }
+                    }
+                }
+            }
+            if !changed {
+                break;
+            }
+        }
+    }
+
+    /// Takes a value down to what both its present and a new shape allow.
+    fn lower(&mut self, value: Value, new: Option<Shape>) -> bool {
+        let Some(new) = new else { return false };
+        let slot = &mut self.shapes[value.index()];
+        let met = match slot {
+            None => new,
+            Some(old) if *old == new => return false,
+            Some(Shape::Varying) => return false,
+            Some(_) => Shape::Varying,
+        };
+        *slot = Some(met);
+        true
+    }
+
+    /// The shape of a divergent instruction's one result; `None` while its operands are not known.
+    fn result(&self, body: &Body, facts: &Facts<'_>, here: Block, inst: Inst, block: [u32; 3]) -> Option<Shape> {
+        let data = body.inst(inst);
+        let args = body.args(inst);
+        let varying = Some(Shape::Varying);
+        let word = matches!(data.ty, Type::I32 | Type::I64);
+        let shape = |n: usize| self.shapes[args[n].index()].clone();
+        let made = |a: Option<Affine>| Some(a.map_or(Shape::Varying, |a| Shape::Affine(Rc::new(a))));
+        // Operands of loops that lanes have left one by one are vectors.
+        if args.iter().any(|a| facts.view(*a, here).is_some()) {
+            return varying;
+        }
+        match data.op {
+            Op::Sreg => made(sreg_offsets(data.attr(), block).map(Affine::of)),
+            Op::IAdd | Op::ISub if word && data.attr::<Sat>() == Sat::No => {
+                let sign = if data.op == Op::ISub { -1 } else { 1 };
+                match (shape(0)?, shape(1)?) {
+                    (Shape::Affine(a), Shape::Affine(b)) => made(a.plus(&b, sign)),
+                    (Shape::Affine(a), Shape::Uniform) => made(Some((*a).clone())),
+                    (Shape::Uniform, Shape::Affine(b)) => made(b.times(sign)),
+                    _ => varying,
+                }
+            }
+            Op::IMul | Op::IMulWide if matches!(data.ty, Type::I32 | Type::I64) => {
+                let factor = |n: usize| body.constant(args[n]).map(|c| signed(c, data.ty));
+                let (a, c) = match (shape(0)?, shape(1)?) {
+                    (Shape::Affine(a), Shape::Uniform) => ((a, args[0]), factor(1)),
+                    (Shape::Uniform, Shape::Affine(b)) => ((b, args[1]), factor(0)),
+                    _ => return varying,
+                };
+                let Some(c) = c else { return varying };
+                if data.op == Op::IMul {
+                    return made(a.0.times(c));
+                }
+                if data.ty != Type::I32 || (data.attr::<Sign>() == Sign::U && c < 0) {
+                    return varying;
+                }
+                made(extended(&a.0, a.1, data.attr::<Sign>() == Sign::S).times(c))
+            }
+            Op::Shl if word => match (shape(0)?, body.constant(args[1])) {
+                (Shape::Affine(a), Some(n)) if n < 28 => made(a.times(1 << n)),
+                _ => varying,
+            },
+            Op::Sext | Op::Zext if data.ty == Type::I64 && body.ty(args[0]) == Type::I32 => match shape(0)? {
+                Shape::Affine(a) => made(extended(&a, args[0], data.op == Op::Sext).near()),
+                _ => varying,
+            },
+            Op::Trunc if data.ty == Type::I32 && body.ty(args[0]) == Type::I64 => match shape(0)? {
+                Shape::Affine(a) => made(Affine::of(a.offsets).near()),
+                _ => varying,
+            },
+            Op::ToGeneric | Op::FromGeneric if data.attr::<Space>() != Space::Local => match shape(0)? {
+                Shape::Affine(a) => made(Some((*a).clone())),
+                _ => varying,
+            },
+            Op::Select => match (shape(0)?, shape(1)?, shape(2)?) {
+                (Shape::Uniform, Shape::Affine(a), Shape::Affine(b)) if a == b => made(Some((*a).clone())),
+                _ => varying,
+            },
+            _ => varying,
+        }
+    }
+
+    /// Which floats are loose: results of arithmetic, and what is chosen among such.
+    fn solve_loose(&mut self, body: &Body, facts: &Facts<'_>) {
+        let not_nan = |v: Value| body.constant(v).is_some_and(|c| !f32::from_bits(c as u32).is_nan());
+        for &b in facts.cfg.order() {
+            for &inst in &body.blocks[b.index()].insts {
+                for &r in body.results(inst) {
+                    let data = body.inst(inst);
+                    // A NaN that was an f64 or a bf16 keeps its payload.
+                    let kept = data.op == Op::FCvt && body.args(inst).iter().all(|a| body.ty(*a) != Type::F16);
+                    self.loose[r.index()] = body.ty(r) == Type::F32
+                        && !kept
+                        && matches!(
+                            data.op,
+                            Op::FAdd
+                                | Op::FCvt
+                                | Op::FSub
+                                | Op::FMul
+                                | Op::FFma
+                                | Op::FDiv
+                                | Op::FRcp
+                                | Op::FSqrt
+                                | Op::FNeg
+                                | Op::FAbs
+                                | Op::FMin
+                                | Op::FMax
+                                | Op::FApprox
+                                | Op::FDivApprox
+                                | Op::FRound
+                                | Op::IToF
+                                | Op::Select
+                        );
+                }
+            }
+        }
+        if let Some(entry) = facts.cfg.order().first() {
+            for p in &body.blocks[entry.index()].params {
+                self.loose[p.index()] = false;
+            }
+        }
+        loop {
+            let mut changed = false;
+            let mut strict = |loose: &mut Vec<bool>, to: Value, from: Value| {
+                if loose[to.index()] && !loose[from.index()] && !not_nan(from) {
+                    loose[to.index()] = false;
+                    changed = true;
+                }
+            };
+            for &b in facts.cfg.order() {
+                for p in &body.blocks[b.index()].params {
+                    self.loose[p.index()] &= body.ty(*p) == Type::F32;
+                }
+                for &inst in &body.blocks[b.index()].insts {
+                    if body.inst(inst).op == Op::Select {
+                        for n in 1..3 {
+                            strict(&mut self.loose, body.results(inst)[0], body.args(inst)[n]);
+                        }
+                    }
+                    for target in body.targets(inst) {
+                        let params = &body.blocks[target.block.index()].params;
+                        for (&param, &arg) in params.iter().zip(body.target_args(*target)) {
+                            strict(&mut self.loose, param, arg);
+                        }
+                    }
+                }
+            }
+            if !changed {
+                break;
+            }
+        }
+    }
+}
+
+fn extended(a: &Affine, value: Value, signed: bool) -> Affine {
+    Affine { offsets: a.offsets, wraps: vec![Wrap { value, offsets: a.offsets, signed, factor: 1 }] }
+}
+
+fn signed(bits: u64, ty: Type) -> i64 {
+    if ty == Type::I32 { i64::from(bits as u32 as i32) } else { bits as i64 }
+}
