@@ -27,7 +27,7 @@ pub enum Stage {
 }
 
 /// Vector code is what comes in, so nothing is left to vectorise; the rest is what pays for itself.
-const PASSES: &str = "sroa,early-cse,simplifycfg,instcombine,gvn,licm,instcombine,simplifycfg";
+const PASSES: &str = "sroa,early-cse,simplifycfg,instcombine<no-verify-fixpoint>,gvn,loop-mssa(licm),instcombine<no-verify-fixpoint>,simplifycfg";
 
 /// Lowers, checks, optimises and emits.
 pub(super) fn object(
