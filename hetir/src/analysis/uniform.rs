@@ -347,7 +347,7 @@ impl Analysis<'_> {
 }
 
 fn sreg(sreg: Sreg, assumptions: Assumptions) -> Uniformity {
-    let whole_warps = |threads: u32| threads != 0 && threads % 32 == 0;
+    let whole_warps = |threads: u32| threads != 0 && threads.is_multiple_of(32);
     match (sreg, assumptions.block) {
         (Sreg::TidY, Some([x, ..])) if whole_warps(x) => return Warp,
         (Sreg::TidZ, Some([x, y, _])) if whole_warps(x * y) => return Warp,

@@ -125,13 +125,11 @@ impl<'c> Lowering<'_, '_, 'c> {
         let data = *self.body.inst(inst);
         let args = self.body.args(inst).to_vec();
         match data.op {
-            Op::Ret => {
-                if !self.function.is_kernel() {
-                    for (n, &arg) in args.iter().enumerate() {
-                        let v = self.visible(arg, false);
-                        let blended = self.blend(self.results[n], v);
-                        e.store(blended, self.results[n], 1);
-                    }
+            Op::Ret if !self.function.is_kernel() => {
+                for (n, &arg) in args.iter().enumerate() {
+                    let v = self.visible(arg, false);
+                    let blended = self.blend(self.results[n], v);
+                    e.store(blended, self.results[n], 1);
                 }
             }
             Op::Exit if self.function.is_kernel() => {}

@@ -76,7 +76,7 @@ pub(super) fn sreg_offsets(sreg: Sreg, block: [u32; 3]) -> Option<[i64; 32]> {
     let [x, y, z] = block;
     let lanes = |f: &dyn Fn(u32) -> u32| Some(std::array::from_fn(|l| i64::from(f(l as u32))));
     // A warp covers whole rows (slices), or a part of one, and never begins inside of one and ends in the next.
-    let fits = |n: u32| n % 32 == 0 || (n != 0 && 32 % n == 0);
+    let fits = |n: u32| n.is_multiple_of(32) || 32u32.is_multiple_of(n);
     match sreg {
         Sreg::LaneId => lanes(&|l| l),
         Sreg::TidX if y == 1 && z == 1 => lanes(&|l| l),

@@ -198,13 +198,13 @@ impl<'c> Lowering<'_, '_, 'c> {
         if self.body.ty(value) != Type::F32 || !self.shapes.is_loose(value) || self.body.constant(value).is_some() {
             return v;
         }
-        if once == self.is_uniform(value) {
-            if let Some(&strict) = self.strict.get(&value) {
-                return strict;
-            }
+        // Kept in the form in which the value is held.
+        let as_held = once == self.is_uniform(value);
+        if let Some(&strict) = self.strict.get(&value).filter(|_| as_held) {
+            return strict;
         }
         let strict = self.canonical(v);
-        if once == self.is_uniform(value) {
+        if as_held {
             self.strict.insert(value, strict);
         }
         strict
@@ -479,4 +479,4 @@ impl Described {
     }
 }
 
-const _: () = assert!(std::mem::size_of::<Described>() == 40 && std::mem::size_of::<Warp>() % 8 == 0);
+const _: () = assert!(std::mem::size_of::<Described>() == 40 && std::mem::size_of::<Warp>().is_multiple_of(8));
