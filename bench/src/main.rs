@@ -1,14 +1,27 @@
 //! `hetgpu-bench`: benchmarks. Each prints a table and writes JSON.
-#![forbid(unsafe_code)]
 
+mod cpu;
 mod parse;
+mod sys;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+
+use cpu::case::Size;
 
 const USAGE: &str = "\
 hetgpu-bench parse FILE.ptx [--json FILE]
-  parses and lifts a PTX text: time, rate, and memory against the text's size";
+  parses and lifts a PTX text: time, rate, and memory against the text's size
+hetgpu-bench cpu [FLAGS]
+  a suite of kernels by our driver API and by OpenCL for processors
+  --size tiny|small|normal   how large the problems are (normal)
+  --only NAME,...            these kernels
+  --with NAME,...            these of the contestants ours, pocl, intel
+  --rounds N                 turns that each contestant gets for each kernel (7)
+  --libcuda FILE             our library (target/release/libcuda.so)
+  --ptx FOLDER               the kernels in PTX (bench/kernels)
+  --peers FOLDER             where bench/peers.sh has installed peers (.build/peers)
+  --json FILE, --svg FILE    where the figures and their chart go (nowhere)";
 
 fn main() -> ExitCode {
     match run() {
@@ -22,19 +35,56 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), String> {
     let mut arguments = std::env::args().skip(1);
-    let (mut words, mut json) = (Vec::new(), None);
-    while let Some(argument) = arguments.next() {
-        match argument.as_str() {
-            "--json" => json = Some(PathBuf::from(arguments.next().ok_or(USAGE)?)),
-            flag if flag.starts_with('-') => return Err(USAGE.into()),
-            word => words.push(word.to_string()),
-        }
-    }
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    match words.as_slice() {
-        ["parse", file] => parse::run(file.as_ref(), json.as_deref()),
+    let command = arguments.next().ok_or(USAGE)?;
+    let rest: Vec<String> = arguments.collect();
+    let words: Vec<&str> = rest.iter().map(String::as_str).collect();
+    match (command.as_str(), words.as_slice()) {
+        ("parse", [file]) => parse::run(file.as_ref(), None),
+        ("parse", [file, "--json", json]) => parse::run(file.as_ref(), Some(json.as_ref())),
         // One stage in a process of its own, so that the memory it takes can be seen.
-        ["memory", stage, file] => parse::memory(stage, file.as_ref()),
+        ("memory", [stage, file]) => parse::memory(stage, file.as_ref()),
+        ("cpu", ["--help"]) => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        ("cpu", flags) => cpu::run(&options(flags)?),
+        ("worker", words) => cpu::worker::run(words),
         _ => Err(USAGE.into()),
     }
+}
+
+fn options(flags: &[&str]) -> Result<cpu::Options, String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let kernels = Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels");
+    let mut options = cpu::Options {
+        size: Size::Normal,
+        only: Vec::new(),
+        contestants: Vec::new(),
+        rounds: 7,
+        libcuda: root.join("target/release/libcuda.so"),
+        ptx: kernels.clone(),
+        opencl: kernels,
+        peers: root.join(".build/peers"),
+        work: root.join(".build/bench"),
+        json: None,
+        chart: None,
+    };
+    let mut flags = flags.iter();
+    while let Some(flag) = flags.next() {
+        let value = *flags.next().ok_or(USAGE)?;
+        let list = || value.split(',').map(String::from).collect();
+        match *flag {
+            "--size" => options.size = Size::parse(value)?,
+            "--only" => options.only = list(),
+            "--with" => options.contestants = list(),
+            "--rounds" => options.rounds = value.parse().map_err(|_| USAGE)?,
+            "--libcuda" => options.libcuda = value.into(),
+            "--ptx" => options.ptx = value.into(),
+            "--peers" => options.peers = value.into(),
+            "--json" => options.json = Some(PathBuf::from(value)),
+            "--svg" => options.chart = Some(PathBuf::from(value)),
+            _ => return Err(USAGE.into()),
+        }
+    }
+    Ok(options)
 }

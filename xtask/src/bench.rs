@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: builds what a benchmark needs, and runs it.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::report::Counts;
@@ -8,11 +9,13 @@ use crate::tool::{cargo, nvcc, root, succeeds};
 /// Instances of each kernel template: so many make about five megabytes of PTX.
 const INSTANCES: &str = "-DCOUNT=80";
 
+/// What the suite's kernels are compiled for: the first that has the matrix products they use.
+const ARCHITECTURE: &str = "-arch=compute_80";
+
 /// The parse benchmark, on a module that nvcc makes of many kernels.
 pub(crate) fn parse() -> Result<Counts, String> {
     let root = root();
-    let work = root.join(".build/bench");
-    std::fs::create_dir_all(&work).map_err(|error| format!("{}: {error}", work.display()))?;
+    let work = folder(".build/bench")?;
     let module = work.join("many.ptx");
     let mut compile = Command::new(nvcc()?);
     compile.args([INSTANCES, "-arch=compute_75", "-ptx", "-o"]).arg(&module).arg(root.join("bench/programs/many.cu"));
@@ -23,4 +26,77 @@ pub(crate) fn parse() -> Result<Counts, String> {
     bench.args(["run", "--quiet", "--release", "--package", "hetgpu-bench", "--", "parse"]).arg(&module);
     bench.arg("--json").arg(work.join("parse.json"));
     succeeds(&mut bench).map(Counts::one)
+}
+
+/// The suite of kernels, ours beside OpenCL for processors. The flags are the benchmark's own.
+pub(crate) fn cpu(flags: &[String]) -> Result<Counts, String> {
+    let root = root();
+    if !succeeds(cargo().args([
+        "build",
+        "--quiet",
+        "--release",
+        "--package",
+        "hetgpu-shim",
+        "--package",
+        "hetgpu-bench",
+    ]))? {
+        return Ok(Counts::one(false));
+    }
+    let mut bench = Command::new(root.join("target/release/hetgpu-bench"));
+    bench.current_dir(&root).arg("cpu");
+    // Without a toolkit, the PTX that stands beside the sources is measured.
+    if let Ok(nvcc) = nvcc() {
+        let compiled = folder(".build/bench/ptx")?;
+        if !compile_kernels(&nvcc, &compiled)? {
+            return Ok(Counts::one(false));
+        }
+        bench.arg("--ptx").arg(compiled);
+    }
+    // Only the whole suite in its full size is published.
+    let whole = !flags.iter().any(|flag| ["--size", "--only", "--with"].contains(&flag.as_str()));
+    let results = root.join(if whole { "docs/bench" } else { ".build/bench" });
+    bench.arg("--json").arg(results.join("cpu.json")).arg("--svg").arg(results.join("cpu.svg")).args(flags);
+    succeeds(&mut bench).map(Counts::one)
+}
+
+/// Writes the PTX beside the suite's sources anew.
+pub(crate) fn ptx() -> Result<Counts, String> {
+    compile_kernels(&nvcc()?, &root().join("bench/kernels")).map(Counts::one)
+}
+
+/// The suite in its smallest size: shows that every kernel runs and is right, and measures nothing.
+pub(crate) fn smoke() -> Result<Counts, String> {
+    if !succeeds(cargo().args(["build", "--quiet", "--package", "hetgpu-shim", "--package", "hetgpu-bench"]))? {
+        return Ok(Counts::one(false));
+    }
+    let mut bench = Command::new(root().join("target/debug/hetgpu-bench"));
+    bench.current_dir(root()).args(["cpu", "--size", "tiny", "--rounds", "1", "--libcuda", "target/debug/libcuda.so"]);
+    succeeds(&mut bench).map(Counts::one)
+}
+
+fn folder(path: &str) -> Result<PathBuf, String> {
+    let folder = root().join(path);
+    std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    Ok(folder)
+}
+
+/// Compiles the kernels whose PTX is older than their source.
+fn compile_kernels(nvcc: &Path, into: &Path) -> Result<bool, String> {
+    let sources = root().join("bench/kernels");
+    let entries = std::fs::read_dir(&sources).map_err(|error| format!("{}: {error}", sources.display()))?;
+    for entry in entries {
+        let source = entry.map_err(|error| format!("{}: {error}", sources.display()))?.path();
+        let Some(name) = source.file_stem().filter(|_| source.extension().is_some_and(|known| known == "cu")) else {
+            continue;
+        };
+        let module = into.join(name).with_extension("ptx");
+        let time = |path: &Path| std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
+        if time(&module) > time(&source) {
+            continue;
+        }
+        if !succeeds(Command::new(nvcc).args([ARCHITECTURE, "-ptx", "-o"]).arg(&module).arg(&source))? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }

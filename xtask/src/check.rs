@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::report::Counts;
 use crate::tool::{cargo, counted, filetest, generate, root, succeeds};
-use crate::{demo, tidy};
+use crate::{bench, demo, tidy};
 
 type Stage = (&'static str, fn() -> Result<Counts, String>);
 
@@ -22,6 +22,7 @@ const STAGES: &[Stage] = &[
     ("fuzz", fuzz),
     ("demo", demo::run),
     ("library", library),
+    ("bench", bench::smoke),
     ("doc", || one(cargo().args(["doc", "--quiet", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))),
 ];
 

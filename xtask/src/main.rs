@@ -19,7 +19,9 @@ cargo xtask filetest [NAME] [--on DEV]  filetests whose name contains NAME; DEV:
 cargo xtask gen [--check]               writes the generated pages of docs/, or compares them
 cargo xtask bless                       accepts what the golden files and generated pages would become
 cargo xtask demo                        a CUDA program built by nvcc, run through our libcuda.so.1
-cargo xtask bench parse                 how fast a large PTX module is parsed and lifted";
+cargo xtask bench parse                 how fast a large PTX module is parsed and lifted
+cargo xtask bench cpu [FLAGS]           a suite of kernels beside OpenCL for processors; --help lists the flags
+cargo xtask bench ptx                   compiles the suite's kernels anew";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -40,7 +42,9 @@ fn main() -> ExitCode {
         "demo" => none_left(rest).and_then(|()| demo::run()),
         "bench" => match rest {
             [name] if name == "parse" => bench::parse(),
-            _ => Err("there is one benchmark: parse".into()),
+            [name] if name == "ptx" => bench::ptx(),
+            [name, flags @ ..] if name == "cpu" => bench::cpu(flags),
+            _ => Err("there are two benchmarks, parse and cpu, and ptx".into()),
         },
         "help" | "--help" | "-h" => {
             println!("{USAGE}");

@@ -32,7 +32,7 @@ const GUESTS: &[(&str, &[&str])] = &[
     ("rspirv", &["backends/spirv"]),
     ("ash", &["backends/vulkan"]),
     ("bincode", &["checkpoint"]),
-    ("libloading", &["backends/*", "shim", "tests"]),
+    ("libloading", &["backends/*", "bench", "shim", "tests"]),
 ];
 
 /// A package of the workspace.
