@@ -1,6 +1,7 @@
 //! Filetests: one .ptx file with its launch and the memory expected after it, run on every engine. The format is
 //! described in `tests/README.md`.
 
+pub mod accept;
 pub mod compare;
 pub mod coverage;
 pub mod elem;

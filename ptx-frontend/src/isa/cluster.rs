@@ -29,6 +29,7 @@ impl Lifter<'_, '_> {
     fn cluster_address(&mut self, n: usize, ty: Ty) -> Result<Value, Box<Diagnostic>> {
         if let OperandKind::Ref { .. } = self.operand(n).kind {
             let address = self.address(n)?;
+            self.access_space(&address, Space::Cluster)?;
             return Ok(self.add_offset(address));
         }
         let value = self.src(n, ty)?;

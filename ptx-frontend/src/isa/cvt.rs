@@ -21,7 +21,7 @@ pub(crate) const FORMS: &[Form] = &[
         let ty = c.part_ty("type")?;
         let a = c.src(1, Ty::known("f32"))?;
         let value = c.half_of(ty.ir, a);
-        c.dst(0, ty, value)
+        if ty.ir == Type::BF16 { c.dst(0, ty, value) } else { c.dst_wider(0, ty, value) }
     }),
     form("cvt.rnd{.relu}{.satfinite}.type.f32 d, a, b", &[RN_RZ, "type=f16x2 bf16x2"], |c| {
         let ty = c.part_ty("type")?;
@@ -113,7 +113,9 @@ impl Lifter<'_, '_> {
     fn cvt(&mut self) -> Lifted {
         let (to, from) = (self.part_ty("dtype")?, self.part_ty("atype")?);
         self.check_cvt(to, from)?;
-        let a = self.src_wider(1, from)?;
+        // Registers that are wider than the type are for the types that are older than .bf16.
+        let exact = [to, from].iter().any(|ty| ty.ir == Type::BF16);
+        let a = if exact { self.src(1, from)? } else { self.src_wider(1, from)? };
         let (rnd, irnd) = (self.has("rnd"), self.integer_rounding());
         let value = match (from.kind == Kind::Float, to.kind == Kind::Float) {
             (false, false) => {
@@ -138,7 +140,7 @@ impl Lifter<'_, '_> {
             }
             (true, true) => self.convert_float(from, to, a, irnd)?,
         };
-        self.dst_wider(0, to, value)
+        if exact { self.dst(0, to, value) } else { self.dst_wider(0, to, value) }
     }
     /// What the assembler refuses beyond the rounding modes.
     fn check_cvt(&self, to: Ty, from: Ty) -> Lifted {
@@ -265,7 +267,8 @@ impl Lifter<'_, '_> {
         let high = self.op(attrs, Type::I8, &[a]);
         let low = self.op(attrs, Type::I8, &[b]);
         let packed = self.join(&[low, high], whole);
-        self.dst_wider(0, Ty::bits(whole.bits()), packed)
+        let ty = Ty::bits(whole.bits());
+        if whole == Type::I8 { self.dst_wider(0, ty, packed) } else { self.dst(0, ty, packed) }
     }
     fn narrow_packed(&mut self, from: Ty) -> Lifted {
         let a = self.src(1, from)?;

@@ -192,6 +192,9 @@ pub(crate) const FORMS: &[Form] = &[
     form("cvta.to.space.u64 p, a", &[SPACES], |c| c.convert_address(Op::FromGeneric)),
     form("isspacep.space p, a", &[SPACES], |c| {
         let space = c.space("space");
+        if matches!(c.operand(1).kind, OperandKind::Ref { offset: 0, .. }) {
+            return Err(c.error("the name of a variable where a register is needed"));
+        }
         let address = c.address(1)?;
         let value = c.add_offset(address);
         let holds = c.op(Attrs::of(Op::IsSpace).with(space), Type::B1, &[value]);
@@ -363,6 +366,9 @@ impl Lifter<'_, '_> {
         let space = match (space, address.space) {
             (Space::Param, Some(Space::Local)) => Space::Local,
             (Space::Param, None) if !self.function.is_kernel => Space::Local,
+            (Space::Generic, Some(own @ (Space::Const | Space::Param))) => {
+                return Err(self.error(format!("a variable in {} memory is only accessed with its space", own.name())));
+            }
             // A variable's name without a space: the address is the one in the variable's own space.
             (Space::Generic, Some(own)) => own,
             (s, _) => s,
@@ -582,6 +588,7 @@ impl Lifter<'_, '_> {
         let value = match self.operand(1).kind {
             OperandKind::Ref { .. } => {
                 let address = self.address(1)?;
+                self.access_space(&address, space)?;
                 self.add_offset(address)
             }
             _ => self.src(1, ty)?,
@@ -596,6 +603,7 @@ impl Lifter<'_, '_> {
     fn prefetch(&mut self, level: Level, evict: EvictL2) -> Lifted {
         let space = self.space("space");
         let address = self.address(0)?;
+        self.access_space(&address, space)?;
         let address = self.add_offset(address);
         self.effect(Attrs::of(Op::PrefetchOp).with(space).with(level).with(evict), Type::B1, 0, &[address]);
         Ok(())

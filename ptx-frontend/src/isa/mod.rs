@@ -4,7 +4,8 @@
 //! part that is named in the row's classes stands for one of the words listed there; any other part stands for
 //! itself. An opcode fits a row when each of its modifiers takes the first free part that allows it and no part that
 //! must be there is left over; so modifiers may stand in any order, but that types keep theirs (`set.lt.u16.f16` is not
-//! `set.lt.f16.u16`). Rows are tried in order, and a row whose operands do not fit is passed over.
+//! `set.lt.f16.u16`), and that the first words of some instructions belong to the name (`bar.sync`, `mul.lo`). Rows are
+//! tried in order, and a row whose operands do not fit is passed over.
 
 use crate::ast::{Operand, OperandKind, split_opcode};
 use crate::lift::Lifter;
@@ -132,7 +133,29 @@ pub(crate) struct Pattern {
     /// The modifiers.
     pub(crate) parts: Vec<Part>,
     operands: Vec<OperandPattern>,
+    /// How many of the parts belong to the name: their words stand first, in this order.
+    leading: usize,
 }
+
+/// Instructions whose name has more than one word: how many parts that must be there belong to it.
+const LONG_NAMES: &[(&str, usize)] = &[
+    ("bar", 1),
+    ("barrier", 1),
+    ("cp", 2),
+    ("createpolicy", 1),
+    ("cvta", 0),
+    ("fence", 0),
+    ("mad", 1),
+    ("mad24", 1),
+    ("madc", 1),
+    ("mbarrier", 1),
+    ("membar", 1),
+    ("mul", 1),
+    ("mul24", 1),
+    ("dp2a", 1),
+    ("shf", 1),
+    ("wmma", 1),
+];
 
 /// Which word each part of a pattern stands for in an opcode; 255 where it is left out.
 pub(crate) type Chosen = [u8; MAX_PARTS];
@@ -157,7 +180,9 @@ impl Pattern {
             parts.push(Part { name, optional, words });
             rest = body[stop..].trim_start_matches('}');
         }
-        Self { index, form, base: &opcode[..end], parts, operands: operand_patterns(operands) }
+        let base = &opcode[..end];
+        let leading = leading(base, &parts);
+        Self { index, form, base, parts, operands: operand_patterns(operands), leading }
     }
 
     /// The parts that may stand for more than one thing, with their places.
@@ -169,6 +194,8 @@ impl Pattern {
     fn choose<'a>(&self, modifiers: impl Iterator<Item = &'a str>) -> Option<Chosen> {
         let mut chosen = [ABSENT; MAX_PARTS];
         let mut first_type = 0;
+        // The place before which no more words of the name may stand.
+        let mut named = 0;
         for modifier in modifiers {
             let is_type = names_type(modifier);
             let from = if is_type { first_type } else { 0 };
@@ -176,6 +203,10 @@ impl Pattern {
                 let word = part.words.iter().position(|w| *w == modifier).filter(|_| chosen[place] == ABSENT)?;
                 Some((place, word as u8))
             })?;
+            if place < self.leading && place < named {
+                return None;
+            }
+            named = named.max(place + 1);
             chosen[place] = word;
             if is_type {
                 first_type = place + 1;
@@ -205,6 +236,25 @@ impl Pattern {
         given.is_empty()
     }
 
+    /// Scalar and packed video instructions: their operands have selectors and signs.
+    pub(crate) fn is_video(&self) -> bool {
+        self.base.starts_with('v') && self.base != "vote"
+    }
+    /// A special register may be an operand.
+    pub(crate) fn takes_special_registers(&self) -> bool {
+        matches!(self.base, "mov" | "cvt" | "call")
+    }
+    /// The name of a variable may be an operand, and stands for its address.
+    pub(crate) fn takes_names(&self) -> bool {
+        matches!(self.base, "mov" | "cvta" | "mapa" | "getctarank" | "call")
+    }
+    /// `_` may stand for a result that is not wanted.
+    pub(crate) fn discards_results(&self) -> bool {
+        matches!(
+            self.base,
+            "atom" | "call" | "elect" | "lop3" | "match" | "mbarrier" | "setp" | "shfl" | "tex" | "tld4" | "suld"
+        )
+    }
     /// The word of a part, if the opcode has one.
     pub(crate) fn word(&self, chosen: &Chosen, part: &str) -> Option<&'static str> {
         let place = self.parts.iter().position(|p| p.name == part)?;
@@ -212,11 +262,28 @@ impl Pattern {
     }
 }
 
-/// Whether a modifier names a type: letters that types begin with, then a digit.
+/// How many of an opcode's parts belong to the instruction's name.
+fn leading(base: &str, parts: &[Part]) -> usize {
+    let required = LONG_NAMES.iter().find(|(name, _)| *name == base).map_or(0, |(_, required)| *required);
+    let is_name = |part: &Part| ["to", "proxy", "mbarrier_init"].contains(&part.name);
+    match base {
+        "cvta" | "fence" => usize::from(parts.first().is_some_and(is_name)),
+        // Only the integer forms have a half of the product in their name.
+        "mul" | "mad" if !parts.first().is_some_and(|p| ["lo", "hi", "wide", "half"].contains(&p.name)) => 0,
+        _ => {
+            let mut places = parts.iter().enumerate().filter(|(_, part)| !part.optional).map(|(place, _)| place + 1);
+            required.checked_sub(1).and_then(|n| places.nth(n)).unwrap_or(0)
+        }
+    }
+}
+
+/// Whether a modifier names a type: letters that types begin with, then digits: `u32`, `f16x2`, `e4m3x2`.
 fn names_type(modifier: &str) -> bool {
     let digits = modifier.trim_start_matches(|c: char| c.is_ascii_lowercase());
     let letters = &modifier[..modifier.len() - digits.len()];
-    digits.starts_with(|c: char| c.is_ascii_digit()) && ["u", "s", "b", "f", "bf", "tf", "e", "ue"].contains(&letters)
+    let is_permutation = matches!(modifier, "f4e" | "b4e");
+    let is_type = ["u", "s", "b", "f", "bf", "tf", "e", "ue"].contains(&letters);
+    digits.starts_with(|c: char| c.is_ascii_digit()) && is_type && !is_permutation
 }
 
 impl Shape {
@@ -348,6 +415,7 @@ pub fn forms() -> impl Iterator<Item = FormInfo> {
             .choices()
             .map(|(_, part)| (part.name, part.alternatives().map(|(_, word)| word).collect()))
             .collect(),
+        parts: p.parts.iter().map(|part| (part.optional, part.words.clone())).collect(),
     })
 }
 
@@ -364,6 +432,8 @@ pub struct FormInfo {
     pub refused: bool,
     /// Parts with a choice, and their words; "" where the part may be left out.
     pub choices: Vec<(&'static str, Vec<&'static str>)>,
+    /// Every part of the opcode: whether it may be left out, and its words.
+    pub parts: Vec<(bool, Vec<&'static str>)>,
 }
 
 /// That a text has a form.

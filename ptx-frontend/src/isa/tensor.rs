@@ -1,6 +1,7 @@
 //! Matrix products, and matrices in memory.
 
 use super::{Form, Lifted, Refused, form};
+use crate::ast::OperandKind;
 use crate::lift::{Kind, Lifter, Ty};
 use hetir::attr::{
     BitProduct, Element, Layout, LayoutA, LayoutB, Matrix, MatrixRound, MatrixShape, MatrixTypes, Sat, Selector, Sign,
@@ -225,11 +226,22 @@ impl Lifter<'_, '_> {
             None => absent,
         }
     }
+    /// Registers of a matrix stand in braces, also where there is only one.
+    fn in_braces(&self, n: usize) -> Lifted {
+        let operand = self.operand(n);
+        match operand.kind {
+            OperandKind::Vector(_) => Ok(()),
+            _ if self.elements(n).len() > 1 => Ok(()),
+            _ => Err(self.error_at(operand.span, "the registers of a matrix stand in braces")),
+        }
+    }
     fn fragment_in(&mut self, n: usize, fragment: &Fragment) -> Result<Vec<Value>, Box<Diagnostic>> {
+        self.in_braces(n)?;
         let values = self.src_elements(n, register(fragment.element()), fragment.registers(), false)?;
         Ok(values.into_iter().map(|v| self.cast(v, fragment.register())).collect())
     }
     fn fragment_out(&mut self, n: usize, fragment: &Fragment, values: &[Value]) -> Lifted {
+        self.in_braces(n)?;
         let ty = register(fragment.element());
         let values: Vec<Value> = values.iter().map(|v| self.cast(*v, ty.ir)).collect();
         self.dst_elements(n, ty, &values, false)
@@ -353,12 +365,14 @@ impl Lifter<'_, '_> {
     }
     fn load_tiles(&mut self) -> Lifted {
         let (tiles, attrs, base, offset) = self.tiles(Op::LdMatrix, 1)?;
+        self.in_braces(0)?;
         let results = vec![Type::I32; tiles.count()];
         let values = self.op_many_imm(attrs, Type::I32, offset, &[base], &results);
         self.dst_elements(0, Ty::known("b32"), &values, false)
     }
     fn store_tiles(&mut self) -> Lifted {
         let (tiles, attrs, base, offset) = self.tiles(Op::StMatrix, 0)?;
+        self.in_braces(1)?;
         let mut args = vec![base];
         args.extend(self.src_elements(1, Ty::known("b32"), tiles.count(), false)?);
         self.effect(attrs, Type::I32, offset, &args);

@@ -563,6 +563,10 @@ impl Lifter<'_, '_> {
     pub(crate) fn operands(&self) -> &[Operand] {
         self.code.args(&self.inst)
     }
+    /// The form of the opcode; none outside instructions.
+    pub(crate) fn form(&self) -> Option<&'static Pattern> {
+        self.pattern.as_ref().map(|(pattern, _)| *pattern)
+    }
     /// The word that a part of the opcode stands for.
     pub(crate) fn word(&self, part: &str) -> Option<&'static str> {
         self.pattern.as_ref().and_then(|(p, chosen)| p.word(chosen, part))

@@ -4,7 +4,7 @@ use super::function::{Lifter, Place};
 use super::ssa::Var;
 use super::{Kind, Named, Ty};
 use crate::ast::{self, BaseKind, Mark, Operand, OperandKind};
-use crate::isa::Lifted;
+use crate::isa::{Lifted, Pattern};
 use hetir::attr::{Space, Sreg};
 use hetir::build::Attrs;
 use hetir::diag::Diagnostic;
@@ -99,6 +99,12 @@ impl Lifter<'_, '_> {
             }
             OperandKind::Ref { .. } | OperandKind::Element { memory: false, .. } => {
                 let address = self.address_of(operand)?;
+                if address.space.is_some()
+                    && matches!(operand.kind, OperandKind::Ref { offset: 0, .. })
+                    && !self.form().is_none_or(Pattern::takes_names)
+                {
+                    return Err(self.error_at(operand.span, "the name of a variable where a register is needed"));
+                }
                 let value = self.add_offset(address);
                 match ty.ir {
                     Type::I64 if ty.kind != Kind::Float => Ok(value),
@@ -113,7 +119,7 @@ impl Lifter<'_, '_> {
         match mark {
             Mark::None => Ok(value),
             Mark::Not if ty.kind == Kind::Predicate => Ok(self.op(Op::Not, Type::B1, &[value])),
-            Mark::Neg if ty.kind == Kind::Integer => Ok(self.op(Op::INeg, ty.ir, &[value])),
+            Mark::Neg if ty.kind == Kind::Integer && self.form().is_some_and(Pattern::is_video) => Ok(self.op(Op::INeg, ty.ir, &[value])),
             Mark::Not | Mark::Neg => Err(self.error_at(operand.span, "this operand cannot be negated")),
         }
     }
@@ -133,7 +139,10 @@ impl Lifter<'_, '_> {
         } else {
             match ast::lane(self.ast.name(suffix)) {
                 Some(lane) if lane < declaration.lanes => lane,
-                _ if declaration.lanes == 1 => 0,
+                _ if declaration.lanes == 1 && self.form().is_some_and(Pattern::is_video) => 0,
+                _ if declaration.lanes == 1 => {
+                    return Err(self.error_at(operand.span, "a part of a register where a whole one is needed"));
+                }
                 _ => return Err(self.error_at(operand.span, "the vector register has no such component")),
             }
         };
@@ -180,7 +189,8 @@ impl Lifter<'_, '_> {
     /// Writes an operand.
     pub(crate) fn write(&mut self, operand: Operand, ty: Ty, value: Value, wider: bool) -> Lifted {
         let (reg, suffix) = match operand.kind {
-            OperandKind::Sink => return Ok(()),
+            OperandKind::Sink if self.discards_results() => return Ok(()),
+            OperandKind::Sink => return Err(self.error_at(operand.span, "this result cannot be discarded")),
             OperandKind::Reg { reg, suffix, mark: Mark::None } => (reg, suffix),
             _ => return Err(self.error_at(operand.span, "the result needs a register")),
         };
@@ -199,6 +209,13 @@ impl Lifter<'_, '_> {
         };
         self.write_var(var, value);
         Ok(())
+    }
+
+    /// `_` may stand for a result that is not wanted: of some instructions, and for parts of a vector.
+    fn discards_results(&self) -> bool {
+        let splits = matches!(self.operand(0).kind, OperandKind::Vector(_));
+        let form = |form: &Pattern| form.discards_results() || splits && matches!(form.base, "mov" | "ld" | "ldu");
+        self.form().is_none_or(form)
     }
 
     /// The parts of a vector operand, of a vector register, or the operand itself.
@@ -284,7 +301,7 @@ impl Lifter<'_, '_> {
     pub(crate) fn address_of(&mut self, operand: Operand) -> Result<Address, Box<Diagnostic>> {
         let (base, offset) = match operand.kind {
             OperandKind::Mem { base, offset } | OperandKind::Ref { base, offset } => (base.kind(), offset),
-            OperandKind::Reg { reg, .. } => (BaseKind::Reg(reg), 0),
+            OperandKind::Reg { reg, suffix: ast::Symbol::EMPTY, mark: Mark::None } => (BaseKind::Reg(reg), 0),
             OperandKind::Int { bits, .. } => (BaseKind::None, bits as i64),
             OperandKind::Element { base, index, offset, scale, .. } => {
                 let array = self.base_address(operand, base.kind())?;
@@ -297,6 +314,12 @@ impl Lifter<'_, '_> {
             _ => return Err(self.error_at(operand.span, "an address is needed here")),
         };
         let address = self.base_address(operand, base)?;
+        if matches!(operand.kind, OperandKind::Mem { .. }) && base == BaseKind::None && !self.has("local") {
+            let is_local = ["ss", "space"].iter().any(|part| self.space(part) == Space::Local);
+            if !is_local {
+                return Err(self.error_at(operand.span, "only in local memory is a number an address"));
+            }
+        }
         if let BaseKind::Reg(reg) = base
             && offset != 0
             && self.function.var(self.code.regs[reg.index()].var).ty.bits() == 32
@@ -389,6 +412,9 @@ impl Lifter<'_, '_> {
         let Some((sreg, number, width)) = special_register(&full) else {
             return Err(self.error_at(operand.span, format!("`%{full}` is neither declared nor a special register")));
         };
+        if !self.form().is_none_or(Pattern::takes_special_registers) {
+            return Err(self.error_at(operand.span, "a special register can only be moved and converted"));
+        }
         let value = self.op_imm(Attrs::of(Op::Sreg).with(sreg), width, number, &[]);
         if ty.kind == Kind::Float || ty.kind == Kind::Predicate {
             return Err(self.error_at(operand.span, format!("a special register where a .{} is needed", ty.name)));

@@ -74,8 +74,13 @@ impl Ty {
         let (mine, theirs) = (self.ir.bits(), declared.bits());
         // Nothing is extended to 128 bits.
         let wider = wider && theirs <= 64;
-        let float = matches!(declared, D::F16 | D::F16x2 | D::F32 | D::F64);
-        let untyped = matches!(declared, D::B8 | D::B16 | D::B32 | D::B64 | D::B128);
+        // A byte is taken from and given to registers of every type.
+        if self.name == "b8" && wider && theirs >= mine && declared != D::Pred && !declared.is_opaque() {
+            return true;
+        }
+        // The assembler takes packed registers for untyped ones.
+        let float = matches!(declared, D::F16 | D::F32 | D::F64);
+        let untyped = matches!(declared, D::B8 | D::B16 | D::B32 | D::B64 | D::B128 | D::F16x2);
         let predicate = declared == D::Pred;
         if predicate || self.kind == Kind::Predicate {
             return predicate && self.kind == Kind::Predicate;
@@ -86,19 +91,16 @@ impl Ty {
         let same_width = mine == theirs;
         match self.kind {
             Kind::Bits => same_width || (wider && theirs > mine && !float),
+            Kind::Integer if self.ir.lanes > 1 => same_width && untyped,
             Kind::Integer => !float && (same_width || (wider && theirs > mine)),
             Kind::Float => {
-                let packed = self.ir.lanes > 1;
                 let same_float = match declared {
                     D::F16 => self.ir == Type::F16,
-                    D::F16x2 => self.ir == Type::F16X2,
                     D::F32 => self.ir == Type::F32 && self.name == "f32",
                     D::F64 => self.ir == Type::F64,
                     _ => false,
                 };
-                // Packed and 16-bit floats have no register type of their own in older PTX: any integer will do.
-                let loose = !float && (packed || self.ir.bits() == 16);
-                (same_width && (same_float || untyped || loose)) || (wider && theirs > mine && untyped)
+                (same_width && (same_float || untyped)) || (wider && theirs > mine && untyped)
             }
             Kind::Predicate => false,
         }

@@ -1,0 +1,97 @@
+//! What is legal PTX, asked of the front end and of NVIDIA's assembler: instructions that the rows of the front end
+//! allow, and mutations of them, each judged by both. Where they disagree, [`known`] says why, or it is a finding.
+
+pub mod generate;
+pub mod judge;
+pub mod known;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use judge::Verdict;
+use known::Side;
+
+/// A difference that nothing explains, with those like it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Finding {
+    /// Who accepts it.
+    pub side: Side,
+    /// The instruction's name.
+    pub base: String,
+    /// What the other one says.
+    pub message: String,
+    /// How many there are.
+    pub count: usize,
+    /// Some of them.
+    pub examples: Vec<String>,
+}
+
+/// What a sweep found.
+#[derive(Clone, Default, Debug)]
+pub struct Report {
+    /// Instructions on which both agree that they are legal.
+    pub legal: usize,
+    /// Instructions on which both agree that they are not.
+    pub illegal: usize,
+    /// Instructions on which they differ as is known.
+    pub known: usize,
+    /// Differences that are not known.
+    pub findings: Vec<Finding>,
+}
+
+/// Most examples of one finding.
+const EXAMPLES: usize = 4;
+
+/// Compares the verdicts on some instructions. `tell` is given each with both verdicts.
+pub fn compare(
+    ptxas: &Path,
+    cases: &[String],
+    mut tell: impl FnMut(&str, &Verdict, Option<&str>),
+) -> Result<Report, String> {
+    let ours = judge::ours(cases);
+    let theirs = judge::theirs(ptxas, cases)?;
+    for ((line, ours), theirs) in cases.iter().zip(&ours).zip(&theirs) {
+        tell(line, ours, theirs.as_deref());
+    }
+    let mut report = Report::default();
+    let mut groups: BTreeMap<(Side, String, String), (usize, Vec<String>)> = BTreeMap::new();
+    for ((line, ours), theirs) in cases.iter().zip(&ours).zip(&theirs) {
+        let (side, message) = match (ours, theirs) {
+            // Forms that are refused by name are judged by their names alone.
+            (Verdict::Accepts, None) | (Verdict::Unsupported, None) => {
+                report.legal += 1;
+                continue;
+            }
+            (Verdict::Refuses { .. }, Some(_)) | (Verdict::Unsupported, Some(_)) => {
+                report.illegal += 1;
+                continue;
+            }
+            (Verdict::Accepts, Some(message)) => (Side::Ours, message.clone()),
+            (Verdict::Refuses { message, .. }, None) => (Side::Theirs, message.clone()),
+        };
+        if known::explain(side, line, &message).is_some() {
+            report.known += 1;
+            continue;
+        }
+        let base = generate::base(line).to_string();
+        let group = groups.entry((side, base, general(&message))).or_default();
+        group.0 += 1;
+        if group.1.len() < EXAMPLES {
+            group.1.push(line.clone());
+        }
+    }
+    report.findings = groups
+        .into_iter()
+        .map(|((side, base, message), (count, examples))| Finding { side, base, message, count, examples })
+        .collect();
+    Ok(report)
+}
+
+/// A message without what differs from case to case: names and numbers in quotes.
+fn general(message: &str) -> String {
+    let mut out = String::new();
+    for (n, piece) in message.split(['`', '\'']).enumerate() {
+        out.push_str(if n % 2 == 1 { "*" } else { piece });
+    }
+    out
+}
