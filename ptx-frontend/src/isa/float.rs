@@ -1,7 +1,7 @@
 //! Floating-point arithmetic and comparison.
 
 use super::int::{BOOL, SET_RESULT};
-use super::{Form, Lifted, form};
+use super::{Form, Lifted, form, written_for};
 use crate::lift::{Lifter, Ty};
 use hetir::attr::{
     AbsOperands, ApproxDiv, ApproxFn, FloatClass, FloatCmp, Ftz, Oob, PropagateNan, Relu, Round, Sat, XorSign,
@@ -220,6 +220,9 @@ impl Lifter<'_, '_> {
         let (a, b) = (self.src(1, ty)?, self.src(2, ty)?);
         let mut result = self.op(attrs, ty.ir, &[a, b]);
         if self.operand_count() == 4 {
+            if written_for(self.ast).1 < 100 {
+                return Err(self.error("three source operands need the target sm_100 or newer"));
+            }
             let third = self.src(3, ty)?;
             result = self.op(attrs, ty.ir, &[result, third]);
         }

@@ -1,6 +1,6 @@
 //! Loads, stores, atomics, fences, addresses and cache hints.
 
-use super::{Form, Lifted, form};
+use super::{Form, Lifted, form, written_for};
 use crate::ast::{BaseKind, OperandKind};
 use crate::lift::{Address, Kind, Lifter, Piece, Place, Ty, Var};
 use hetir::attr::{
@@ -352,6 +352,9 @@ impl Lifter<'_, '_> {
         if lanes > 1 && bits == 128 || total > 256 || (lanes == 8 && bits != 32) {
             return Err(self.error(format!("{lanes} values of .{} are more than one access can move", ty.name)));
         }
+        if total == 256 && written_for(self.ast).1 < 100 {
+            return Err(self.error("accesses of 256 bits need the target sm_100 or newer"));
+        }
         if total == 256 && !matches!(self.space("ss"), Space::Global | Space::Generic) {
             return Err(self.error("accesses of 256 bits are for global memory"));
         }
@@ -512,7 +515,13 @@ impl Lifter<'_, '_> {
             _ => Order::Relaxed,
         };
         let scope = if self.has("scope") { self.scope() } else { Scope::Gpu };
-        Attrs::of(op).with(self.space("ss")).with(order).with(scope)
+        Attrs::of(op).with(order).with(scope)
+    }
+    fn atomic_space(&self, address: &Address) -> Result<Space, Box<Diagnostic>> {
+        match self.access_space(address, self.space("ss"))? {
+            Space::Local => Err(self.error("a local variable has no atomics")),
+            space => Ok(space),
+        }
     }
     fn atom(&mut self, returns: bool) -> Lifted {
         let ty = self.ty()?;
@@ -556,7 +565,8 @@ impl Lifter<'_, '_> {
         }
         let (place, value_at) = if returns { (1, 2) } else { (0, 1) };
         let address = self.address(place)?;
-        let attrs = self.atomic_attrs(Op::Atom).with(op);
+        let space = self.atomic_space(&address)?;
+        let attrs = self.atomic_attrs(Op::Atom).with(op).with(space);
         let count = self.lanes();
         let values = self.src_elements(value_at, ty, count, false)?;
         let mut policy = Vec::new();
@@ -574,7 +584,7 @@ impl Lifter<'_, '_> {
         let ty = self.ty()?;
         let address = self.address(1)?;
         let args = [address.base, self.src(2, ty)?, self.src(3, ty)?];
-        let attrs = self.atomic_attrs(Op::Cas);
+        let attrs = self.atomic_attrs(Op::Cas).with(self.atomic_space(&address)?);
         let old = self.op_imm(attrs, ty.ir, address.offset as u64, &args);
         self.dst(0, ty, old)
     }

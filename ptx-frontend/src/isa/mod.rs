@@ -20,11 +20,14 @@ mod cvt;
 mod float;
 mod int;
 mod memory;
+mod needs;
 mod refused;
 mod tensor;
 mod texture;
 mod video;
 mod warp;
+
+pub(crate) use needs::{unmet, written_for};
 
 /// What lifting an instruction gives: nothing, or why it is refused.
 pub(crate) type Lifted = Result<(), Box<Diagnostic>>;
@@ -137,24 +140,57 @@ pub(crate) struct Pattern {
     leading: usize,
 }
 
-/// Instructions whose name has more than one word: how many parts that must be there belong to it.
-const LONG_NAMES: &[(&str, usize)] = &[
-    ("bar", 1),
-    ("barrier", 1),
-    ("cp", 2),
-    ("createpolicy", 1),
-    ("cvta", 0),
-    ("fence", 0),
-    ("mad", 1),
-    ("mad24", 1),
-    ("madc", 1),
-    ("mbarrier", 1),
-    ("membar", 1),
-    ("mul", 1),
-    ("mul24", 1),
-    ("dp2a", 1),
-    ("shf", 1),
-    ("wmma", 1),
+/// Words that follow an instruction's name at once and belong to it: the parts that begin a form and have such words.
+const LONG_NAMES: &[(&str, &[&str])] = &[
+    ("bar", &["sync", "arrive", "red", "warp", "cta"]),
+    ("barrier", &["sync", "arrive", "red", "cluster", "wait", "cta"]),
+    ("createpolicy", &["fractional", "range", "cvt"]),
+    ("cvt", &["pack"]),
+    ("cvta", &["to"]),
+    ("dp2a", &["lo"]),
+    ("fence", &["proxy", "mbarrier_init"]),
+    ("mad", &["lo", "hi", "wide"]),
+    ("mad24", &["hi"]),
+    ("madc", &["hi"]),
+    (
+        "mbarrier",
+        &[
+            "init",
+            "inval",
+            "expect_tx",
+            "complete_tx",
+            "arrive",
+            "arrive_drop",
+            "test_wait",
+            "try_wait",
+            "pending_count",
+        ],
+    ),
+    ("membar", &["proxy"]),
+    ("mul", &["lo", "hi", "wide"]),
+    ("mul24", &["hi"]),
+    ("red", &["async"]),
+    ("shf", &["l"]),
+    ("st", &["async"]),
+    ("wmma", &["load", "store", "mma", "a", "c", "d"]),
+];
+
+/// The same for copies, whose spaces follow one another.
+const COPY_NAMES: &[&str] = &[
+    "async",
+    "bulk",
+    "reduce",
+    "prefetch",
+    "tensor",
+    "mbarrier",
+    "arrive",
+    "commit_group",
+    "wait_group",
+    "wait_all",
+    "L2",
+    "global",
+    "shared::cta",
+    "shared::cluster",
 ];
 
 /// Which word each part of a pattern stands for in an opcode; 255 where it is left out.
@@ -250,10 +286,12 @@ impl Pattern {
     }
     /// `_` may stand for a result that is not wanted.
     pub(crate) fn discards_results(&self) -> bool {
-        matches!(
-            self.base,
-            "atom" | "call" | "elect" | "lop3" | "match" | "mbarrier" | "setp" | "shfl" | "tex" | "tld4" | "suld"
-        )
+        let arrives = self.base == "mbarrier" && self.parts.first().is_some_and(|part| part.name.starts_with("arrive"));
+        arrives
+            || matches!(
+                self.base,
+                "atom" | "call" | "elect" | "lop3" | "match" | "setp" | "shfl" | "tex" | "tld4" | "suld"
+            )
     }
     /// The word of a part, if the opcode has one.
     pub(crate) fn word(&self, chosen: &Chosen, part: &str) -> Option<&'static str> {
@@ -264,17 +302,12 @@ impl Pattern {
 
 /// How many of an opcode's parts belong to the instruction's name.
 fn leading(base: &str, parts: &[Part]) -> usize {
-    let required = LONG_NAMES.iter().find(|(name, _)| *name == base).map_or(0, |(_, required)| *required);
-    let is_name = |part: &Part| ["to", "proxy", "mbarrier_init"].contains(&part.name);
-    match base {
-        "cvta" | "fence" => usize::from(parts.first().is_some_and(is_name)),
-        // Only the integer forms have a half of the product in their name.
-        "mul" | "mad" if !parts.first().is_some_and(|p| ["lo", "hi", "wide", "half"].contains(&p.name)) => 0,
-        _ => {
-            let mut places = parts.iter().enumerate().filter(|(_, part)| !part.optional).map(|(place, _)| place + 1);
-            required.checked_sub(1).and_then(|n| places.nth(n)).unwrap_or(0)
-        }
-    }
+    let names = if base == "cp" {
+        COPY_NAMES
+    } else {
+        LONG_NAMES.iter().find(|(name, _)| *name == base).map_or(&[][..], |(_, words)| words)
+    };
+    parts.iter().take_while(|part| part.words.first().is_some_and(|word| names.contains(word))).count()
 }
 
 /// Whether a modifier names a type: letters that types begin with, then digits: `u32`, `f16x2`, `e4m3x2`.

@@ -347,7 +347,10 @@ impl Lifter<'_, '_> {
                 d.notes = notes;
                 Err(Box::new(d))
             } else {
-                Ok(forms)
+                match isa::unmet(self.ast, text) {
+                    Some(message) => Err(Box::new(Diagnostic::error("ptx::target", message))),
+                    None => Ok(forms),
+                }
             };
             self.cx.resolved.insert(opcode, resolved);
         }

@@ -119,7 +119,9 @@ impl Lifter<'_, '_> {
         match mark {
             Mark::None => Ok(value),
             Mark::Not if ty.kind == Kind::Predicate => Ok(self.op(Op::Not, Type::B1, &[value])),
-            Mark::Neg if ty.kind == Kind::Integer && self.form().is_some_and(Pattern::is_video) => Ok(self.op(Op::INeg, ty.ir, &[value])),
+            Mark::Neg if ty.kind == Kind::Integer && self.form().is_some_and(Pattern::is_video) => {
+                Ok(self.op(Op::INeg, ty.ir, &[value]))
+            }
             Mark::Not | Mark::Neg => Err(self.error_at(operand.span, "this operand cannot be negated")),
         }
     }
@@ -138,11 +140,11 @@ impl Lifter<'_, '_> {
             0
         } else {
             match ast::lane(self.ast.name(suffix)) {
-                Some(lane) if lane < declaration.lanes => lane,
                 _ if declaration.lanes == 1 && self.form().is_some_and(Pattern::is_video) => 0,
                 _ if declaration.lanes == 1 => {
                     return Err(self.error_at(operand.span, "a part of a register where a whole one is needed"));
                 }
+                Some(lane) if lane < declaration.lanes => lane,
                 _ => return Err(self.error_at(operand.span, "the vector register has no such component")),
             }
         };
@@ -400,7 +402,7 @@ impl Lifter<'_, '_> {
             let value = self.b().op(Attrs::of(Op::Sreg).with(Sreg::IsExplicitCluster), Type::I32, &[]);
             let zero = self.constant(Type::I32, 0);
             let set = self.op(Attrs::of(Op::ICmp).with(hetir::attr::IntCmp::Ne), Type::I32, &[value, zero]);
-            return if ty.kind == Kind::Predicate {
+            return if ty.kind == Kind::Predicate && self.form().is_none_or(Pattern::takes_special_registers) {
                 Ok(set)
             } else {
                 Err(self.error_at(operand.span, "this is a predicate"))

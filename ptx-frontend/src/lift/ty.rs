@@ -96,11 +96,12 @@ impl Ty {
             Kind::Float => {
                 let same_float = match declared {
                     D::F16 => self.ir == Type::F16,
+                    D::F16x2 => self.ir == Type::F16X2,
                     D::F32 => self.ir == Type::F32 && self.name == "f32",
                     D::F64 => self.ir == Type::F64,
                     _ => false,
                 };
-                (same_width && (same_float || untyped)) || (wider && theirs > mine && untyped)
+                (same_width && (same_float || untyped && declared != D::F16x2)) || (wider && theirs > mine && untyped)
             }
             Kind::Predicate => false,
         }

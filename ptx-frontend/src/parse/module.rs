@@ -73,12 +73,20 @@ impl<'a> Parser<'a> {
         let major = self.digits("the version")?;
         self.expect(b'.', "in the version")?;
         let minor = self.digits("the version")?;
+        if !is_version(major, minor) {
+            let message = format!("there is no PTX ISA {major}.{minor}");
+            return Err(Box::new(Diagnostic::error("ptx::version", message).at(self.span_from(start), "")));
+        }
         self.module.version = Some(Version { major, minor, span: self.span_from(start) });
         if !self.cur.eat_dotted("target") {
             return self.expected("`.target` after `.version`");
         }
         loop {
             let (symbol, span) = self.expect_name("a target such as `sm_80`")?;
+            if !is_target(self.name(symbol)) {
+                let message = format!("`{}` is not a target", self.name(symbol));
+                return Err(Box::new(Diagnostic::error("ptx::version", message).at(span, "")));
+            }
             self.module.targets.push(Name { symbol, span });
             if !self.cur.eat(b',') {
                 break;
@@ -471,6 +479,33 @@ impl<'a> Parser<'a> {
         }
     }
 }
+
+/// Versions up to 8.8 are known; what comes after 9.0 is not, and welcome.
+fn is_version(major: u32, minor: u32) -> bool {
+    let last = [5, 3, 2, 3, 1, 5, 8, 8];
+    match last.get((major as usize).wrapping_sub(1)) {
+        Some(last) => minor <= *last,
+        None => major >= 9,
+    }
+}
+
+/// Targets below sm_100 are known; newer ones are welcome.
+fn is_target(name: &str) -> bool {
+    if matches!(name, "texmode_unified" | "texmode_independent" | "debug" | "map_f64_to_f32") {
+        return true;
+    }
+    let Some(digits) = name.strip_prefix("sm_").or_else(|| name.strip_prefix("compute_")) else { return false };
+    if digits == "90a" {
+        return true;
+    }
+    match digits.parse::<u32>() {
+        Ok(n) if n < 100 => KNOWN_TARGETS.contains(&n),
+        _ => digits.strip_suffix(['a', 'f']).unwrap_or(digits).parse::<u32>().is_ok_and(|n| n >= 100),
+    }
+}
+
+const KNOWN_TARGETS: &[u32] =
+    &[10, 11, 12, 13, 20, 21, 30, 32, 35, 37, 50, 52, 53, 60, 61, 62, 70, 72, 75, 80, 82, 86, 87, 88, 89, 90];
 
 fn linkage_of(word: &str) -> Option<Linkage> {
     Some(match word {

@@ -100,11 +100,7 @@ pub fn theirs(ptxas: &Path, cases: &[String]) -> Result<Vec<Option<String>>, Str
 }
 
 /// The assembler's verdicts for a version and target.
-pub fn theirs_for(
-    ptxas: &Path,
-    isa: (&str, &str),
-    cases: &[String],
-) -> Result<Vec<Option<String>>, String> {
+pub fn theirs_for(ptxas: &Path, isa: (&str, &str), cases: &[String]) -> Result<Vec<Option<String>>, String> {
     let assembler = Assembler { ptxas, head: head(isa) + &kernel("k", isa) };
     let mut verdicts = vec![None; cases.len()];
     // The syntax and types. A fatal error hides what stands behind it. A last instruction that is wrong keeps the
@@ -114,9 +110,16 @@ pub fn theirs_for(
         let end = cases.len().min(start + 1000);
         let here: Vec<usize> = (start..end).collect();
         let found = assembler.run(cases, &here, "add.u32 %r0, %d0, %r0;\n")?;
+        let first = start;
         start = end;
         for error in found {
             if let Some(n) = error.case {
+                // An error may mislead the assembler's lexer behind it: a syntax error is believed where nothing
+                // stands before it.
+                if error.fatal && n > first {
+                    start = n;
+                    continue;
+                }
                 verdicts[n].get_or_insert(error.message);
                 if error.fatal {
                     start = n + 1;
