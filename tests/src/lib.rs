@@ -4,6 +4,7 @@
 pub mod accept;
 pub mod compare;
 pub mod coverage;
+pub mod devices;
 pub mod elem;
 pub mod engine;
 pub mod engines;

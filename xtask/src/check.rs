@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use crate::report::Counts;
-use crate::tool::{cargo, counted, filetest, generate, root, succeeds};
+use crate::tool::{cargo, conformance, counted, filetest, generate, root, succeeds};
 use crate::{bench, demo, tidy};
 
 type Stage = (&'static str, fn() -> Result<Counts, String>);
@@ -16,6 +16,7 @@ const STAGES: &[Stage] = &[
     ("deny", deny),
     ("gen", || generate(true)),
     ("test", test),
+    ("conformance", || conformance("interp", None)),
     ("filetest", || filetest(None, "interp")),
     ("coverage", || filetest(None, "coverage")),
     ("ptxas", || filetest(None, "ptxas")),

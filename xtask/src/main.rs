@@ -16,6 +16,7 @@ const USAGE: &str = "\
 cargo xtask check [STAGE...]            everything that CI runs, or the stages named
 cargo xtask tidy                        the rules of the house: rooms, names, unsafe, sizes, licences
 cargo xtask filetest [NAME] [--on DEV]  filetests whose name contains NAME; DEV: a device, ptxas, coverage
+cargo xtask conformance DEV [NAME]      what every device must do, checked on one
 cargo xtask gen [--check]               writes the generated pages of docs/, or compares them
 cargo xtask bless                       accepts what the golden files and generated pages would become
 cargo xtask demo                        a CUDA program built by nvcc, run through our libcuda.so.1
@@ -33,6 +34,11 @@ fn main() -> ExitCode {
         "check" => check::run(rest),
         "tidy" => none_left(rest).and_then(|()| tidy::run()),
         "filetest" => filetest(rest),
+        "conformance" => match rest {
+            [device] => tool::conformance(device, None),
+            [device, name] => tool::conformance(device, Some(name)),
+            _ => Err(format!("conformance takes a device and part of a name\n{USAGE}")),
+        },
         "gen" => match rest {
             [] => tool::generate(false),
             [flag] if flag == "--check" => tool::generate(true),

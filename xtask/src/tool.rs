@@ -80,6 +80,13 @@ pub(crate) fn filetest(name: Option<&str>, device: &str) -> Result<Counts, Strin
     }
 }
 
+/// Checks on a device what every device must do; only what has `name` in its name.
+pub(crate) fn conformance(device: &str, name: Option<&str>) -> Result<Counts, String> {
+    let mut command = cargo();
+    command.args(["run", "--quiet", "--package", "hetgpu-tests", "--bin", "hetgpu-conformance", "--", device]);
+    counted(command.args(name), Counts::closing_line)
+}
+
 /// Writes the generated pages, or compares them with what they would become.
 pub(crate) fn generate(check: bool) -> Result<Counts, String> {
     let mut command = cargo();

@@ -5,8 +5,11 @@
 //!
 //! - [`Device`] is what every device implements; one that does everything at once implements [`SyncDevice`] instead and
 //!   goes into [`Queued`].
+//! - [`conformance`] checks every promise made here on any device.
 //! - [`Work`] is what a [`Queue`] is given: copies, fills, launches. A [`Mark`] is a point in a queue.
 #![warn(missing_docs)]
+
+pub mod conformance;
 
 mod caps;
 mod device;

@@ -117,6 +117,9 @@ impl SyncDevice for InterpDevice {
     }
 
     fn map(&self, at: u64, bytes: u64, name: &str) -> Result<(), DeviceError> {
+        if bytes > self.caps.memory {
+            return Err(too_large(bytes));
+        }
         let data = zeroed(bytes)?;
         match self.state().bytes.arena.map(at, name, data) {
             true => Ok(()),
