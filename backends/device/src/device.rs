@@ -79,7 +79,8 @@ pub trait Device: Send + Sync {
         None
     }
 
-    /// Makes an image. What it holds is unknown until it is written.
+    /// Makes an image. What it holds is unknown until it is written. `InvalidRequest` for a description that is wrong,
+    /// `NotSupported` for one that goes beyond `Caps::images`.
     fn create_image(&self, description: &ImageDescription) -> Result<ImageId, DeviceError> {
         let _ = description;
         Err(no_images())

@@ -1,3 +1,4 @@
+use crate::{ImageCaps, Shape};
 pub use hetir::interp::texture::{AddressMode, Channel, Compare, Filter, Sampler};
 
 /// An image that a device holds.
@@ -82,6 +83,38 @@ impl ImageDescription {
             () if ![1, 2, 4].contains(&self.format.channels) => Some("a texel has 1, 2 or 4 channels"),
             () if self.levels == 0 || self.levels > most => Some("more levels than halvings of its extents, or none"),
             () if !self.samples.is_power_of_two() => Some("samples are a power of two"),
+            () => None,
+        }
+    }
+}
+
+impl ImageDescription {
+    /// Whether rows of a copy that begin at a place are whole texels of the image.
+    pub fn holds(&self, place: &ImagePlace, shape: &Shape) -> bool {
+        let texel = self.format.texel_bytes() as u64 * u64::from(self.samples);
+        let [width, height, slices] = self.extents(place.level).map(u64::from);
+        let [x, y, z] = place.origin.map(u64::from);
+        let within = |first: u64, count: u64, all: u64| first.checked_add(count).is_some_and(|end| end <= all);
+        place.level < self.levels
+            && shape.row.is_multiple_of(texel)
+            && within(x, shape.row / texel, width)
+            && within(y, shape.rows, height)
+            && within(z, shape.slices, slices)
+    }
+
+    /// What about it is more than a device has.
+    pub fn beyond(&self, caps: &ImageCaps) -> Option<&'static str> {
+        let [width, height, _] = self.extent;
+        let fits = match self.dimensions {
+            Dimensions::One => width <= caps.width_1d,
+            Dimensions::Two => width <= caps.extent_2d[0] && height <= caps.extent_2d[1],
+            Dimensions::Three => self.extent.iter().zip(caps.extent_3d).all(|(&extent, most)| extent <= most),
+            Dimensions::Cube => width <= caps.width_cube,
+        };
+        match () {
+            () if !fits => Some("an image that is too large"),
+            () if self.layers > caps.layers => Some("an image of too many layers"),
+            () if self.samples > 1 && !caps.multisample => Some("several samples a texel"),
             () => None,
         }
     }

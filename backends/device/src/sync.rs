@@ -2,12 +2,12 @@
 
 use crate::{
     Caps, Device, DeviceError, ErrorKind, Fill, Form, HostSpan, ImageDescription, ImageId, ImageObject, ImagePlace,
-    KernelAttributes, Launch, LoadedModule, Mark, Outcome, Place, Queue, Transfer, Work,
+    KernelAttributes, Launch, LoadedModule, Mark, Outcome, Place, Queue, Shape, Transfer, Work,
 };
 use hetir::entity::FuncId;
 use hetir::ir::Module;
 use std::any::Any;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -86,13 +86,13 @@ pub trait SyncDevice: Send + Sync + 'static {
         let _ = image;
     }
 
-    /// Writes texels of one row.
+    /// Writes whole texels of one row, which are within the image.
     fn write_texels(&self, to: ImagePlace, data: &[u8]) -> Result<(), DeviceError> {
         let _ = (to, data);
         Err(no_images())
     }
 
-    /// Reads texels of one row.
+    /// Reads whole texels of one row, which are within the image.
     fn read_texels(&self, from: ImagePlace, out: &mut [u8]) -> Result<(), DeviceError> {
         let _ = (from, out);
         Err(no_images())
@@ -131,89 +131,102 @@ fn in_pieces(
 }
 
 /// A [`SyncDevice`] with queues: each has a thread of its own while it has something to do.
-pub struct Queued<D>(Arc<D>);
+pub struct Queued<D>(Arc<Shared<D>>);
+
+struct Shared<D> {
+    device: Arc<D>,
+    images: Mutex<HashMap<ImageId, ImageDescription>>,
+}
+
+impl<D> Shared<D> {
+    fn images(&self) -> MutexGuard<'_, HashMap<ImageId, ImageDescription>> {
+        self.images.lock().unwrap_or_else(|e| e.into_inner())
+    }
+}
 
 impl<D: SyncDevice> Queued<D> {
     /// Takes a device.
     pub fn new(device: D) -> Self {
-        Self(Arc::new(device))
-    }
-
-    /// The device itself.
-    pub fn inner(&self) -> &D {
-        &self.0
+        Self::from(Arc::new(device))
     }
 }
 
 impl<D> From<Arc<D>> for Queued<D> {
     fn from(device: Arc<D>) -> Self {
-        Self(device)
+        Self(Arc::new(Shared { device, images: Mutex::default() }))
     }
 }
 
 impl<D: SyncDevice> Device for Queued<D> {
     fn caps(&self) -> &Caps {
-        self.0.caps()
+        self.0.device.caps()
     }
 
     fn map(&self, at: u64, bytes: u64, name: &str) -> Result<(), DeviceError> {
-        self.0.map(at, bytes, name)
+        self.0.device.map(at, bytes, name)
     }
 
     fn share(&self, host: HostSpan) -> Result<(), DeviceError> {
-        self.0.share(host)
+        self.0.device.share(host)
     }
 
     fn unmap(&self, at: u64) {
-        self.0.unmap(at);
+        self.0.device.unmap(at);
     }
 
     fn write(&self, at: u64, data: &[u8]) -> Result<(), DeviceError> {
-        self.0.write(at, data)
+        self.0.device.write(at, data)
     }
 
     fn read(&self, at: u64, out: &mut [u8]) -> Result<(), DeviceError> {
-        self.0.read(at, out)
+        self.0.device.read(at, out)
     }
 
     fn load(&self, module: &Arc<Module>, globals: &[u64]) -> Result<LoadedModule, DeviceError> {
-        self.0.load(module, globals)
+        self.0.device.load(module, globals)
     }
 
     fn unload(&self, module: LoadedModule) {
-        self.0.unload(module);
+        self.0.device.unload(module);
     }
 
     fn kernel(&self, module: LoadedModule, kernel: FuncId) -> Result<KernelAttributes, DeviceError> {
-        self.0.kernel(module, kernel)
+        self.0.device.kernel(module, kernel)
     }
 
     fn prepare(&self, module: LoadedModule, kernel: FuncId, block: [u32; 3]) -> Result<(), DeviceError> {
-        self.0.prepare(module, kernel, block)
+        self.0.device.prepare(module, kernel, block)
     }
 
     fn create_image(&self, description: &ImageDescription) -> Result<ImageId, DeviceError> {
-        match description.wrong() {
-            None => self.0.create_image(description),
-            Some(wrong) => Err(DeviceError::new(ErrorKind::InvalidRequest, wrong)),
+        let caps = self.caps().images.ok_or_else(no_images)?;
+        if let Some(wrong) = description.wrong() {
+            return Err(DeviceError::new(ErrorKind::InvalidRequest, wrong));
         }
+        if let Some(beyond) = description.beyond(&caps) {
+            return Err(DeviceError::new(ErrorKind::NotSupported, beyond));
+        }
+        let image = self.0.device.create_image(description)?;
+        self.0.images().insert(image, *description);
+        Ok(image)
     }
 
     fn destroy_image(&self, image: ImageId) {
-        self.0.destroy_image(image);
+        self.0.images().remove(&image);
+        self.0.device.destroy_image(image);
     }
 
     fn bind(&self, handle: Option<u64>, object: &ImageObject) -> Result<u64, DeviceError> {
-        self.0.bind(handle, object)
+        self.0.device.bind(handle, object)
     }
 
     fn unbind(&self, handle: u64) {
-        self.0.unbind(handle);
+        self.0.device.unbind(handle);
     }
 
     fn open_queue(&self, _priority: i32) -> Result<Box<dyn Queue>, DeviceError> {
         let lane = Arc::new(Lane { state: Mutex::default(), changed: Condvar::new() });
-        Ok(Box::new(SyncQueue { device: self.0.clone(), lane }))
+        Ok(Box::new(SyncQueue { shared: self.0.clone(), lane }))
     }
 }
 
@@ -330,7 +343,7 @@ impl Mark for SyncMark {
 }
 
 struct SyncQueue<D> {
-    device: Arc<D>,
+    shared: Arc<Shared<D>>,
     lane: Arc<Lane>,
 }
 
@@ -338,7 +351,7 @@ impl<D: SyncDevice> SyncQueue<D> {
     fn push(&self, item: Item) -> Result<Point, DeviceError> {
         let mut state = self.lane.lock();
         if !state.worker {
-            let (device, lane) = (self.device.clone(), self.lane.clone());
+            let (device, lane) = (self.shared.device.clone(), self.lane.clone());
             let thread = std::thread::Builder::new().name("hetgpu-queue".into());
             let started = thread.spawn(move || work_off(device.as_ref(), &lane));
             started.map_err(|e| DeviceError::new(ErrorKind::OutOfMemory, format!("no thread for a queue: {e}")))?;
@@ -355,10 +368,22 @@ impl<D: SyncDevice> SyncQueue<D> {
     fn check(&self, work: &Work) -> Result<(), DeviceError> {
         work.check()?;
         match work {
-            Work::Launch(launch) if launch.form != Form::Plain && !self.device.caps().suspends => {
+            Work::Copy(Transfer { to, from, shape }) => {
+                [to, from].into_iter().try_for_each(|place| self.check_texels(place, shape))
+            }
+            Work::Launch(launch) if launch.form != Form::Plain && !self.shared.device.caps().suspends => {
                 Err(DeviceError::new(ErrorKind::NotSupported, "the device does not suspend kernels"))
             }
-            _ => Ok(()),
+            Work::Fill(_) | Work::Launch(_) => Ok(()),
+        }
+    }
+
+    fn check_texels(&self, place: &Place, shape: &Shape) -> Result<(), DeviceError> {
+        let Place::Image(place) = place else { return Ok(()) };
+        match self.shared.images().get(&place.image) {
+            Some(image) if shape.is_empty() || image.holds(place, shape) => Ok(()),
+            Some(_) => Err(DeviceError::new(ErrorKind::InvalidRequest, "a copy beyond an image")),
+            None => Err(DeviceError::new(ErrorKind::InvalidRequest, "a copy of an image that there is not")),
         }
     }
 }
@@ -394,7 +419,7 @@ impl<D: SyncDevice> Queue for SyncQueue<D> {
         state.issued += 1;
         state.running = true;
         drop(state);
-        let result = perform(self.device.as_ref(), &Item::Work(work));
+        let result = perform(self.shared.device.as_ref(), &Item::Work(work));
         self.lane.lock().finish(result.clone());
         self.lane.changed.notify_all();
         result

@@ -6,6 +6,7 @@
 mod bench;
 mod copies;
 mod faults;
+mod images;
 mod launches;
 mod memory;
 mod properties;
@@ -96,6 +97,7 @@ pub fn trials(device: &Arc<dyn Device>) -> Vec<Trial> {
         ("queues", queues::CHECKS),
         ("launches", launches::CHECKS),
         ("faults", faults::CHECKS),
+        ("images", images::CHECKS),
     ];
     let trial = |group: &str, &(name, check): &(&str, Check)| Trial {
         name: format!("{group}::{name}"),
@@ -108,7 +110,8 @@ pub fn trials(device: &Arc<dyn Device>) -> Vec<Trial> {
 /// Fails with the text where the condition does not hold.
 macro_rules! ensure {
     ($condition:expr, $($text:tt)+) => {
-        if !$condition {
+        let holds: bool = $condition;
+        if !holds {
             return Err(Stop::Failed(format!($($text)+)));
         }
     };
