@@ -3,7 +3,7 @@
 //! A uniform address is read once. An affine one whose lanes follow each other is one vector access, a few runs of lanes
 //! are one each, and everything else gathers and scatters. Local memory is interleaved (see [`crate::abi::Warp`]).
 
-use super::shape::{Affine, Shape, sreg_offsets};
+use super::shape::{Affine, Distance, Shape, sreg_offsets};
 use super::{Lowering, Result, unsupported};
 use crate::abi::{self, Failure, Warp};
 use crate::sys::{Code, Int, Rmw, Ty, Val};
@@ -25,22 +25,25 @@ enum Place<'c> {
 }
 
 /// Neighbouring lanes that read one place, or places that follow each other.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 struct Run {
     first: u32,
     count: u32,
     offset: i64,
     same: bool,
+    /// Multiples of the distance's uniform values.
+    class: Vec<i64>,
 }
 
 /// More runs than these are gathered.
 const MOST_RUNS: usize = 4;
 
 /// Cuts distances into runs of accesses of so many bytes.
-fn runs(offsets: &[i64; 32], bytes: i64) -> Vec<Run> {
+fn runs(distance: &Distance, bytes: i64) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
-    for (lane, &offset) in offsets.iter().enumerate() {
-        if let Some(run) = runs.last_mut() {
+    for (lane, &offset) in distance.offsets.iter().enumerate() {
+        let class = distance.class(lane);
+        if let Some(run) = runs.last_mut().filter(|r| r.class == class) {
             let next = |step: i64| run.offset + step * i64::from(run.count);
             if run.count == 1 && (offset == run.offset || offset == next(bytes)) {
                 run.same = offset == run.offset;
@@ -52,7 +55,7 @@ fn runs(offsets: &[i64; 32], bytes: i64) -> Vec<Run> {
                 continue;
             }
         }
-        runs.push(Run { first: lane as u32, count: 1, offset, same: false });
+        runs.push(Run { first: lane as u32, count: 1, offset, same: false, class });
     }
     runs
 }
@@ -340,8 +343,8 @@ impl<'c> Lowering<'_, '_, 'c> {
                 let base = self.held(address);
                 Place::One(e.bin(Code::LLVMAdd, base, offset))
             }
-            Shape::Affine(a) if a.offsets.iter().all(|o| o % i64::from(bytes) == 0) => {
-                let runs = runs(&a.offsets, bytes.into());
+            Shape::Affine(a) if a.is_multiple_of(bytes.into()) => {
+                let runs = runs(&a.distance, bytes.into());
                 if runs.len() <= MOST_RUNS {
                     let base = self.held(address);
                     return Place::Runs(e.bin(Code::LLVMAdd, base, offset), runs);
@@ -364,6 +367,7 @@ impl<'c> Lowering<'_, '_, 'c> {
         let e = self.e;
         let low = u64::from(bytes) - 1;
         match place {
+            // Lanes' distances are multiples of the access.
             Place::One(base) | Place::Runs(base, _) => {
                 let rest = e.bin(Code::LLVMAnd, *base, self.c64(low));
                 let bad = e.icmp(Int::LLVMIntNE, rest, self.c64(0));
@@ -454,7 +458,7 @@ impl<'c> Lowering<'_, '_, 'c> {
     /// Whether the lanes of an affine address are really where the distances say.
     fn fits(&mut self, address: Value, runs: &[Run]) -> Fit<'c> {
         // A lane that does not take part must not decide where a single place is read.
-        if runs.len() > 1 && self.mask.is_some() {
+        if runs.iter().any(|r| r.same) && self.mask.is_some() {
             return Fit::Never;
         }
         let Shape::Affine(a) = self.shape(address) else { return Fit::Always };
@@ -501,13 +505,14 @@ impl<'c> Lowering<'_, '_, 'c> {
     /// Loads where lanes follow each other, or read one place.
     fn load_runs(&mut self, inst: Inst, space: Space, base: Val<'c>, runs: &[Run]) -> Vec<(Val<'c>, bool)> {
         let e = self.e;
+        let terms = self.terms(inst);
         let results = self.body.results(inst).to_vec();
         let (ty, count, _) = self.elements(inst, &results);
         let element = self.element(ty);
         let size = ty.bytes();
         let mut parts: Vec<Val<'c>> = Vec::new();
         for run in runs {
-            let start = e.bin(Code::LLVMAdd, base, self.c64(run.offset as u64));
+            let start = self.start(base, run, &terms);
             let at = self.host(space, start, false);
             let length = if run.same { count } else { run.count * count };
             let whole = element.vector(length);
@@ -532,6 +537,23 @@ impl<'c> Lowering<'_, '_, 'c> {
                 (e.shuffle(all, all.ty().undef(), &pick), false)
             })
             .collect()
+    }
+
+    /// The uniform values that the address operand's distances are multiples of.
+    fn terms(&mut self, inst: Inst) -> Vec<Val<'c>> {
+        let address = self.body.args(inst)[0];
+        let Shape::Affine(a) = self.shape(address) else { return Vec::new() };
+        let i64t = self.i(64);
+        a.distance.terms.iter().map(|t| self.term(t, i64t)).collect()
+    }
+    /// Where a run begins.
+    fn start(&self, base: Val<'c>, run: &Run, terms: &[Val<'c>]) -> Val<'c> {
+        let e = self.e;
+        let mut at = e.bin(Code::LLVMAdd, base, self.c64(run.offset as u64));
+        for (v, n) in terms.iter().zip(&run.class).filter(|(_, n)| **n != 0) {
+            at = e.bin(Code::LLVMAdd, at, e.bin(Code::LLVMMul, *v, self.c64(*n as u64)));
+        }
+        at
     }
 
     /// Vectors one behind the other.
@@ -606,11 +628,11 @@ impl<'c> Lowering<'_, '_, 'c> {
                     e.store(v, to, ty.bytes());
                 }
             }
-            Place::Runs(base, runs) if runs.len() == 1 && !runs[0].same => {
+            Place::Runs(base, runs) if runs.iter().all(|r| !r.same) => {
                 // The values are made before control splits.
                 let vectors: Vec<_> = values.iter().map(|v| self.visible(*v, false)).collect();
                 match self.fits(address, &runs) {
-                    Fit::Always => self.store_run(space, base, &vectors, ty),
+                    Fit::Always => self.store_runs(inst, space, base, &runs, &vectors, ty),
                     Fit::Never => {
                         let v = self.each_address(inst, address);
                         self.scatter(space, v, &vectors, ty);
@@ -620,7 +642,7 @@ impl<'c> Lowering<'_, '_, 'c> {
                             fits,
                             &[],
                             |this| {
-                                this.store_run(space, base, &vectors, ty);
+                                this.store_runs(inst, space, base, &runs, &vectors, ty);
                                 Vec::new()
                             },
                             |this| {
@@ -652,21 +674,27 @@ impl<'c> Lowering<'_, '_, 'c> {
         e.extract(v, lane)
     }
 
-    fn store_run(&mut self, space: Space, base: Val<'c>, vectors: &[Val<'c>], ty: Type) {
+    fn store_runs(&mut self, inst: Inst, space: Space, base: Val<'c>, runs: &[Run], vectors: &[Val<'c>], ty: Type) {
         let e = self.e;
+        let terms = self.terms(inst);
         let count = vectors.len() as u32;
-        let at = self.host(space, base, false);
         let lengths = vec![32; vectors.len()];
         let joined = self.join(vectors, &lengths);
-        let order: Vec<u32> = (0..32 * count).map(|n| (n % count) * 32 + n / count).collect();
-        let all = e.shuffle(joined, joined.ty().undef(), &order);
-        match self.mask {
-            Some(mask) => {
-                let lanes: Vec<u32> = (0..32 * count).map(|n| n / count).collect();
-                let mask = e.shuffle(mask, mask, &lanes);
-                e.intrinsic("llvm.masked.store", &[all.ty(), e.ptr()], &[all, at, self.c32(ty.bytes()), mask]);
+        for run in runs {
+            let start = self.start(base, run, &terms);
+            let at = self.host(space, start, false);
+            let length = run.count * count;
+            let lane = |n: u32| run.first + n / count;
+            let order: Vec<u32> = (0..length).map(|n| (n % count) * 32 + lane(n)).collect();
+            let part = e.shuffle(joined, joined.ty().undef(), &order);
+            match self.mask {
+                Some(mask) => {
+                    let lanes: Vec<u32> = (0..length).map(lane).collect();
+                    let mask = e.shuffle(mask, mask, &lanes);
+                    e.intrinsic("llvm.masked.store", &[part.ty(), e.ptr()], &[part, at, self.c32(ty.bytes()), mask]);
+                }
+                None => e.store(part, at, ty.bytes()),
             }
-            None => e.store(all, at, ty.bytes()),
         }
     }
 

@@ -21,20 +21,37 @@ pub(super) enum Shape {
     Varying,
 }
 
-/// Lane `l` holds `base + offsets[l]`, modulo the type's width, plus what [`Wrap`]s say.
+/// Lane `l` holds `base + distance[l]`, modulo the type's width, plus what [`Wrap`]s say.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Affine {
-    pub(super) offsets: [i64; 32],
+    pub(super) distance: Distance,
     pub(super) wraps: Vec<Wrap>,
+}
+
+/// Each lane's distance from a base: a constant, and constant multiples of uniform values.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Distance {
+    pub(super) offsets: [i64; 32],
+    pub(super) terms: Vec<Term>,
+}
+
+/// Lane `l` is `multiples[l]` times the value away.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Term {
+    /// A uniform value.
+    pub(super) value: Value,
+    /// How it is extended from 32 bits to 64, if it is: whether it is signed.
+    pub(super) extended: Option<bool>,
+    pub(super) multiples: [i64; 32],
 }
 
 /// An extension of a 32-bit value to 64 bits was taken to commute with adding the lanes' distances. Where a lane's sum
 /// leaves the 32-bit range it is off by 2^32 times the factor.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Wrap {
-    /// The 32-bit value, which is affine.
+    /// The 32-bit value, which is affine, and how.
     pub(super) value: Value,
-    pub(super) offsets: [i64; 32],
+    pub(super) distance: Distance,
     pub(super) signed: bool,
     pub(super) factor: i64,
 }
@@ -42,32 +59,93 @@ pub(super) struct Wrap {
 /// Distances beyond this are not followed.
 const FAR: i64 = 1 << 28;
 
-impl Affine {
-    fn of(offsets: [i64; 32]) -> Self {
-        Self { offsets, wraps: Vec::new() }
-    }
-    fn near(self) -> Option<Self> {
-        (self.offsets.iter().all(|o| o.abs() <= FAR) && self.wraps.len() <= 4).then_some(self)
-    }
+/// Most uniform values that distances are multiples of.
+const MOST_TERMS: usize = 2;
+
+fn near(offsets: &[i64; 32]) -> bool {
+    offsets.iter().all(|o| o.abs() <= FAR)
+}
+
+impl Distance {
     fn times(&self, factor: i64) -> Option<Self> {
         let mut result = self.clone();
-        for o in &mut result.offsets {
-            *o = o.checked_mul(factor)?;
+        let terms = result.terms.iter_mut().map(|t| &mut t.multiples);
+        for numbers in terms.chain([&mut result.offsets]) {
+            for n in numbers.iter_mut() {
+                *n = n.checked_mul(factor)?;
+            }
+            if !near(numbers) {
+                return None;
+            }
         }
+        Some(result)
+    }
+    fn plus(&self, other: &Self, sign: i64) -> Option<Self> {
+        let mut result = self.clone();
+        let add = |to: &mut [i64; 32], what: &[i64; 32]| {
+            to.iter_mut().zip(what).for_each(|(n, m)| *n += sign * m);
+            near(to)
+        };
+        if !add(&mut result.offsets, &other.offsets) {
+            return None;
+        }
+        for term in &other.terms {
+            let same = |t: &&mut Term| t.value == term.value && t.extended == term.extended;
+            match result.terms.iter_mut().find(same) {
+                Some(t) => {
+                    if !add(&mut t.multiples, &term.multiples) {
+                        return None;
+                    }
+                }
+                None => {
+                    let mut term = term.clone();
+                    term.multiples.iter_mut().for_each(|n| *n *= sign);
+                    result.terms.push(term);
+                }
+            }
+        }
+        result.terms.retain(|t| t.multiples.iter().any(|n| *n != 0));
+        (result.terms.len() <= MOST_TERMS).then_some(result)
+    }
+    /// The lanes' places among the multiples: lanes of one class differ by constants alone.
+    pub(super) fn class(&self, lane: usize) -> Vec<i64> {
+        self.terms.iter().map(|t| t.multiples[lane]).collect()
+    }
+}
+
+impl Affine {
+    fn of(offsets: [i64; 32]) -> Self {
+        Self { distance: Distance { offsets, terms: Vec::new() }, wraps: Vec::new() }
+    }
+    fn near(self) -> Option<Self> {
+        (near(&self.distance.offsets) && self.wraps.len() <= 4).then_some(self)
+    }
+    fn times(&self, factor: i64) -> Option<Self> {
+        let mut result = Self { distance: self.distance.times(factor)?, wraps: self.wraps.clone() };
         for w in &mut result.wraps {
             w.factor = w.factor.checked_mul(factor)?;
         }
         result.near()
     }
     fn plus(&self, other: &Self, sign: i64) -> Option<Self> {
-        let mut result = self.clone();
-        for (o, p) in result.offsets.iter_mut().zip(&other.offsets) {
-            *o += sign * p;
-        }
+        let mut result = Self { distance: self.distance.plus(&other.distance, sign)?, wraps: self.wraps.clone() };
         for w in &other.wraps {
             result.wraps.push(Wrap { factor: w.factor.checked_mul(sign)?, ..w.clone() });
         }
         result.near()
+    }
+    /// Whether the lanes' distances are multiples of a number.
+    pub(super) fn is_multiple_of(&self, number: i64) -> bool {
+        let terms = self.distance.terms.iter().map(|t| &t.multiples);
+        terms.chain([&self.distance.offsets]).flatten().all(|n| n % number == 0)
+    }
+    /// Times a uniform value that is not known.
+    fn times_value(&self, value: Value) -> Option<Self> {
+        if !self.distance.terms.is_empty() || !self.wraps.is_empty() {
+            return None;
+        }
+        let term = Term { value, extended: None, multiples: self.distance.offsets };
+        Some(Self { distance: Distance { offsets: [0; 32], terms: vec![term] }, wraps: Vec::new() })
     }
 }
 
@@ -212,25 +290,30 @@ impl Shapes {
                     (Shape::Uniform, Shape::Affine(b)) => ((b, args[1]), factor(0)),
                     _ => return varying,
                 };
-                let Some(c) = c else { return varying };
                 if data.op == Op::IMul {
-                    return made(a.0.times(c));
+                    let by = if a.1 == args[0] { args[1] } else { args[0] };
+                    return made(match c {
+                        Some(c) => a.0.times(c),
+                        None => a.0.times_value(by),
+                    });
                 }
+                let Some(c) = c else { return varying };
                 if data.ty != Type::I32 || (data.attr::<Sign>() == Sign::U && c < 0) {
                     return varying;
                 }
-                made(extended(&a.0, a.1, data.attr::<Sign>() == Sign::S).times(c))
+                made(extended(&a.0, a.1, data.attr::<Sign>() == Sign::S).and_then(|a| a.times(c)))
             }
             Op::Shl if word => match (shape(0)?, body.constant(args[1])) {
                 (Shape::Affine(a), Some(n)) if n < 28 => made(a.times(1 << n)),
                 _ => varying,
             },
             Op::Sext | Op::Zext if data.ty == Type::I64 && body.ty(args[0]) == Type::I32 => match shape(0)? {
-                Shape::Affine(a) => made(extended(&a, args[0], data.op == Op::Sext).near()),
+                Shape::Affine(a) => made(extended(&a, args[0], data.op == Op::Sext)),
                 _ => varying,
             },
             Op::Trunc if data.ty == Type::I32 && body.ty(args[0]) == Type::I64 => match shape(0)? {
-                Shape::Affine(a) => made(Affine::of(a.offsets).near()),
+                // The corrections are multiples of 2^32.
+                Shape::Affine(a) => made(truncated(&a)),
                 _ => varying,
             },
             Op::ToGeneric | Op::FromGeneric if data.attr::<Space>() != Space::Local => match shape(0)? {
@@ -317,8 +400,23 @@ impl Shapes {
     }
 }
 
-fn extended(a: &Affine, value: Value, signed: bool) -> Affine {
-    Affine { offsets: a.offsets, wraps: vec![Wrap { value, offsets: a.offsets, signed, factor: 1 }] }
+/// A 32-bit value made a 64-bit one.
+fn extended(a: &Affine, value: Value, signed: bool) -> Option<Affine> {
+    let mut distance = a.distance.clone();
+    for term in &mut distance.terms {
+        term.extended = Some(signed);
+    }
+    let wrap = Wrap { value, distance: distance.clone(), signed, factor: 1 };
+    Affine { distance, wraps: vec![wrap] }.near()
+}
+
+/// A 64-bit value made a 32-bit one.
+fn truncated(a: &Affine) -> Option<Affine> {
+    let mut distance = a.distance.clone();
+    for term in &mut distance.terms {
+        term.extended.take()?;
+    }
+    Affine { distance, wraps: Vec::new() }.near()
 }
 
 fn signed(bits: u64, ty: Type) -> i64 {

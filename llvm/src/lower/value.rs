@@ -1,12 +1,13 @@
 //! How values are held: numbers, bases of affine values, vectors, and variables between blocks.
 
-use super::shape::{Affine, Shape};
+use super::shape::{Affine, Distance, Shape, Term};
 use super::{Lowering, Result};
 use crate::abi::{self, Described, Failure, Helper, Part, Warp};
 use crate::sys::{Code, Emit, Int, Ty, Val};
 use hetir::entity::{Inst, Value};
 use hetir::op::Op;
 use hetir::types::{Scalar, Type};
+use std::collections::BTreeMap;
 
 /// What one lane's value of a type is in LLVM: floats of one lane are floats, everything else is an integer.
 pub(super) fn element<'c>(e: &Emit<'c>, ty: Type) -> Ty<'c> {
@@ -113,7 +114,8 @@ impl<'c> Lowering<'_, '_, 'c> {
             Shape::Affine(a) => {
                 let element = self.element(self.body.ty(value));
                 let spread = self.splat(held);
-                let exact = self.e.bin(Code::LLVMAdd, spread, self.offsets(element, &a.offsets));
+                let distance = self.distance(element, &a.distance);
+                let exact = self.e.bin(Code::LLVMAdd, spread, distance);
                 self.rewrap(exact, &a)
             }
         };
@@ -125,6 +127,28 @@ impl<'c> Lowering<'_, '_, 'c> {
         let lanes: Vec<_> = offsets.iter().map(|o| element.int(*o as u64)).collect();
         Val::const_vector(&lanes)
     }
+    /// A uniform value that distances are multiples of, in an integer type.
+    pub(super) fn term(&mut self, term: &Term, element: Ty<'c>) -> Val<'c> {
+        let v = match self.body.constant(term.value) {
+            Some(_) => self.held(term.value),
+            None => self.held_base(term.value),
+        };
+        match term.extended {
+            Some(true) => self.e.cast(Code::LLVMSExt, v, element),
+            Some(false) => self.e.cast(Code::LLVMZExt, v, element),
+            None => self.e.cast(Code::LLVMTrunc, v, element),
+        }
+    }
+    /// The lanes' distances as a vector.
+    fn distance(&mut self, element: Ty<'c>, distance: &Distance) -> Val<'c> {
+        let mut sum = self.offsets(element, &distance.offsets);
+        for term in &distance.terms {
+            let v = self.term(term, element);
+            let product = self.e.bin(Code::LLVMMul, self.splat(v), self.offsets(element, &term.multiples));
+            sum = self.e.bin(Code::LLVMAdd, sum, product);
+        }
+        sum
+    }
     /// Puts right the lanes whose 32-bit sum left its range.
     fn rewrap(&mut self, mut vector: Val<'c>, affine: &Affine) -> Val<'c> {
         let e = self.e;
@@ -132,10 +156,12 @@ impl<'c> Lowering<'_, '_, 'c> {
         for wrap in &affine.wraps {
             let base = self.held_base(wrap.value);
             let code = if wrap.signed { Code::LLVMSExt } else { Code::LLVMZExt };
-            let sum32 = e.bin(Code::LLVMAdd, self.splat(base), self.offsets(i32t, &wrap.offsets));
+            let distance = self.distance(i64t, &wrap.distance);
+            let short = e.cast(Code::LLVMTrunc, distance, self.wide(i32t));
+            let sum32 = e.bin(Code::LLVMAdd, self.splat(base), short);
             let right = e.cast(code, sum32, self.wide(i64t));
             let wide_base = e.cast(code, base, i64t);
-            let taken = e.bin(Code::LLVMAdd, self.splat(wide_base), self.offsets(i64t, &wrap.offsets));
+            let taken = e.bin(Code::LLVMAdd, self.splat(wide_base), distance);
             let off = e.bin(Code::LLVMSub, right, taken);
             let factor = self.splat(i64t.int(wrap.factor as u64));
             let correction = e.bin(Code::LLVMMul, off, factor);
@@ -160,14 +186,28 @@ impl<'c> Lowering<'_, '_, 'c> {
         let mut all = None;
         for wrap in &affine.wraps {
             let base = self.held_base(wrap.value);
-            let (low, high) = wrap.offsets.iter().fold((0, 0), |(l, h), &o| (o.min(l), o.max(h)));
             let code = if wrap.signed { Code::LLVMSExt } else { Code::LLVMZExt };
             let wide = e.cast(code, base, i64t);
-            for limit in [low, high] {
-                if limit == 0 {
+            // The ends of each class of lanes; the base itself always fits.
+            let mut ends: BTreeMap<Vec<i64>, (i64, i64)> = BTreeMap::new();
+            for lane in 0..32 {
+                let o = wrap.distance.offsets[lane];
+                let (low, high) = ends.entry(wrap.distance.class(lane)).or_insert((o, o));
+                (*low, *high) = (o.min(*low), o.max(*high));
+            }
+            let terms: Vec<_> = wrap.distance.terms.iter().map(|t| self.term(t, i64t)).collect();
+            let limits = ends.into_iter().flat_map(|(class, (low, high))| {
+                let both = if low == high { vec![low] } else { vec![low, high] };
+                both.into_iter().map(move |limit| (class.clone(), limit))
+            });
+            for (class, limit) in limits {
+                if limit == 0 && class.iter().all(|n| *n == 0) {
                     continue;
                 }
-                let sum = e.bin(Code::LLVMAdd, wide, i64t.int(limit as u64));
+                let mut sum = e.bin(Code::LLVMAdd, wide, i64t.int(limit as u64));
+                for (v, n) in terms.iter().zip(&class).filter(|(_, n)| **n != 0) {
+                    sum = e.bin(Code::LLVMAdd, sum, e.bin(Code::LLVMMul, *v, i64t.int(*n as u64)));
+                }
                 let short = e.cast(Code::LLVMTrunc, sum, i32t);
                 let again = e.cast(code, short, i64t);
                 let fits = e.icmp(Int::LLVMIntEQ, sum, again);
