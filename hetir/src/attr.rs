@@ -1,6 +1,8 @@
 //! Attributes: what an op needs to know beside its operands. Each kind is an enum whose variants have one spelling;
 //! an empty spelling is the silent default, and an attribute without a silent default is always written.
 
+use crate::types::Type;
+
 /// One kind of attribute, as stored in an instruction (a byte).
 pub trait Attr: Copy + Sized {
     /// Which kind.
@@ -355,6 +357,20 @@ attributes! {
         Pm "pm",
         /// `%pm<imm>_64`: 0.
         Pm64 "pm64",
+    }
+}
+
+impl Elements {
+    /// The type of one.
+    pub const fn element(self) -> Type {
+        match self {
+            Self::I32 => Type::I32,
+            Self::I64 => Type::I64,
+            Self::F16 => Type::F16,
+            Self::Bf16 => Type::BF16,
+            Self::F32 => Type::F32,
+            Self::F64 => Type::F64,
+        }
     }
 }
 

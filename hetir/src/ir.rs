@@ -322,6 +322,11 @@ pub struct InstData {
 }
 
 impl InstData {
+    /// An instruction that no body holds, without operands: what its attributes say can be asked.
+    pub fn alone(op: Op, ty: Type, attrs: [u8; MAX_ATTRS], imm: u64) -> Self {
+        let none = Slice::default();
+        Self { op, ty, attrs, imm, args: none, results: none, targets: none }
+    }
     /// The attribute of this kind; its first variant where the op has no such attribute.
     pub fn attr<A: Attr>(&self) -> A {
         let place = self.op.info().attrs.iter().position(|k| *k == A::KIND);

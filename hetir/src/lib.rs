@@ -14,6 +14,7 @@ pub mod mbarrier;
 pub mod num;
 pub mod op;
 pub mod passes;
+pub mod printf;
 pub mod random;
 pub mod tensor;
 pub mod text;

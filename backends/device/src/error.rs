@@ -1,4 +1,5 @@
-use hetir::diag::Diagnostic;
+use hetir::diag::{Diagnostic, Severity};
+use hetir::interp::{Fault, FaultKind};
 use std::fmt;
 
 /// Why a device could not do what it was asked.
@@ -77,6 +78,27 @@ impl DeviceError {
     /// An error of `kind` that says `message`.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), diagnostic: None }
+    }
+}
+
+/// What became of a launch that the interpreter, or a device in its words, ended.
+impl From<&Fault> for DeviceError {
+    fn from(fault: &Fault) -> Self {
+        let kind = match fault.kind {
+            FaultKind::OutOfBounds => ErrorKind::IllegalAddress,
+            FaultKind::Misaligned => ErrorKind::Misaligned,
+            FaultKind::Deadlock => ErrorKind::Deadlock,
+            FaultKind::AssertFail => ErrorKind::Assert,
+            FaultKind::StackOverflow => ErrorKind::StackOverflow,
+            FaultKind::StepLimit | FaultKind::Interrupted => ErrorKind::Timeout,
+            FaultKind::BadCall => ErrorKind::InvalidCall,
+            FaultKind::BadLaunch => ErrorKind::OutOfResources,
+            FaultKind::BadOperand => ErrorKind::IllegalInstruction,
+            FaultKind::Unsupported => ErrorKind::NotSupported,
+            _ => ErrorKind::LaunchFailed,
+        };
+        let diagnostic = Some(Box::new(fault.diagnostic(Severity::Error)));
+        Self { kind, message: fault.to_string(), diagnostic }
     }
 }
 

@@ -6,9 +6,8 @@ use hetgpu_device::{
 };
 use hetir::diag::Severity;
 use hetir::entity::FuncId;
-use hetir::interp::{self, Arena, Checks, Fault, FaultKind, Heap, Memory, MemoryFault, Program};
+use hetir::interp::{self, Arena, Checks, Heap, Memory, MemoryFault, Program};
 use hetir::ir::Module;
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -207,27 +206,18 @@ impl SyncDevice for InterpDevice {
             images: images.objects(),
             ..loaded.launch(launch.kernel)
         };
-        // What failed assertions say comes last, a line for each thread, by the way of what is printed.
         let listener = launch.listener.as_ref();
-        let mut held = Vec::new();
-        let mut print = |bytes: &[u8]| match is_assertion(bytes) {
-            true => held.push(bytes.to_vec()),
-            false => {
-                held.drain(..).map(Cow::Owned).chain([Cow::Borrowed(bytes)]).for_each(|bytes| listener.print(&bytes));
-            }
-        };
+        let (mut print, mut complain) = (|bytes: &[u8]| listener.print(bytes), |bytes: &[u8]| listener.complain(bytes));
         let mut options = interp::Options {
             seed: self.options.seed,
             checks: Checks { races: self.options.check, uninitialised: self.options.check },
             max_shared: self.caps.shared_per_block_max,
             heap,
             print: Some(&mut print),
+            complain: Some(&mut complain),
             ..interp::Options::default()
         };
-        let outcome = interp::run(&description, bytes, &mut options);
-        let failed = outcome.as_ref().is_err_and(|fault| fault.kind == FaultKind::AssertFail);
-        held.iter().for_each(|line| if failed { listener.complain(line) } else { listener.print(line) });
-        let report = outcome.map_err(|fault| error(&fault))?;
+        let report = interp::run(&description, bytes, &mut options).map_err(|fault| DeviceError::from(&*fault))?;
         report.warnings.iter().for_each(|warning| listener.warn(&warning.diagnostic(Severity::Warning)));
         Ok(Outcome::Finished)
     }
@@ -263,29 +253,6 @@ impl SyncDevice for InterpDevice {
     fn unbind(&self, handle: u64) {
         self.state().images.unbind(handle);
     }
-}
-
-/// Whether a line reads as what a failed assertion says.
-fn is_assertion(line: &[u8]) -> bool {
-    line.ends_with(b" failed.\n") && line.windows(11).any(|part| part == b"Assertion `")
-}
-
-fn error(fault: &Fault) -> DeviceError {
-    let kind = match fault.kind {
-        FaultKind::OutOfBounds => ErrorKind::IllegalAddress,
-        FaultKind::Misaligned => ErrorKind::Misaligned,
-        FaultKind::Deadlock => ErrorKind::Deadlock,
-        FaultKind::AssertFail => ErrorKind::Assert,
-        FaultKind::StackOverflow => ErrorKind::StackOverflow,
-        FaultKind::StepLimit | FaultKind::Interrupted => ErrorKind::Timeout,
-        FaultKind::BadCall => ErrorKind::InvalidCall,
-        FaultKind::BadLaunch => ErrorKind::OutOfResources,
-        FaultKind::BadOperand => ErrorKind::IllegalInstruction,
-        FaultKind::Unsupported => ErrorKind::NotSupported,
-        _ => ErrorKind::LaunchFailed,
-    };
-    let diagnostic = Some(Box::new(fault.diagnostic(Severity::Error)));
-    DeviceError { kind, message: fault.to_string(), diagnostic }
 }
 
 #[cfg(test)]

@@ -1,13 +1,17 @@
 //! What each op that computes from its operands alone means: one definition, for the interpreter and for folding.
 
+mod atomic;
 mod bits;
 mod flags;
 mod float;
 mod int;
 #[cfg(test)]
 mod tests;
+mod warp;
 
+pub use atomic::combine;
 pub use flags::Flags;
+pub use warp::{Modes, exchange};
 
 use crate::ir::InstData;
 use crate::op::Op;

@@ -6,12 +6,12 @@
 
 use super::SharedLayout;
 use super::allocate::{Home, allocate, resolve};
-use super::exec::{Exec, Modes, select};
+use super::exec::{Exec, select};
 use super::order::layout;
 use super::space::function_address;
 use crate::attr::{Attr, BarrierOp, Space};
 use crate::entity::{Block, FuncId, Inst, Value};
-use crate::eval::Pure;
+use crate::eval::{Modes, Pure};
 use crate::ir::{Body, Function};
 use crate::op::Op;
 use crate::types::{Scalar, Type};

@@ -127,6 +127,8 @@ pub struct Options<'a> {
     pub heap: Option<&'a mut Heap>,
     /// What `vprintf` and failed assertions print.
     pub print: Option<Print<'a>>,
+    /// What failed assertions print instead, where it is kept apart.
+    pub complain: Option<Print<'a>>,
     /// Set by another thread to make the launch end with [`FaultKind::Interrupted`].
     pub interrupt: Option<&'a AtomicBool>,
 }
@@ -142,6 +144,7 @@ impl Default for Options<'_> {
             max_shared: 227 << 10,
             heap: None,
             print: None,
+            complain: None,
             interrupt: None,
         }
     }

@@ -29,6 +29,7 @@
 
 mod element;
 mod fragment;
+mod memory;
 mod metadata;
 mod product;
 pub mod sum;
@@ -36,6 +37,7 @@ pub mod sum;
 mod tests;
 
 pub use fragment::{Fragment, Position};
+pub use memory::{Tiled, access};
 pub use metadata::Metadata;
 pub use product::Product;
 

@@ -6,8 +6,9 @@
 
 use super::mbarrier::At as Signal;
 use super::memory::{Kind, Place, resolve};
-use super::{Next, Step, Trouble, atomic, lanes, trouble};
+use super::{Next, Step, Trouble, lanes, trouble};
 use crate::attr::{AtomOp, Elements, NoInc, ReadsOnly, Space};
+use crate::eval::combine;
 use crate::interp::machine::{Common, Env};
 use crate::interp::{Fault, FaultKind, Place as Where};
 use crate::mbarrier::{MAX, Mbarrier};
@@ -215,7 +216,7 @@ impl Transfer {
             let global = self.to.place == Place::Global && ty != Type::F32;
             let size = ty.bytes() as usize;
             for (new, old) in data.chunks_exact_mut(size).zip(old.chunks_exact(size)) {
-                let value = atomic::combine(op, ty, global, number(old), number(new));
+                let value = combine(op, ty, global, number(old), number(new));
                 new.copy_from_slice(&value.to_le_bytes()[..size]);
             }
         }
@@ -505,18 +506,6 @@ impl Step<'_, '_> {
     }
 }
 
-/// What the elements of a type are.
-const fn element_type(element: Elements) -> Type {
-    match element {
-        Elements::I32 => Type::I32,
-        Elements::I64 => Type::I64,
-        Elements::F16 => Type::F16,
-        Elements::Bf16 => Type::BF16,
-        Elements::F32 => Type::F32,
-        Elements::F64 => Type::F64,
-    }
-}
-
 pub(super) fn cp_async(step: &mut Step<'_, '_>) -> Result<Next, Box<Trouble>> {
     let (to, from, reads) = (step.arg(0), step.arg(1), step.arg(2));
     let len = step.ins.imm as usize;
@@ -609,7 +598,7 @@ fn bulk_len(lane: usize, bytes: u64) -> Result<usize, Box<Trouble>> {
 /// What a reducing op does with each element.
 fn reduction(step: &Step<'_, '_>) -> Option<(AtomOp, Type)> {
     let reduces = matches!(step.ins.op, Op::BulkReduceSend | Op::BulkReduceStore);
-    reduces.then(|| (step.attr(), element_type(step.attr())))
+    reduces.then(|| (step.attr(), step.attr::<Elements>().element()))
 }
 
 /// Bulk copies to shared memory, which complete their bytes at an mbarrier.

@@ -12,7 +12,6 @@ mod barrier;
 mod checks;
 mod cluster;
 mod control;
-mod format;
 mod hot;
 mod mbarrier;
 mod memory;
@@ -26,7 +25,6 @@ pub(super) use async_copy::{Copies, hurry, poll};
 pub(super) use barrier::{Barriers, ClusterBarrier, wake};
 pub(super) use hot::run_group;
 pub(super) use mbarrier::time_out;
-pub(super) use warp::Modes;
 
 use super::code::{CONSTANT, Code, Column, Ins, Reg};
 use super::machine::{Block, Common, Env};

@@ -1,10 +1,10 @@
 //! Library calls that every device provides.
 
-use super::format::{Argument, format};
 use super::memory::Kind;
 use super::{Next, Step, Trouble, lanes, trouble};
 use crate::attr::{Space, Syscall};
 use crate::interp::FaultKind;
+use crate::printf::{Argument, format};
 
 /// Longest string that is read.
 const MAX_STRING: usize = 1 << 16;
@@ -95,7 +95,11 @@ fn assert_fail(step: &mut Step<'_, '_>) -> Result<Next, Box<Trouble>> {
             "{file}:{}: {function}: block: [{a},{b},{c}], thread: [{x},{y},{z}] Assertion `{message}` failed.",
             numbers[lane] as u32
         );
-        print(step, format!("{line}\n").as_bytes());
+        let text = format!("{line}\n");
+        match &mut step.env.complain {
+            Some(complain) => complain(text.as_bytes()),
+            None => print(step, text.as_bytes()),
+        }
         first.get_or_insert(line);
     }
     trouble(FaultKind::AssertFail, step.lanes.trailing_zeros(), first.unwrap_or_default())

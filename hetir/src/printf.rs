@@ -2,7 +2,7 @@
 
 /// What a conversion takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Argument {
+pub enum Argument {
     /// 4 bytes.
     Word,
     /// 8 bytes.
@@ -32,7 +32,7 @@ const MAX_OUTPUT: usize = 1 << 20;
 
 /// Formats; `next` reads the next argument. Also gives the number of conversions, which is what `vprintf` returns; a
 /// width or precision that is an argument does not count. A conversion that is none is copied.
-pub(super) fn format<E>(
+pub fn format<E>(
     text: &[u8],
     mut next: impl FnMut(Argument) -> Result<(u64, Vec<u8>), E>,
 ) -> Result<(Vec<u8>, u32), E> {

@@ -1,0 +1,326 @@
+use crate::compile::Compiler;
+use crate::job::{Job, Said};
+use crate::kernels::{Compile, Kernel, Loaded};
+use crate::pool::Pool;
+use crate::sys::map;
+use crate::sys::memory::Memory;
+use hetgpu_device::{
+    Caps, DeviceError, ErrorKind, HostSpan, Importance, KernelAttributes, Launch, LoadedModule, Outcome, Services,
+    SyncDevice,
+};
+use hetir::diag::Severity;
+use hetir::entity::FuncId;
+use hetir::interp::{self, Checks, Heap};
+use hetir::ir::Module;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Instant;
+
+/// What kernels are checked for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub enum Check {
+    /// What the processor notices.
+    #[default]
+    Hardware,
+    /// Every access, to the byte: the interpreter executes all kernels.
+    Memory,
+    /// Also races, and reads of memory that nothing has written.
+    All,
+}
+
+/// How the device works.
+#[derive(Clone, Default)]
+pub struct Options {
+    /// Threads that execute kernels; 0 for as many as the host has processors.
+    pub threads: u32,
+    /// What is checked.
+    pub check: Check,
+    /// Chooses among the orders in which the interpreter runs threads.
+    pub seed: u64,
+    /// What the process offers.
+    pub services: Services,
+}
+
+#[derive(Default)]
+struct State {
+    heaps: HashMap<u64, Arc<Mutex<Heap>>>,
+    /// Kernels that were said to be executed by the interpreter.
+    told: HashSet<(LoadedModule, FuncId)>,
+    next_module: u64,
+}
+
+/// The host's processors.
+pub struct CpuDevice {
+    caps: Caps,
+    options: Options,
+    memory: Memory,
+    pool: Pool,
+    compiler: Option<Box<dyn Compile>>,
+    modules: RwLock<HashMap<LoadedModule, Arc<Loaded>>>,
+    state: Mutex<State>,
+    /// Held while the interpreter executes a kernel: its atomics are atomic among its own threads only.
+    interpreting: Mutex<()>,
+}
+
+/// Where the host does not say how much memory it has.
+const LITTLE_MEMORY: u64 = 2 << 30;
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl CpuDevice {
+    /// The host as a device.
+    pub fn new(options: Options) -> Self {
+        let services = options.services.clone();
+        let log = |importance, line: std::fmt::Arguments<'_>| {
+            if let Some(log) = &services.log {
+                log(importance, line);
+            }
+        };
+        let compiler: Option<Box<dyn Compile>> = match Compiler::new(services.clone()) {
+            Ok(compiler) => Some(Box::new(compiler)),
+            Err(why) => {
+                log(Importance::Warning, format_args!("kernels are not compiled: {why}"));
+                None
+            }
+        };
+        Self::with_compiler(options, compiler)
+    }
+
+    pub(crate) fn with_compiler(options: Options, compiler: Option<Box<dyn Compile>>) -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
+        let threads = if options.threads == 0 { processors } else { options.threads };
+        let caps = Caps {
+            name: "hetGPU CPU".into(),
+            uuid: *b"hetgpu-cpu-00000",
+            compute: (9, 0),
+            integrated: true,
+            // A quarter is left for the program itself.
+            memory: map::host_memory().map_or(LITTLE_MEMORY, |bytes| bytes / 4 * 3),
+            shares_host_memory: true,
+            host_atomics: true,
+            concurrent_queues: 16,
+            survives_faults: true,
+            cooperative: true,
+            cluster_blocks: 16,
+            multiprocessors: threads,
+            ..Caps::default()
+        };
+        Self {
+            caps,
+            options,
+            memory: Memory::default(),
+            pool: Pool::new(threads),
+            compiler,
+            modules: RwLock::default(),
+            state: Mutex::default(),
+            interpreting: Mutex::default(),
+        }
+    }
+
+    fn loaded(&self, module: LoadedModule) -> Result<Arc<Loaded>, DeviceError> {
+        let modules = self.modules.read().unwrap_or_else(PoisonError::into_inner);
+        let loaded = modules.get(&module).cloned();
+        loaded.ok_or_else(|| DeviceError::new(ErrorKind::InvalidImage, "the module is not loaded"))
+    }
+
+    fn compiled(&self, loaded: &Loaded, kernel: FuncId, block: [u32; 3]) -> Arc<Kernel> {
+        loaded.kernel(kernel, block, self.compiler.as_deref())
+    }
+
+    fn log(&self, importance: Importance, line: std::fmt::Arguments<'_>) {
+        if let Some(log) = &self.options.services.log {
+            log(importance, line);
+        }
+    }
+
+    fn heap(&self, launch: &Launch) -> Option<Arc<Mutex<Heap>>> {
+        let hetgpu_device::Heap { base, bytes } = launch.heap?;
+        let mut state = lock(&self.state);
+        let heap = state.heaps.entry(base).or_insert_with(|| Arc::new(Mutex::new(Heap::new(base, bytes))));
+        Some(Arc::clone(heap))
+    }
+
+    /// Whether a launch is as its kernel's code needs it; what else is wrong with it the interpreter tells.
+    fn fits(&self, loaded: &Loaded, kernel: &Kernel, launch: &Launch) -> bool {
+        let threads = launch.block.iter().try_fold(1u32, |p, &n| p.checked_mul(n));
+        let blocks = launch.grid.iter().try_fold(1u64, |p, &n| p.checked_mul(n.into()));
+        let function = loaded.module.functions.get(launch.kernel.index());
+        threads.is_some_and(|n| (1..=1024).contains(&n))
+            && blocks.is_some_and(|n| (1..1 << 62).contains(&n))
+            && launch.cluster == [1; 3]
+            && kernel.layout.total(launch.dynamic_shared) <= self.caps.shared_per_block_max.into()
+            && function.is_some_and(|f| {
+                f.is_kernel() && f.unavailable.is_empty() && f.param_bytes() as usize <= launch.params.len()
+            })
+    }
+
+    /// Executes machine code.
+    fn execute(&self, loaded: &Loaded, kernel: &Kernel, launch: &Launch) -> Option<Result<Outcome, DeviceError>> {
+        let code = kernel.code.as_ref().ok()?;
+        let mut job = Job::new(code.entry, Arc::clone(&loaded.module), launch.kernel)
+            .shaped(launch.grid, launch.block)
+            .with_params(&launch.params);
+        job.code.clone_from(&code.code);
+        job.form = kernel.form;
+        job.waits = kernel.waits;
+        job.cooperative = launch.cooperative;
+        job.dynamic_shared = launch.dynamic_shared;
+        job.total_shared = kernel.layout.total(launch.dynamic_shared) as u32;
+        job.globals = Arc::clone(&kernel.globals);
+        job.workspace = launch.workspace;
+        job.grid_id = launch.grid_id;
+        job.heap = self.heap(launch);
+        job.multiprocessors = self.caps.multiprocessors;
+        if job.blocks > 1 && !kernel.is_short(job.blocks) {
+            job.workers = (self.pool.helpers() + 1).min(job.blocks.min(u32::MAX.into()) as u32);
+        }
+        let job = Arc::new(job);
+        let start = Instant::now();
+        self.pool.run(&job);
+        kernel.took(start.elapsed().as_nanos() as u64, job.blocks, job.workers);
+        for said in job.heard() {
+            match said {
+                Said::Printed(bytes) => launch.listener.print(&bytes),
+                Said::Complained(bytes) => launch.listener.complain(&bytes),
+            }
+        }
+        Some(match job.take_failure() {
+            Some(failure) => Err(failure.finish(|address| self.memory.nearest(address))),
+            None => Ok(Outcome::Finished),
+        })
+    }
+
+    /// Executes a kernel by the interpreter, over the same memory.
+    fn interpret(&self, loaded: &Loaded, launch: &Launch) -> Result<Outcome, DeviceError> {
+        let _alone = lock(&self.interpreting);
+        let heap = self.heap(launch);
+        let mut heap = heap.as_ref().map(|heap| lock(heap));
+        let listener = launch.listener.as_ref();
+        let (mut print, mut complain) = (|bytes: &[u8]| listener.print(bytes), |bytes: &[u8]| listener.complain(bytes));
+        let all = self.options.check == Check::All;
+        let mut options = interp::Options {
+            seed: self.options.seed,
+            checks: Checks { races: all, uninitialised: all },
+            max_shared: self.caps.shared_per_block_max,
+            heap: heap.as_deref_mut(),
+            print: Some(&mut print),
+            complain: Some(&mut complain),
+            ..interp::Options::default()
+        };
+        let description = interp::Launch {
+            grid: launch.grid,
+            block: launch.block,
+            cluster: launch.cluster,
+            dynamic_shared: launch.dynamic_shared,
+            params: &launch.params,
+            cooperative: launch.cooperative,
+            workspace: launch.workspace,
+            grid_id: launch.grid_id,
+            ..loaded.program.launch(launch.kernel)
+        };
+        let outcome = interp::run(&description, &mut self.memory.view(), &mut options);
+        let report = outcome.map_err(|fault| DeviceError::from(&*fault))?;
+        report.warnings.iter().for_each(|warning| listener.warn(&warning.diagnostic(Severity::Warning)));
+        Ok(Outcome::Finished)
+    }
+
+    /// Says once for each kernel that it is executed by the interpreter.
+    fn tell(&self, loaded: &Loaded, launch: &Launch, why: &str) {
+        if lock(&self.state).told.insert((launch.module, launch.kernel)) {
+            let name = loaded.module.functions.get(launch.kernel.index()).map_or("", |f| &f.name);
+            self.log(Importance::Warning, format_args!("kernel {name} is executed by the interpreter: {why}"));
+        }
+    }
+}
+
+impl SyncDevice for CpuDevice {
+    fn caps(&self) -> &Caps {
+        &self.caps
+    }
+
+    fn map(&self, at: u64, bytes: u64, name: &str) -> Result<(), DeviceError> {
+        self.memory.map(at, bytes, name)
+    }
+
+    fn share(&self, host: HostSpan) -> Result<(), DeviceError> {
+        self.memory.share(host)
+    }
+
+    fn unmap(&self, at: u64) {
+        lock(&self.state).heaps.remove(&at);
+        self.memory.unmap(at);
+    }
+
+    fn write(&self, at: u64, data: &[u8]) -> Result<(), DeviceError> {
+        self.memory.write(at, data)
+    }
+
+    fn read(&self, at: u64, out: &mut [u8]) -> Result<(), DeviceError> {
+        self.memory.read(at, out)
+    }
+
+    fn copy(&self, to: u64, from: u64, bytes: u64) -> Result<(), DeviceError> {
+        self.memory.copy(to, from, bytes)
+    }
+
+    fn write_from(&self, at: u64, host: &HostSpan) -> Result<(), DeviceError> {
+        self.memory.write_from(at, host)
+    }
+
+    fn read_to(&self, at: u64, host: &HostSpan) -> Result<(), DeviceError> {
+        self.memory.read_to(at, host)
+    }
+
+    fn fill(&self, at: u64, pattern: &[u8], count: u64) -> Result<(), DeviceError> {
+        self.memory.fill(at, pattern, count)
+    }
+
+    fn load(&self, module: &Arc<Module>, globals: &[u64]) -> Result<LoadedModule, DeviceError> {
+        let loaded = Arc::new(Loaded::new(Arc::clone(module), globals));
+        let key = {
+            let mut state = lock(&self.state);
+            state.next_module += 1;
+            LoadedModule(state.next_module)
+        };
+        self.modules.write().unwrap_or_else(PoisonError::into_inner).insert(key, loaded);
+        Ok(key)
+    }
+
+    fn unload(&self, module: LoadedModule) {
+        self.modules.write().unwrap_or_else(PoisonError::into_inner).remove(&module);
+    }
+
+    fn kernel(&self, module: LoadedModule, kernel: FuncId) -> Result<KernelAttributes, DeviceError> {
+        let loaded = self.loaded(module)?;
+        match loaded.module.functions.get(kernel.index()) {
+            Some(function) if function.is_kernel() => Ok(KernelAttributes::default()),
+            Some(_) | None => Err(DeviceError::new(ErrorKind::InvalidImage, "the module has no such kernel")),
+        }
+    }
+
+    fn prepare(&self, module: LoadedModule, kernel: FuncId, block: [u32; 3]) -> Result<(), DeviceError> {
+        self.kernel(module, kernel)?;
+        self.compiled(&*self.loaded(module)?, kernel, block);
+        Ok(())
+    }
+
+    fn launch(&self, launch: &Launch) -> Result<Outcome, DeviceError> {
+        let loaded = self.loaded(launch.module)?;
+        if self.options.check != Check::Hardware {
+            return self.interpret(&loaded, launch);
+        }
+        let kernel = self.compiled(&loaded, launch.kernel, launch.block);
+        match &kernel.code {
+            Ok(_) if self.fits(&loaded, &kernel, launch) => {
+                self.execute(&loaded, &kernel, launch).unwrap_or(Ok(Outcome::Finished))
+            }
+            Ok(_) => self.interpret(&loaded, launch),
+            Err(why) => {
+                self.tell(&loaded, launch, why);
+                self.interpret(&loaded, launch)
+            }
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! A launch under way.
+
+use crate::sys::strand::Strand;
+use crate::trouble::Failure;
+use hetgpu_llvm::abi::Entry;
+use hetgpu_llvm::host::Form;
+use hetir::entity::FuncId;
+use hetir::interp::Heap;
+use hetir::ir::Module;
+use std::any::Any;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+
+/// What a kernel says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Said {
+    /// By `vprintf`.
+    Printed(Vec<u8>),
+    /// By a failed assertion.
+    Complained(Vec<u8>),
+}
+
+/// What all workers of a launch share.
+pub(crate) struct Job {
+    pub entry: Entry,
+    /// What must stay as long as `entry` is called.
+    pub code: Option<Arc<dyn Any + Send + Sync>>,
+    pub module: Arc<Module>,
+    pub kernel: FuncId,
+    pub form: Form,
+    /// Warps of a block, or blocks, may wait for each other: each warp has a strand of its own.
+    pub waits: bool,
+    pub cooperative: bool,
+    pub grid: [u32; 3],
+    pub block: [u32; 3],
+    pub threads: u32,
+    pub warps: u32,
+    pub dynamic_shared: u32,
+    pub total_shared: u32,
+    /// The parameters, 16 bytes an element.
+    pub params: Vec<u128>,
+    pub param_bytes: usize,
+    pub globals: Arc<[u64]>,
+    pub workspace: u64,
+    pub grid_id: u64,
+    pub heap: Option<Arc<Mutex<Heap>>>,
+    /// Workers that may take part, and as how many the device counts.
+    pub workers: u32,
+    pub multiprocessors: u32,
+    pub blocks: u64,
+    pub progress: Progress,
+}
+
+/// How far it is.
+#[derive(Default)]
+pub(crate) struct Progress {
+    next: AtomicU64,
+    over: AtomicBool,
+    failure: Mutex<Option<Box<Failure>>>,
+    said: Mutex<Vec<Said>>,
+    speaks: AtomicBool,
+    helpers: Mutex<u32>,
+    left: Condvar,
+}
+
+/// Most blocks taken at once.
+const MOST_AT_ONCE: u64 = 256;
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|e| e.into_inner())
+}
+
+impl Job {
+    /// A launch of one block of one thread without parameters.
+    pub(crate) fn new(entry: Entry, module: Arc<Module>, kernel: FuncId) -> Self {
+        Self {
+            entry,
+            code: None,
+            module,
+            kernel,
+            form: Form::Warp,
+            waits: false,
+            cooperative: false,
+            grid: [1; 3],
+            block: [1; 3],
+            threads: 1,
+            warps: 1,
+            dynamic_shared: 0,
+            total_shared: 0,
+            params: Vec::new(),
+            param_bytes: 0,
+            globals: Arc::new([]),
+            workspace: 0,
+            grid_id: 0,
+            heap: None,
+            workers: 1,
+            multiprocessors: 1,
+            blocks: 1,
+            progress: Progress::default(),
+        }
+    }
+
+    /// With this shape.
+    pub(crate) fn shaped(mut self, grid: [u32; 3], block: [u32; 3]) -> Self {
+        (self.grid, self.block) = (grid, block);
+        self.threads = block.iter().product();
+        self.warps = self.threads.div_ceil(32);
+        self.blocks = grid.iter().map(|&n| u64::from(n)).product();
+        self
+    }
+
+    /// With these parameters.
+    pub(crate) fn with_params(mut self, bytes: &[u8]) -> Self {
+        let words = bytes.chunks(16).map(|chunk| {
+            let mut all = [0; 16];
+            all[..chunk.len()].copy_from_slice(chunk);
+            u128::from_ne_bytes(all)
+        });
+        // One more, so that a kernel that reads a little too far reads zeros.
+        self.params = words.chain([0]).collect();
+        self.param_bytes = bytes.len();
+        self
+    }
+
+    /// The lanes that a warp has.
+    #[inline]
+    pub(crate) fn lanes(&self, warp: u32) -> u32 {
+        match self.threads - warp * 32 {
+            32.. => u32::MAX,
+            few => (1 << few) - 1,
+        }
+    }
+
+    /// Coordinates of a block.
+    #[inline]
+    pub(crate) fn block_index(&self, n: u64) -> [u32; 3] {
+        let [x, y, _] = self.grid.map(u64::from);
+        if y == 1 && self.grid[2] == 1 {
+            return [n as u32, 0, 0];
+        }
+        [(n % x) as u32, (n / x % y) as u32, (n / (x * y)) as u32]
+    }
+
+    /// A thread's coordinates from its number in the block.
+    pub(crate) fn thread_index(&self, thread: u32) -> [u32; 3] {
+        let [x, y, _] = self.block;
+        [thread % x, thread / x % y, thread / (x * y)]
+    }
+
+    /// Blocks to execute, fewer the fewer are left.
+    pub(crate) fn take(&self) -> Option<Range<u64>> {
+        if self.is_over() {
+            return None;
+        }
+        let left = self.blocks.saturating_sub(self.progress.next.load(Ordering::Relaxed));
+        let count = (left / (4 * u64::from(self.workers))).clamp(1, MOST_AT_ONCE);
+        let start = self.progress.next.fetch_add(count, Ordering::Relaxed);
+        (start < self.blocks).then(|| start..(start + count).min(self.blocks))
+    }
+
+    /// One block to execute.
+    pub(crate) fn take_one(&self) -> Option<u64> {
+        if !self.has_blocks() || self.is_over() {
+            return None;
+        }
+        Some(self.progress.next.fetch_add(1, Ordering::Relaxed)).filter(|&n| n < self.blocks)
+    }
+
+    /// True where blocks have not been taken yet.
+    pub(crate) fn has_blocks(&self) -> bool {
+        self.progress.next.load(Ordering::Relaxed) < self.blocks
+    }
+
+    /// True where the launch has failed.
+    #[inline]
+    pub(crate) fn is_over(&self) -> bool {
+        self.progress.over.load(Ordering::Relaxed)
+    }
+
+    /// The launch fails. The first failure is the one that is told.
+    pub(crate) fn fail(&self, failure: Box<Failure>) {
+        lock(&self.progress.failure).get_or_insert(failure);
+        self.progress.over.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn take_failure(&self) -> Option<Box<Failure>> {
+        lock(&self.progress.failure).take()
+    }
+
+    /// Remembers what is said, in order.
+    pub(crate) fn say(&self, said: Said) {
+        lock(&self.progress.said).push(said);
+        self.progress.speaks.store(true, Ordering::Release);
+    }
+
+    /// What was said since the last time.
+    pub(crate) fn heard(&self) -> Vec<Said> {
+        match self.progress.speaks.swap(false, Ordering::Acquire) {
+            true => std::mem::take(&mut *lock(&self.progress.said)),
+            false => Vec::new(),
+        }
+    }
+
+    /// Another thread wants to take part: its number, if it may.
+    pub(crate) fn join(&self) -> Option<u32> {
+        let mut helpers = lock(&self.progress.helpers);
+        if *helpers + 1 >= self.workers || !self.has_blocks() || self.is_over() {
+            return None;
+        }
+        *helpers += 1;
+        Some(*helpers)
+    }
+
+    /// It has ended.
+    pub(crate) fn leave(&self) {
+        *lock(&self.progress.helpers) -= 1;
+        self.progress.left.notify_all();
+    }
+
+    /// Waits for those who joined. Nobody joins any more.
+    pub(crate) fn wait(&self) {
+        let mut helpers = lock(&self.progress.helpers);
+        while *helpers > 0 {
+            helpers = self.progress.left.wait(helpers).unwrap_or_else(|e| e.into_inner());
+        }
+    }
+
+    /// The threads that a strand stands for, for messages.
+    pub(crate) fn describe(&self, strand: &Strand) -> String {
+        let warp = strand.warp();
+        let first = warp.warp * 32 + strand.lane().unwrap_or(0);
+        let [x, y, z] = self.thread_index(first);
+        let ([a, b, c], n) = (warp.cta, warp.mask.count_ones());
+        match n {
+            1 => format!("block ({a}, {b}, {c}), thread ({x}, {y}, {z})"),
+            _ => format!("block ({a}, {b}, {c}), one of the {n} threads from ({x}, {y}, {z}) on"),
+        }
+    }
+}

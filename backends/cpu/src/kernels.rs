@@ -1,0 +1,172 @@
+//! Kernels: what each was compiled to, by block shape.
+
+use hetgpu_llvm::abi::Entry;
+use hetgpu_llvm::host::{CompileError, Form, Needs, Shape};
+use hetir::entity::FuncId;
+use hetir::interp::{Program, SharedLayout};
+use hetir::ir::{FunctionKind, Module, RelocationTarget};
+use hetir::op::Op;
+use std::any::Any;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+/// Machine code.
+pub(crate) struct Compiled {
+    pub entry: Entry,
+    pub needs: Needs,
+    /// What `entry` lives in.
+    pub code: Option<Arc<dyn Any + Send + Sync>>,
+}
+
+/// What makes machine code of kernels.
+pub(crate) trait Compile: Send + Sync {
+    /// The module is verified.
+    fn compile(&self, module: &Module, kernel: FuncId, shape: Shape) -> Result<Compiled, CompileError>;
+}
+
+/// A kernel for blocks of one shape.
+pub(crate) struct Kernel {
+    /// Why it has no machine code, which the interpreter then executes.
+    pub code: Result<Compiled, String>,
+    pub form: Form,
+    /// Warps or blocks may wait for each other.
+    pub waits: bool,
+    pub layout: SharedLayout,
+    /// The addresses of module variables, for those in shared memory the places in it.
+    pub globals: Arc<[u64]>,
+    /// What the launches took so far, in nanoseconds a block; 0 before the first one.
+    block_time: AtomicU64,
+}
+
+/// A place for a kernel, which whoever fills it need not hold the others for.
+type Slot = Arc<OnceLock<Arc<Kernel>>>;
+
+/// A module.
+pub(crate) struct Loaded {
+    pub module: Arc<Module>,
+    /// For the interpreter.
+    pub program: Program,
+    globals: Vec<u64>,
+    kernels: Mutex<HashMap<(FuncId, [u32; 3]), Slot>>,
+}
+
+/// The ops that make a kernel one for the interpreter, and the ones by which threads wait without a loop that shows it.
+const INTERPRETED: [Op; 9] = [
+    Op::Tex,
+    Op::TexGather,
+    Op::ImageQuery,
+    Op::IsImage,
+    Op::SurfLoad,
+    Op::SurfStore,
+    Op::SurfRed,
+    Op::ClusterArrive,
+    Op::ClusterWait,
+];
+const WAITING: [Op; 2] = [Op::MbarrierTry, Op::MbarrierTest];
+
+/// The ops among these that a kernel, or a function that it may call, has.
+fn uses(module: &Module, kernel: FuncId, wanted: &[Op]) -> Option<Op> {
+    let mut seen = vec![false; module.functions.len()];
+    let in_memory = module.globals.iter().flat_map(|g| &g.relocations).filter_map(|r| match r.target {
+        RelocationTarget::Func(f) => Some(f.index()),
+        RelocationTarget::Global(_) => None,
+    });
+    let mut work: Vec<usize> = in_memory.chain([kernel.index()]).collect();
+    while let Some(f) = work.pop() {
+        if seen.get(f).is_none_or(|&s| s) {
+            continue;
+        }
+        seen[f] = true;
+        let Some(body) = &module.functions[f].body else { continue };
+        for &inst in body.blocks.iter().flat_map(|b| &b.insts) {
+            let data = body.inst(inst);
+            if wanted.contains(&data.op) {
+                return Some(data.op);
+            }
+            if matches!(data.op, Op::Call | Op::FuncAddr) {
+                work.push(data.imm as usize);
+            }
+        }
+    }
+    None
+}
+
+/// True where a launch would need clusters.
+fn needs_clusters(module: &Module, kernel: FuncId) -> bool {
+    match module.functions.get(kernel.index()).map(|f| &f.kind) {
+        Some(FunctionKind::Kernel { bounds, .. }) => bounds.required_cluster.iter().any(|&n| n > 1),
+        _ => false,
+    }
+}
+
+impl Loaded {
+    pub(crate) fn new(module: Arc<Module>, globals: &[u64]) -> Self {
+        let program = Program::new(Arc::clone(&module), globals.to_vec());
+        Self { module, program, globals: globals.to_vec(), kernels: Mutex::default() }
+    }
+
+    /// The kernel for a block shape, compiled by the first who asks; kernels are compiled side by side.
+    pub(crate) fn kernel(&self, id: FuncId, block: [u32; 3], compiler: Option<&dyn Compile>) -> Arc<Kernel> {
+        let slot = {
+            let mut all = self.kernels.lock().unwrap_or_else(PoisonError::into_inner);
+            let slot = all.entry((id, block)).or_default();
+            if let Some(kernel) = slot.get() {
+                return Arc::clone(kernel);
+            }
+            Arc::clone(slot)
+        };
+        Arc::clone(slot.get_or_init(|| Arc::new(self.compile(id, block, compiler))))
+    }
+
+    fn compile(&self, id: FuncId, block: [u32; 3], compiler: Option<&dyn Compile>) -> Kernel {
+        let layout = SharedLayout::of(&self.module, id);
+        let places = self.globals.iter().enumerate().map(|(n, &address)| layout.offset(n).unwrap_or(address));
+        let globals = places.collect();
+        let (code, form) = match self.code(id, block, compiler) {
+            Ok((code, form)) => (Ok(code), form),
+            Err(why) => (Err(why), Form::Warp),
+        };
+        let waits = code.as_ref().is_ok_and(|c| {
+            let several = form == Form::Lane || block.iter().product::<u32>() > 32;
+            let meet = c.needs.barriers && several;
+            c.needs.waits || c.needs.lanes_wait || meet || uses(&self.module, id, &WAITING).is_some()
+        });
+        Kernel { code, form, waits, layout, globals, block_time: AtomicU64::new(0) }
+    }
+
+    fn code(&self, id: FuncId, block: [u32; 3], compiler: Option<&dyn Compile>) -> Result<(Compiled, Form), String> {
+        let compiler = compiler.ok_or("nothing here makes machine code")?;
+        if let Some(op) = uses(&self.module, id, &INTERPRETED) {
+            return Err(format!("no machine code for `{}`", op.info().name));
+        }
+        if needs_clusters(&self.module, id) {
+            return Err("no machine code for clusters".into());
+        }
+        let with = |form| compiler.compile(&self.module, id, Shape { block, form }).map_err(|e| e.to_string());
+        let code = with(Form::Warp)?;
+        if !code.needs.lanes_wait {
+            return Ok((code, Form::Warp));
+        }
+        Ok((with(Form::Lane)?, Form::Lane))
+    }
+}
+
+impl Kernel {
+    /// Whether a launch is too short for other threads to be of use.
+    pub(crate) fn is_short(&self, blocks: u64) -> bool {
+        /// Waking a thread takes some of these nanoseconds.
+        const SHORT: u64 = 15_000;
+        let each = self.block_time.load(Ordering::Relaxed);
+        each > 0 && each.saturating_mul(blocks) < SHORT
+    }
+
+    /// Remembers how long blocks took.
+    pub(crate) fn took(&self, nanoseconds: u64, blocks: u64, workers: u32) {
+        let now = (nanoseconds.saturating_mul(workers.into()) / blocks.max(1)).max(1);
+        let before = self.block_time.load(Ordering::Relaxed);
+        // Half of the weight is the last launch's: programs repeat themselves.
+        let mean = if before == 0 { now } else { (before + now).div_ceil(2) };
+        self.block_time.store(mean, Ordering::Relaxed);
+    }
+}

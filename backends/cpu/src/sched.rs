@@ -1,0 +1,334 @@
+//! How a worker executes blocks.
+//!
+//! Where no thread waits for another, a single strand executes all blocks that the worker takes. Else each warp, or each
+//! thread in the form for single lanes, is a strand. The strands of a block take turns; while all that can run only
+//! spin, other blocks have theirs, and more are begun: they may be what is waited for. A block stays with its worker.
+
+use crate::barrier::{Barriers, Released};
+use crate::effect;
+use crate::job::Job;
+use crate::sys::room::{Part, Room, Rooms, Shared};
+use crate::sys::strand::{Request, Strand};
+use crate::trouble::{Accessed, Failure};
+use hetgpu_llvm::host::Form;
+use std::collections::VecDeque;
+use std::io;
+use std::time::{Duration, Instant};
+
+/// Takes part in a launch, as the worker of this number.
+pub(crate) fn work(job: &Job, worker: u32, rooms: &mut Rooms) {
+    let outcome = if job.waits { Crew::new(job, worker).run(rooms) } else { straight(job, worker, rooms) };
+    if let Err(why) = outcome {
+        job.fail(Failure::no_room(job, &why));
+    }
+}
+
+fn straight(job: &Job, worker: u32, rooms: &mut Rooms) -> io::Result<()> {
+    let room = rooms.room(Form::Warp)?;
+    let shared = rooms.shared(job.total_shared as usize)?;
+    let strand = rooms.strand();
+    strand.begin_blocks(job, worker, &room, &shared);
+    loop {
+        match strand.run() {
+            Request::Done => break,
+            Request::Yield => std::thread::yield_now(),
+            Request::Barrier(a) => {
+                let why = format!(" for barrier {}, at which {} threads have to arrive", a.id, a.threads);
+                job.fail(Failure::deadlock(job, strand.warp().cta, &why));
+                break;
+            }
+            other => {
+                stopped(job, &strand, other, &room, &shared);
+                break;
+            }
+        }
+    }
+    rooms.keep_strand(strand);
+    rooms.keep_shared(shared);
+    rooms.keep(room);
+    Ok(())
+}
+
+/// A strand has stopped for good.
+fn stopped(job: &Job, strand: &Strand, request: Request, room: &Room, shared: &Shared) {
+    let accessed = match request {
+        Request::Signal(signal) if signal.is_access() && !signal.is_anywhere() => match room.part(signal.address) {
+            Some(Part::Stack) => {
+                room.shrink();
+                Some(Accessed::Stack)
+            }
+            Some(Part::Local) => Some(Accessed::Local),
+            None if room.reaches(signal.address) => Some(Accessed::Local),
+            None => shared.offset(signal.address).map(Accessed::Shared),
+        },
+        _ => None,
+    };
+    job.fail(Failure::stopped(job, strand, request, accessed));
+}
+
+/// A block whose strands take turns.
+#[expect(clippy::vec_box, reason = "compiled code has a strand's address")]
+struct Running {
+    cta: [u32; 3],
+    shared: Shared,
+    /// By warp.
+    rooms: Vec<Room>,
+    strands: Vec<Box<Strand>>,
+    ready: VecDeque<u16>,
+    /// Threads that have not ended, by warp.
+    live: Vec<u32>,
+    left: usize,
+    barriers: Barriers,
+    /// Strands that meet others of their warp, by warp.
+    meeting: Vec<Vec<u16>>,
+    released: Vec<Released>,
+}
+
+/// What a turn of a block led to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Turn {
+    /// All its threads have ended.
+    Ended,
+    /// Whoever can run waits for something outside of the block's barriers.
+    Spins,
+    /// The launch has failed.
+    Failed,
+}
+
+impl Running {
+    fn new(job: &Job, rooms: &mut Rooms) -> io::Result<Self> {
+        let warps = job.warps as usize;
+        let strands = if job.form == Form::Lane { warps * 32 } else { warps };
+        Ok(Self {
+            cta: [0; 3],
+            shared: rooms.shared(job.total_shared as usize)?,
+            rooms: (0..warps).map(|_| rooms.room(job.form)).collect::<io::Result<_>>()?,
+            strands: (0..strands).map(|_| rooms.strand()).collect(),
+            ready: VecDeque::with_capacity(strands),
+            live: vec![0; warps],
+            left: 0,
+            barriers: Barriers::default(),
+            meeting: vec![Vec::new(); warps],
+            released: Vec::new(),
+        })
+    }
+
+    fn give_back(self, rooms: &mut Rooms) {
+        rooms.keep_shared(self.shared);
+        self.rooms.into_iter().for_each(|room| rooms.keep(room));
+        self.strands.into_iter().for_each(|strand| rooms.keep_strand(strand));
+    }
+
+    fn begin(&mut self, job: &Job, worker: u32, cta: [u32; 3]) {
+        self.cta = cta;
+        self.barriers.clear();
+        for (warp, room) in (0..).zip(&self.rooms) {
+            let lanes = job.lanes(warp);
+            self.live[warp as usize] = lanes;
+            match job.form {
+                Form::Warp => {
+                    self.strands[warp as usize].begin_warp(job, worker, room, &self.shared, cta, warp, None);
+                    self.ready.push_back(warp as u16);
+                }
+                Form::Lane => {
+                    for lane in (0..32).filter(|l| lanes >> l & 1 != 0) {
+                        let n = warp * 32 + lane;
+                        self.strands[n as usize].begin_warp(job, worker, room, &self.shared, cta, warp, Some(lane));
+                        self.ready.push_back(n as u16);
+                    }
+                }
+            }
+        }
+        self.left = self.ready.len();
+    }
+
+    /// Runs the block until all of its strands that can run spin.
+    fn turn(&mut self, job: &Job) -> Turn {
+        loop {
+            let mut progress = false;
+            for _ in 0..self.ready.len() {
+                let Some(n) = self.ready.pop_front() else { break };
+                let request = self.strands[usize::from(n)].run();
+                match self.serve(job, n, request) {
+                    Some(moved) => progress |= moved,
+                    None => return Turn::Failed,
+                }
+            }
+            if self.left == 0 {
+                return Turn::Ended;
+            }
+            if self.ready.is_empty() {
+                job.fail(Failure::deadlock(job, self.cta, &self.waits()));
+                return Turn::Failed;
+            }
+            if !progress || job.is_over() {
+                return Turn::Spins;
+            }
+        }
+    }
+
+    /// What each strand waits for.
+    fn waits(&self) -> String {
+        let meeting: usize = self.meeting.iter().map(Vec::len).sum();
+        let mut texts = vec![self.barriers.describe(&self.live)];
+        if meeting > 0 {
+            texts.push(format!("{meeting} threads for other lanes of their warps"));
+        }
+        texts.retain(|t| !t.is_empty());
+        if texts.is_empty() { String::new() } else { format!(" {}", texts.join("; ")) }
+    }
+
+    /// Does what a strand asks for; whether that was progress, or nothing where the launch has failed.
+    fn serve(&mut self, job: &Job, n: u16, request: Request) -> Option<bool> {
+        let strand = &self.strands[usize::from(n)];
+        let together = job.form == Form::Warp;
+        let warp = usize::from(if together { n } else { n / 32 });
+        match request {
+            Request::Yield => {
+                self.ready.push_back(n);
+                return Some(false);
+            }
+            Request::Done => {
+                self.live[warp] &= if together { 0 } else { !(1 << (n % 32)) };
+                self.left -= 1;
+                self.barriers.ended(&self.live, &mut self.released);
+                self.meet(job, warp)?;
+            }
+            Request::Barrier(arrival) => {
+                let out = &mut self.released;
+                if let Err(why) = self.barriers.arrive(n, warp, &arrival, together, &self.live, out) {
+                    let message = format!("{why}, {}", job.describe(strand));
+                    let kind = hetgpu_device::ErrorKind::LaunchFailed;
+                    job.fail(Failure::plain(job, kind, hetir::interp::FaultKind::BadBarrier.code(), message));
+                    return None;
+                }
+            }
+            Request::Meet => {
+                self.meeting[warp].push(n);
+                self.meet(job, warp)?;
+            }
+            Request::Fail { .. } | Request::Trouble | Request::Signal(_) => {
+                stopped(job, strand, request, &self.rooms[warp], &self.shared);
+                return None;
+            }
+        }
+        for (strand, answer) in self.released.drain(..) {
+            self.strands[usize::from(strand)].set_answer(answer);
+            self.ready.push_back(strand);
+        }
+        Some(true)
+    }
+
+    /// Executes the ops whose lanes have all come.
+    fn meet(&mut self, job: &Job, warp: usize) -> Option<()> {
+        while !self.meeting[warp].is_empty() {
+            let waiting: Vec<(u16, &Strand)> =
+                self.meeting[warp].iter().map(|&n| (n, &*self.strands[usize::from(n)])).collect();
+            match effect::meet(&waiting, self.live[warp]) {
+                Ok(done) if done.is_empty() => break,
+                Ok(done) => {
+                    self.meeting[warp].retain(|n| !done.contains(n));
+                    self.ready.extend(done);
+                }
+                Err((n, trouble)) => {
+                    let strand = &self.strands[usize::from(n)];
+                    strand.put_trouble(trouble);
+                    stopped(job, strand, Request::Trouble, &self.rooms[warp], &self.shared);
+                    return None;
+                }
+            }
+        }
+        Some(())
+    }
+}
+
+/// A worker's blocks.
+struct Crew<'j> {
+    job: &'j Job,
+    worker: u32,
+    active: Vec<Running>,
+    spare: Vec<Running>,
+}
+
+/// How long all blocks spin before more are begun: a loop that only looks as if it waited ends sooner.
+const SPIN: Duration = Duration::from_micros(50);
+/// How long all blocks spin without room for another before the launch fails.
+const GIVE_UP: Duration = Duration::from_secs(10);
+
+impl<'j> Crew<'j> {
+    fn new(job: &'j Job, worker: u32) -> Self {
+        Self { job, worker, active: Vec::new(), spare: Vec::new() }
+    }
+
+    fn run(&mut self, rooms: &mut Rooms) -> io::Result<()> {
+        let outcome = self.all(rooms);
+        for running in self.active.drain(..).chain(self.spare.drain(..)) {
+            running.give_back(rooms);
+        }
+        outcome
+    }
+
+    /// Begins another block; false where there is none.
+    fn begin(&mut self, rooms: &mut Rooms) -> io::Result<bool> {
+        if !self.job.has_blocks() {
+            return Ok(false);
+        }
+        let mut running = match self.spare.pop() {
+            Some(running) => running,
+            None => Running::new(self.job, rooms)?,
+        };
+        let Some(block) = self.job.take_one() else {
+            self.spare.push(running);
+            return Ok(false);
+        };
+        running.begin(self.job, self.worker, self.job.block_index(block));
+        self.active.push(running);
+        Ok(true)
+    }
+
+    fn all(&mut self, rooms: &mut Rooms) -> io::Result<()> {
+        let (mut spinning, mut refused): (Option<Instant>, Option<Instant>) = (None, None);
+        loop {
+            if self.active.is_empty() && !self.begin(rooms)? {
+                return Ok(());
+            }
+            let mut ended = false;
+            let mut n = 0;
+            while n < self.active.len() {
+                if self.job.is_over() {
+                    return Ok(());
+                }
+                match self.active[n].turn(self.job) {
+                    Turn::Ended => {
+                        ended = true;
+                        self.spare.push(self.active.remove(n));
+                    }
+                    Turn::Spins => n += 1,
+                    Turn::Failed => return Ok(()),
+                }
+            }
+            if ended {
+                (spinning, refused) = (None, None);
+                continue;
+            }
+            let since = *spinning.get_or_insert_with(Instant::now);
+            if self.job.cooperative || since.elapsed() >= SPIN {
+                for _ in 0..self.active.len() {
+                    match self.begin(rooms) {
+                        Ok(true) => {}
+                        Ok(false) => break,
+                        // What runs may still come to its end.
+                        Err(why) => {
+                            if refused.get_or_insert_with(Instant::now).elapsed() >= GIVE_UP {
+                                return Err(why);
+                            }
+                            break;
+                        }
+                    }
+                }
+                spinning = None;
+            }
+            std::thread::yield_now();
+        }
+    }
+}
