@@ -5,6 +5,7 @@ mod jit;
 mod key;
 mod link;
 mod machine;
+mod outline;
 mod pipeline;
 mod runtime;
 pub(crate) mod sys;

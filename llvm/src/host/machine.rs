@@ -102,14 +102,14 @@ impl Machine {
     }
 
     /// LLVM's view of it.
-    pub(super) fn target(&self) -> Result<TargetMachine, CompileError> {
+    pub(super) fn target(&self, level: OptimizationLevel) -> Result<TargetMachine, CompileError> {
         initialise(self.arch);
         let triple = TargetTriple::create(self.triple);
         let target = Target::from_triple(&triple).map_err(|error| CompileError::Llvm(error.to_string()))?;
         let options = TargetMachineOptions::new()
             .set_cpu(&self.cpu)
             .set_features(&self.features)
-            .set_level(OptimizationLevel::Default)
+            .set_level(level)
             .set_reloc_mode(RelocMode::PIC)
             .set_code_model(CodeModel::Small);
         target

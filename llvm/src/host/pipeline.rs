@@ -1,10 +1,12 @@
 //! From LLVM's form to an object file.
 
 use super::machine::Machine;
+use super::outline;
 use super::sys::Reports;
 use super::{CompileError, Times};
 use crate::cache::Entry;
 use crate::lower::Lowered;
+use inkwell::OptimizationLevel;
 use inkwell::attributes::AttributeLoc;
 use inkwell::context::Context;
 use inkwell::module::Module;
@@ -26,8 +28,44 @@ pub enum Stage {
     Assembly,
 }
 
-/// Vector code is what comes in, so nothing is left to vectorise; the rest is what pays for itself.
-const PASSES: &str = "sroa,early-cse,simplifycfg,instcombine<no-verify-fixpoint>,gvn,loop-mssa(licm),instcombine<no-verify-fixpoint>,simplifycfg";
+/// How much is done for a kernel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Effort {
+    Full,
+    /// What is about linear in the code's size.
+    Least,
+}
+
+impl Effort {
+    /// Instructions behind which the analysis of loops and the allocation of registers take minutes.
+    const MOST: usize = 60_000;
+
+    fn of(module: &Module) -> Self {
+        let blocks = module.get_functions().flat_map(|function| function.get_basic_block_iter());
+        let beyond = blocks.flat_map(|block| block.get_instructions()).nth(Self::MOST);
+        if beyond.is_some() { Self::Least } else { Self::Full }
+    }
+
+    /// Vector code is what comes in, so there is nothing to vectorise. Loops are rotated for the sake of what is moved out
+    /// of them, and unrolled only as a whole: their bodies are large as they are.
+    fn passes(self) -> &'static str {
+        match self {
+            Self::Full => {
+                "function(sroa,early-cse,simplifycfg,instcombine<no-verify-fixpoint>),cgscc(inline),globaldce,\
+                 function(sroa,early-cse<memssa>,simplifycfg,instcombine<no-verify-fixpoint>,loop-mssa(loop-rotate,licm),simplifycfg,instcombine<no-verify-fixpoint>,\
+                 loop(indvars,loop-deletion,loop-unroll-full),sroa,gvn,dse,instcombine<no-verify-fixpoint>,loop-mssa(licm),simplifycfg,early-cse)"
+            }
+            Self::Least => "function(sroa,early-cse,instcombine<no-verify-fixpoint>,simplifycfg)",
+        }
+    }
+
+    fn level(self) -> OptimizationLevel {
+        match self {
+            Self::Full => OptimizationLevel::Default,
+            Self::Least => OptimizationLevel::None,
+        }
+    }
+}
 
 /// Lowers, checks, optimises and emits.
 pub(super) fn object(
@@ -85,12 +123,14 @@ fn timed<T>(us: &mut u64, work: impl FnOnce() -> T) -> T {
 
 fn optimise(machine: &Machine, module: &Module, reports: &Reports) -> Result<TargetMachine, CompileError> {
     module.verify().map_err(|error| CompileError::Llvm(error.to_string()))?;
-    let target = machine.target()?;
+    let effort = Effort::of(module);
+    let target = machine.target(effort.level())?;
     module.set_triple(&target.get_triple());
     module.set_data_layout(&target.get_target_data().get_data_layout());
+    outline::run(machine, module)?;
     describe(machine, module);
     let options = PassBuilderOptions::create();
-    module.run_passes(PASSES, &target, options).map_err(|error| CompileError::Llvm(error.to_string()))?;
+    module.run_passes(effort.passes(), &target, options).map_err(|error| CompileError::Llvm(error.to_string()))?;
     failed(reports)?;
     Ok(target)
 }

@@ -189,6 +189,18 @@ declare <32 x float> @llvm.fma.v32f32(<32 x float>, <32 x float>, <32 x float>)\
     }
 }
 
+/// One call where the operation stands, not one for each lane.
+#[test]
+fn vector_operations_are_not_repeated() {
+    let body = "  %a = call <32 x float> @llvm.sin.v32f32(<32 x float> %x)
+  %y = call <32 x float> @llvm.sin.v32f32(<32 x float> %a)";
+    let text = kernel(body) + "declare <32 x float> @llvm.sin.v32f32(<32 x float>)\n";
+    let jit = jit(Features::Native, &[]).unwrap();
+    assert_eq!(run(&compile(&jit, &text).unwrap(), inputs()), inputs().map(|x| x.sin().sin()));
+    let text = pipeline::text(&jit.machine, Stage::Assembly, |context, _| parse(context, &text)).unwrap();
+    assert_eq!(text.matches("sinf").count(), 32, "{text}");
+}
+
 #[test]
 fn narrowing_rounds_to_nearest_even() {
     let text = kernel("  %h = fptrunc <32 x float> %x to <32 x half>\n  %y = fpext <32 x half> %h to <32 x float>");
