@@ -311,51 +311,41 @@ impl<'c> Lowering<'_, '_, 'c> {
         }
     }
 
-    /// The host's address of a number that is an address in a space.
-    fn host(&self, space: Space, address: Val<'c>, wide: bool) -> Val<'c> {
+    /// The host's address of an address in a space and so many bytes behind it.
+    fn host(&self, space: Space, address: Val<'c>, behind: u64, wide: bool) -> Val<'c> {
         let e = self.e;
         let k = |n: u64| if wide { self.splat(self.c64(n)) } else { self.c64(n) };
         let based = |field: usize| {
             let base = self.warp_field(e.ptr(), field);
-            // What is beyond 32 bits would leave the area that is set aside.
+            // What is beyond 32 bits would leave the area that is set aside; constants are less than its margins.
             e.offset(base, e.bin(Code::LLVMAnd, address, k(0xffff_ffff)))
         };
-        match space {
+        let at = match space {
             Space::Shared => based(offset_of!(Warp, shared)),
             Space::Param => based(offset_of!(Warp, params)),
             _ => {
                 let to = if wide { e.ptr().vector(self.lanes) } else { e.ptr() };
                 e.cast(Code::LLVMIntToPtr, address, to)
             }
-        }
+        };
+        if behind == 0 { at } else { e.offset(at, self.c64(behind)) }
     }
 
-    /// The address operand with the instruction's offset.
-    fn place(&mut self, inst: Inst, address: Value, bytes: u32) -> Place<'c> {
-        let e = self.e;
-        let offset = self.c64(self.body.inst(inst).imm);
+    /// The address operand, without the instruction's offset.
+    fn place(&mut self, address: Value, bytes: u32) -> Place<'c> {
         if self.lanes == 1 {
-            let base = self.held(address);
-            return Place::One(e.bin(Code::LLVMAdd, base, offset));
+            return Place::One(self.held(address));
         }
         match self.shape(address) {
-            Shape::Uniform => {
-                let base = self.held(address);
-                Place::One(e.bin(Code::LLVMAdd, base, offset))
-            }
+            Shape::Uniform => Place::One(self.held(address)),
             Shape::Affine(a) if a.is_multiple_of(bytes.into()) => {
                 let runs = runs(&a.distance, bytes.into());
                 if runs.len() <= MOST_RUNS {
-                    let base = self.held(address);
-                    return Place::Runs(e.bin(Code::LLVMAdd, base, offset), runs);
+                    return Place::Runs(self.held(address), runs);
                 }
-                let v = self.vector(address);
-                Place::Each(e.bin(Code::LLVMAdd, v, self.splat(offset)))
+                Place::Each(self.vector(address))
             }
-            _ => {
-                let v = self.vector(address);
-                Place::Each(e.bin(Code::LLVMAdd, v, self.splat(offset)))
-            }
+            _ => Place::Each(self.vector(address)),
         }
     }
 
@@ -366,15 +356,17 @@ impl<'c> Lowering<'_, '_, 'c> {
         }
         let e = self.e;
         let low = u64::from(bytes) - 1;
+        let offset = self.offset_of(inst) & low;
         match place {
             // Lanes' distances are multiples of the access.
             Place::One(base) | Place::Runs(base, _) => {
-                let rest = e.bin(Code::LLVMAnd, *base, self.c64(low));
+                let rest = e.bin(Code::LLVMAnd, e.bin(Code::LLVMAdd, *base, self.c64(offset)), self.c64(low));
                 let bad = e.icmp(Int::LLVMIntNE, rest, self.c64(0));
                 self.fail_if(bad, Failure::Misaligned, inst);
             }
             Place::Each(v) => {
-                let rest = e.bin(Code::LLVMAnd, *v, self.splat(self.c64(low)));
+                let at = e.bin(Code::LLVMAdd, *v, self.splat(self.c64(offset)));
+                let rest = e.bin(Code::LLVMAnd, at, self.splat(self.c64(low)));
                 let bad = e.icmp(Int::LLVMIntNE, rest, self.splat(self.c64(0)));
                 let bad = self.active(bad);
                 self.fail_if_any(bad, Failure::Misaligned, inst);
@@ -405,14 +397,14 @@ impl<'c> Lowering<'_, '_, 'c> {
         let e = self.e;
         let results = self.body.results(inst).to_vec();
         let (ty, count, bytes) = self.elements(inst, &results);
-        let place = self.place(inst, address, bytes);
+        let place = self.place(address, bytes);
         self.check_alignment(inst, &place, bytes);
         let atomic = self.body.inst(inst).attr::<Order>() != Order::Weak && ty.bits() <= 64;
         let element = self.element(ty);
         let size = u64::from(ty.bytes());
         match place {
             Place::One(base) => {
-                let at = self.host(space, base, false);
+                let at = self.host(space, base, self.offset_of(inst), false);
                 let int = self.i(ty.bytes() * 8);
                 (0..u64::from(count))
                     .map(|n| {
@@ -427,7 +419,7 @@ impl<'c> Lowering<'_, '_, 'c> {
             Place::Runs(base, runs) => match self.fits(address, &runs) {
                 Fit::Always => self.load_runs(inst, space, base, &runs),
                 Fit::Never => {
-                    let v = self.each_address(inst, address);
+                    let v = self.each_address(address);
                     self.gather(inst, space, v)
                 }
                 Fit::If(fits) => {
@@ -437,7 +429,7 @@ impl<'c> Lowering<'_, '_, 'c> {
                         &types,
                         |this| this.load_runs(inst, space, base, &runs),
                         |this| {
-                            let v = this.each_address(inst, address);
+                            let v = this.each_address(address);
                             this.gather(inst, space, v)
                         },
                     )
@@ -447,12 +439,15 @@ impl<'c> Lowering<'_, '_, 'c> {
         }
     }
 
-    fn each_address(&mut self, inst: Inst, address: Value) -> Val<'c> {
+    fn offset_of(&self, inst: Inst) -> u64 {
+        self.body.inst(inst).imm
+    }
+    fn each_address(&mut self, address: Value) -> Val<'c> {
         // Made anew: what is computed on one side of a branch is not there behind it.
         self.vectors.remove(&address);
         let v = self.vector(address);
         self.vectors.remove(&address);
-        self.e.bin(Code::LLVMAdd, v, self.splat(self.c64(self.body.inst(inst).imm)))
+        v
     }
 
     /// Whether the lanes of an affine address are really where the distances say.
@@ -512,8 +507,7 @@ impl<'c> Lowering<'_, '_, 'c> {
         let size = ty.bytes();
         let mut parts: Vec<Val<'c>> = Vec::new();
         for run in runs {
-            let start = self.start(base, run, &terms);
-            let at = self.host(space, start, false);
+            let at = self.start(inst, space, base, run, &terms);
             let length = if run.same { count } else { run.count * count };
             let whole = element.vector(length);
             let v = match self.mask {
@@ -547,13 +541,13 @@ impl<'c> Lowering<'_, '_, 'c> {
         a.distance.terms.iter().map(|t| self.term(t, i64t)).collect()
     }
     /// Where a run begins.
-    fn start(&self, base: Val<'c>, run: &Run, terms: &[Val<'c>]) -> Val<'c> {
+    fn start(&self, inst: Inst, space: Space, base: Val<'c>, run: &Run, terms: &[Val<'c>]) -> Val<'c> {
         let e = self.e;
-        let mut at = e.bin(Code::LLVMAdd, base, self.c64(run.offset as u64));
+        let mut at = base;
         for (v, n) in terms.iter().zip(&run.class).filter(|(_, n)| **n != 0) {
             at = e.bin(Code::LLVMAdd, at, e.bin(Code::LLVMMul, *v, self.c64(*n as u64)));
         }
-        at
+        self.host(space, at, self.offset_of(inst).wrapping_add(run.offset as u64), false)
     }
 
     /// Vectors one behind the other.
@@ -581,7 +575,7 @@ impl<'c> Lowering<'_, '_, 'c> {
         let e = self.e;
         let results = self.body.results(inst).to_vec();
         let (ty, count, bytes) = self.elements(inst, &results);
-        let at = self.host(space, addresses, true);
+        let at = self.host(space, addresses, self.offset_of(inst), true);
         let mask = self.mask_vector();
         let read = |ty: Ty<'c>, at: Val<'c>, align: u32| {
             let whole = self.wide(ty);
@@ -610,11 +604,11 @@ impl<'c> Lowering<'_, '_, 'c> {
         let e = self.e;
         let (address, values) = (args[0], &args[1..]);
         let (ty, _, bytes) = self.elements(inst, values);
-        let place = self.place(inst, address, bytes);
+        let place = self.place(address, bytes);
         self.check_alignment(inst, &place, bytes);
         match place {
             Place::One(base) => {
-                let at = self.host(space, base, false);
+                let at = self.host(space, base, self.offset_of(inst), false);
                 for (n, &value) in values.iter().enumerate() {
                     let v = if self.lanes == 1 || self.is_uniform(value) {
                         self.visible(value, true)
@@ -634,8 +628,8 @@ impl<'c> Lowering<'_, '_, 'c> {
                 match self.fits(address, &runs) {
                     Fit::Always => self.store_runs(inst, space, base, &runs, &vectors, ty),
                     Fit::Never => {
-                        let v = self.each_address(inst, address);
-                        self.scatter(space, v, &vectors, ty);
+                        let v = self.each_address(address);
+                        self.scatter(inst, space, v, &vectors, ty);
                     }
                     Fit::If(fits) => {
                         self.either(
@@ -646,8 +640,8 @@ impl<'c> Lowering<'_, '_, 'c> {
                                 Vec::new()
                             },
                             |this| {
-                                let v = this.each_address(inst, address);
-                                this.scatter(space, v, &vectors, ty);
+                                let v = this.each_address(address);
+                                this.scatter(inst, space, v, &vectors, ty);
                                 Vec::new()
                             },
                         );
@@ -656,12 +650,12 @@ impl<'c> Lowering<'_, '_, 'c> {
             }
             Place::Runs(..) => {
                 let vectors: Vec<_> = values.iter().map(|v| self.visible(*v, false)).collect();
-                let v = self.each_address(inst, address);
-                self.scatter(space, v, &vectors, ty);
+                let v = self.each_address(address);
+                self.scatter(inst, space, v, &vectors, ty);
             }
             Place::Each(v) => {
                 let vectors: Vec<_> = values.iter().map(|v| self.visible(*v, false)).collect();
-                self.scatter(space, v, &vectors, ty);
+                self.scatter(inst, space, v, &vectors, ty);
             }
         }
     }
@@ -681,8 +675,7 @@ impl<'c> Lowering<'_, '_, 'c> {
         let lengths = vec![32; vectors.len()];
         let joined = self.join(vectors, &lengths);
         for run in runs {
-            let start = self.start(base, run, &terms);
-            let at = self.host(space, start, false);
+            let at = self.start(inst, space, base, run, &terms);
             let length = run.count * count;
             let lane = |n: u32| run.first + n / count;
             let order: Vec<u32> = (0..length).map(|n| (n % count) * 32 + lane(n)).collect();
@@ -698,9 +691,9 @@ impl<'c> Lowering<'_, '_, 'c> {
         }
     }
 
-    fn scatter(&mut self, space: Space, addresses: Val<'c>, vectors: &[Val<'c>], ty: Type) {
+    fn scatter(&mut self, inst: Inst, space: Space, addresses: Val<'c>, vectors: &[Val<'c>], ty: Type) {
         let e = self.e;
-        let at = self.host(space, addresses, true);
+        let at = self.host(space, addresses, self.offset_of(inst), true);
         let mask = self.mask_vector();
         for (n, &v) in vectors.iter().enumerate() {
             let to = if n == 0 { at } else { e.offset(at, self.c64(n as u64 * u64::from(ty.bytes()))) };
@@ -899,14 +892,15 @@ impl<'c> Lowering<'_, '_, 'c> {
         let ty = self.body.inst(inst).ty;
         let bytes = ty.bytes();
         let element = self.i(ty.bits());
-        let place = match self.place(inst, args[0], bytes) {
-            Place::Runs(..) => Place::Each(self.each_address(inst, args[0])),
+        let place = match self.place(args[0], bytes) {
+            Place::Runs(..) => Place::Each(self.each_address(args[0])),
             other => other,
         };
         self.check_alignment(inst, &place, bytes);
+        let offset = self.offset_of(inst);
         let act = |this: &Self, at: Val<'c>, operands: &[Val<'c>]| match op {
-            Some(op) => e.atomic(op, this.host(space, at, false), operands[0]),
-            None => e.compare_exchange(this.host(space, at, false), operands[0], operands[1]),
+            Some(op) => e.atomic(op, this.host(space, at, offset, false), operands[0]),
+            None => e.compare_exchange(this.host(space, at, offset, false), operands[0], operands[1]),
         };
         if self.lanes == 1 {
             let operands: Vec<_> = args[1..].iter().map(|a| self.held(*a)).collect();

@@ -230,10 +230,11 @@ impl Shapes {
                                 continue;
                             }
                             let temporal = facts.view(arg, target.block).is_some();
-                            let new = if apart || temporal || !affine {
-                                Some(Shape::Varying)
-                            } else {
-                                self.shapes[arg.index()].clone()
+                            let new = match self.shapes[arg.index()].clone() {
+                                _ if apart || temporal || !affine => Some(Shape::Varying),
+                                // Something else comes along another edge, since the parameter is divergent.
+                                Some(Shape::Uniform) => Some(Shape::Varying),
+                                other => other,
                             };
                             changed |= self.lower(param, new);
                         }
