@@ -75,7 +75,7 @@ impl<'c> Lowering<'_, '_, 'c> {
                         return unsupported("a shared variable that the kernel does not have");
                     }
                     None => {
-                        let table = self.warp_field(e.ptr(), offset_of!(Warp, globals));
+                        let table = self.globals;
                         e.load_invariant(i64t, e.offset(table, self.c64(8 * global as u64)), 8)
                     }
                 };
@@ -315,14 +315,13 @@ impl<'c> Lowering<'_, '_, 'c> {
     fn host(&self, space: Space, address: Val<'c>, behind: u64, wide: bool) -> Val<'c> {
         let e = self.e;
         let k = |n: u64| if wide { self.splat(self.c64(n)) } else { self.c64(n) };
-        let based = |field: usize| {
-            let base = self.warp_field(e.ptr(), field);
+        let based = |base: Val<'c>| {
             // What is beyond 32 bits would leave the area that is set aside; constants are less than its margins.
             e.offset(base, e.bin(Code::LLVMAnd, address, k(0xffff_ffff)))
         };
         let at = match space {
-            Space::Shared => based(offset_of!(Warp, shared)),
-            Space::Param => based(offset_of!(Warp, params)),
+            Space::Shared => based(self.shared),
+            Space::Param => based(self.params),
             _ => {
                 let to = if wide { e.ptr().vector(self.lanes) } else { e.ptr() };
                 e.cast(Code::LLVMIntToPtr, address, to)
@@ -758,7 +757,7 @@ impl<'c> Lowering<'_, '_, 'c> {
         let values = if load { self.body.results(inst).to_vec() } else { args[1..].to_vec() };
         let (ty, _, bytes) = self.elements(inst, &values);
         let offset = self.c64(self.body.inst(inst).imm);
-        let base = self.warp_field(e.ptr(), offset_of!(Warp, local));
+        let base = self.local;
         let limit = self.warp_field(self.i(32), offset_of!(Warp, local_bytes));
         let limit = e.bin(Code::LLVMSub, e.cast(Code::LLVMZExt, limit, self.i(64)), self.c64(bytes.into()));
         let uniform = self.lanes > 1 && self.is_uniform(args[0]);

@@ -14,6 +14,7 @@ mod shape;
 mod value;
 mod warp;
 
+use crate::abi::Warp;
 use crate::host::{CompileError, Form, Machine, Needs, Shape as Launch};
 use crate::sys::{Blk, Emit, Ty, Val};
 use hetir::analysis::cfg::Cfg;
@@ -29,6 +30,7 @@ use plan::{Facts, Mask, Plan};
 use shape::Shapes;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::mem::offset_of;
 
 /// A kernel in LLVM's form.
 #[derive(Debug)]
@@ -152,6 +154,12 @@ struct Lowering<'u, 'm, 'c> {
     code: Val<'c>,
     entry: Blk<'c>,
     warp: Val<'c>,
+    /// Where the block's shared memory, the kernel's parameters, the warp's local memory and the table of module
+    /// variables begin.
+    shared: Val<'c>,
+    params: Val<'c>,
+    local: Val<'c>,
+    globals: Val<'c>,
     /// Where the function's local memory begins.
     frame: Val<'c>,
     /// Places of slots in it, and its end.
@@ -201,6 +209,14 @@ impl<'u, 'm, 'c> Lowering<'u, 'm, 'c> {
         let entry = e.block(code, "entry");
         e.at(entry);
         let warp = e.param(code, 0);
+        let pointer = |offset: usize| {
+            let at = e.offset(warp, e.int_ty(64).int(offset as u64));
+            e.load_invariant(e.ptr(), at, 8)
+        };
+        let shared = pointer(offset_of!(Warp, shared));
+        let params = pointer(offset_of!(Warp, params));
+        let local = pointer(offset_of!(Warp, local));
+        let globals = pointer(offset_of!(Warp, globals));
         let mut at = 0u32;
         let mut slots = Vec::new();
         for slot in &function.slots {
@@ -225,6 +241,10 @@ impl<'u, 'm, 'c> Lowering<'u, 'm, 'c> {
             code,
             entry,
             warp,
+            shared,
+            params,
+            local,
+            globals,
             frame,
             slots,
             frame_end,
@@ -270,7 +290,7 @@ impl<'u, 'm, 'c> Lowering<'u, 'm, 'c> {
         } else if self.unit.shape.block.iter().product::<u32>() % 32 == 0 {
             None
         } else {
-            let bits = self.warp_field(e.int_ty(32), std::mem::offset_of!(crate::abi::Warp, mask));
+            let bits = self.warp_field(e.int_ty(32), offset_of!(Warp, mask));
             Some(e.cast(crate::sys::Code::LLVMBitCast, bits, e.int_ty(1).vector(32)))
         };
         let count = self.body.blocks.len();
