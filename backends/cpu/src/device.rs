@@ -108,9 +108,9 @@ impl CpuDevice {
             ..Caps::default()
         };
         Self {
+            memory: Memory::new(caps.memory),
             caps,
             options,
-            memory: Memory::default(),
             pool: Pool::new(threads),
             compiler,
             modules: RwLock::default(),

@@ -21,12 +21,16 @@ struct Table {
     regions: BTreeMap<u64, Region>,
     /// Pages that regions do not fill, and how many share each.
     shared_pages: HashMap<u64, u32>,
+    /// Bytes of the device's own regions.
+    used: u64,
 }
 
 /// The memory of a device. Its addresses are the process's.
-#[derive(Default, Debug)]
+#[derive(Debug)]
 pub(crate) struct Memory {
     table: RwLock<Table>,
+    /// Most bytes of its own regions: the host maps more than it has.
+    most: u64,
 }
 
 /// A region's pages: those that it fills, and those that it may share with others.
@@ -100,6 +104,11 @@ impl Memory {
         self.table.write().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// No memory at all yet, and at most so many bytes.
+    pub(crate) fn new(most: u64) -> Self {
+        Self { table: RwLock::default(), most }
+    }
+
     /// Makes zeroed memory appear.
     pub(crate) fn map(&self, at: u64, bytes: u64, name: &str) -> Result<(), DeviceError> {
         let end = at.checked_add(bytes).filter(|_| bytes > 0);
@@ -107,6 +116,11 @@ impl Memory {
         let mut table = self.change();
         if table.overlaps(at, end) {
             return Err(DeviceError::new(ErrorKind::InvalidRequest, format!("there is memory at {at:#x} already")));
+        }
+        if bytes > self.most - table.used {
+            let free = self.most - table.used;
+            let message = format!("{bytes} bytes wanted, {free} of {} are free", self.most);
+            return Err(DeviceError::new(ErrorKind::OutOfMemory, message));
         }
         let pages = Pages::of(at, bytes);
         let whole = pages.whole.end - pages.whole.start;
@@ -130,6 +144,7 @@ impl Memory {
             }
         }
         table.regions.insert(at, Region { bytes, name: name.to_owned(), host: None });
+        table.used += bytes;
         Ok(())
     }
 
@@ -150,6 +165,7 @@ impl Memory {
         let mut table = self.change();
         let Some(region) = table.regions.remove(&at) else { return };
         if region.host.is_none() {
+            table.used -= region.bytes;
             let pages = Pages::of(at, region.bytes);
             if pages.whole.end > pages.whole.start {
                 map::unmap(pages.whole.start);

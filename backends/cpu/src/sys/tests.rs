@@ -569,7 +569,7 @@ fn a_lost_room_fails_the_launch() {
 
 #[test]
 fn small_regions_share_pages_and_large_ones_do_not() {
-    let memory = Memory::default();
+    let memory = Memory::new(8 << 20);
     let base = 0x18_0000_0000;
     memory.map(base, 512, "a").unwrap();
     memory.map(base + 512, 9000, "b").unwrap();
@@ -588,13 +588,19 @@ fn small_regions_share_pages_and_large_ones_do_not() {
     memory.map(base + 512, 8, "e").unwrap();
     memory.read(base + 512, &mut back[..8]).unwrap();
     assert_eq!(back[..8], [0; 8]);
+    assert_eq!(memory.map(base + (1 << 30), 8 << 20, "g").unwrap_err().kind, ErrorKind::OutOfMemory);
+    memory.unmap(base + 1024);
+    memory.unmap(base + 512);
+    memory.map(base + (1 << 30), 8 << 20, "g").unwrap();
+    memory.unmap(base + (1 << 30));
+    memory.map(base, 8, "h").unwrap();
     // Another device has no place there.
-    assert!(Memory::default().map(base, 4096, "f").is_err());
+    assert!(Memory::new(8 << 20).map(base, 4096, "f").is_err());
 }
 
 #[test]
 fn fills_and_copies() {
-    let memory = Memory::default();
+    let memory = Memory::new(8 << 20);
     let base = 0x19_0000_0000;
     memory.map(base, 1 << 20, "x").unwrap();
     memory.fill(base + 4, &[1, 2, 3, 4], 50_000).unwrap();
