@@ -1,6 +1,7 @@
 //! `hetgpu-bench`: benchmarks. Each prints a table and writes JSON.
 
 mod cpu;
+mod jit;
 mod parse;
 mod sys;
 
@@ -12,6 +13,8 @@ use cpu::case::Size;
 const USAGE: &str = "\
 hetgpu-bench parse FILE.ptx [--json FILE]
   parses and lifts a PTX text: time, rate, and memory against the text's size
+hetgpu-bench jit FEATURES [FOLDER [--json FILE]]
+  how long kernels take to compile, from nothing and from the cache; FEATURES: native, sse2, avx2, avx512
 hetgpu-bench cpu [FLAGS]
   a suite of kernels by our driver API and by OpenCL for processors
   --size tiny|small|normal   how large the problems are (normal)
@@ -38,11 +41,17 @@ fn run() -> Result<(), String> {
     let command = arguments.next().ok_or(USAGE)?;
     let rest: Vec<String> = arguments.collect();
     let words: Vec<&str> = rest.iter().map(String::as_str).collect();
+    let kernels = Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels");
     match (command.as_str(), words.as_slice()) {
         ("parse", [file]) => parse::run(file.as_ref(), None),
         ("parse", [file, "--json", json]) => parse::run(file.as_ref(), Some(json.as_ref())),
         // One stage in a process of its own, so that the memory it takes can be seen.
         ("memory", [stage, file]) => parse::memory(stage, file.as_ref()),
+        ("jit", [features]) => jit::run(&kernels, features, None),
+        ("jit", [features, folder]) => jit::run(folder.as_ref(), features, None),
+        ("jit", [features, folder, "--json", json]) => jit::run(folder.as_ref(), features, Some(json.as_ref())),
+        // One kernel in a process of its own.
+        ("compile", [features, kernel, file, cache]) => jit::compile(features, kernel, file.as_ref(), cache.as_ref()),
         ("cpu", ["--help"]) => {
             println!("{USAGE}");
             Ok(())

@@ -28,6 +28,15 @@ pub(crate) fn parse() -> Result<Counts, String> {
     succeeds(&mut bench).map(Counts::one)
 }
 
+/// How long kernels take to compile.
+pub(crate) fn jit(features: &str) -> Result<Counts, String> {
+    let work = folder(".build/bench")?;
+    let mut bench = cargo();
+    bench.args(["run", "--quiet", "--release", "--package", "hetgpu-bench", "--", "jit", features]);
+    bench.arg(root().join("bench/kernels")).arg("--json").arg(work.join("jit.json"));
+    succeeds(&mut bench).map(Counts::one)
+}
+
 /// The suite of kernels, ours beside OpenCL for processors. The flags are the benchmark's own.
 pub(crate) fn cpu(flags: &[String]) -> Result<Counts, String> {
     let root = root();

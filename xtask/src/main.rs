@@ -21,6 +21,7 @@ cargo xtask gen [--check]               writes the generated pages of docs/, or 
 cargo xtask bless                       accepts what the golden files and generated pages would become
 cargo xtask demo                        a CUDA program built by nvcc, run through our libcuda.so.1
 cargo xtask bench parse                 how fast a large PTX module is parsed and lifted
+cargo xtask bench jit [FEATURES]        how long kernels take to compile; native (default), sse2, avx2 or avx512
 cargo xtask bench cpu [FLAGS]           a suite of kernels beside OpenCL for processors; --help lists the flags
 cargo xtask bench ptx                   compiles the suite's kernels anew";
 
@@ -49,8 +50,10 @@ fn main() -> ExitCode {
         "bench" => match rest {
             [name] if name == "parse" => bench::parse(),
             [name] if name == "ptx" => bench::ptx(),
+            [name] if name == "jit" => bench::jit("native"),
+            [name, features] if name == "jit" => bench::jit(features),
             [name, flags @ ..] if name == "cpu" => bench::cpu(flags),
-            _ => Err("there are two benchmarks, parse and cpu, and ptx".into()),
+            _ => Err("there are three benchmarks, parse, jit and cpu, and ptx".into()),
         },
         "help" | "--help" | "-h" => {
             println!("{USAGE}");
