@@ -7,9 +7,15 @@ use crate::fault::{self, FaultKind};
 use crate::header::{Arg, Expect, ExpectedFault, Run};
 
 /// Something that executes PTX.
-pub trait Engine: Sync {
+pub trait Engine: Send + Sync {
     /// The device name of trial names and `xfail`.
-    fn name(&self) -> &'static str;
+    fn name(&self) -> &str;
+
+    /// Why a run is not tried.
+    fn skips(&self, run: &Run) -> Option<String> {
+        let _ = run;
+        None
+    }
 
     /// Runs one launch of a PTX text. `buffers` is the memory of the buffer arguments in their order: contents before
     /// the launch on entry, after it on return. `seed` chooses among the schedules that the engine can tell apart.
@@ -160,7 +166,7 @@ mod tests {
     }
 
     impl Engine for Adder {
-        fn name(&self) -> &'static str {
+        fn name(&self) -> &str {
             self.name
         }
         fn run(&self, _: &str, _: &Run, seed: u32, buffers: &mut [Vec<u8>]) -> Result<Printed, Failure> {

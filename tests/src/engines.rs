@@ -1,19 +1,28 @@
-//! The engines that this build has.
+//! The engines that this build has: the interpreter itself, and every device by its name.
 
+pub mod device;
 pub mod interp;
 
+use std::sync::Arc;
+
+use crate::devices;
 use crate::engine::Engine;
 
-static ENGINES: [&dyn Engine; 1] = [&interp::Interp];
+/// What stands before the name of a device that has an engine of its own too.
+const AS_DEVICE: &str = "device:";
 
-/// The engine of that device name.
-pub fn named(name: &str) -> Option<&'static dyn Engine> {
-    ENGINES.into_iter().find(|engine| engine.name() == name)
+/// The engine of that name. `device:interp` is the interpreter by way of the device that wraps it.
+pub fn named(name: &str) -> Result<Arc<dyn Engine>, String> {
+    if name == interp::Interp.name() {
+        return Ok(Arc::new(interp::Interp));
+    }
+    let device = device::OnDevice::open(name.strip_prefix(AS_DEVICE).unwrap_or(name))?;
+    Ok(Arc::new(device.called(name)))
 }
 
 /// The names of all engines, for messages.
 pub fn names() -> String {
-    ENGINES.map(|engine| engine.name()).join(" ")
+    devices::names()
 }
 
 /// The engine that says what PTX means.

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use hetgpu_tests::coverage::{self, Coverage};
-use hetgpu_tests::engine;
+use hetgpu_tests::engine::{self, Engine};
 use hetgpu_tests::files::{self, File};
 use hetgpu_tests::header::Filetest;
 use hetgpu_tests::{engines, ptxas, toolkit};
@@ -32,13 +32,14 @@ fn main() -> ExitCode {
             _ => rest.push(argument),
         }
     }
-    let devices: Vec<String> = on.split(',').filter(|name| !name.is_empty()).map(String::from).collect();
-    let unknown =
-        devices.iter().find(|name| ![PTXAS, COVERAGE].contains(&name.as_str()) && engines::named(name).is_none());
-    if let Some(unknown) = unknown {
-        eprintln!("no device `{unknown}`; there are {} {PTXAS} {COVERAGE}", engines::names());
-        return ExitCode::FAILURE;
-    }
+    let devices: Result<Vec<On>, String> = on.split(',').filter(|name| !name.is_empty()).map(On::named).collect();
+    let devices = match devices {
+        Ok(devices) => devices,
+        Err(error) => {
+            eprintln!("{error} {PTXAS} {COVERAGE}");
+            return ExitCode::FAILURE;
+        }
+    };
     let files = match files::find(&files::default_root()) {
         Ok(files) => files,
         Err(error) => {
@@ -47,7 +48,7 @@ fn main() -> ExitCode {
         }
     };
     let mut trials: Vec<Trial> = files.iter().flat_map(|file| trials(file, &devices)).collect();
-    if devices.iter().any(|name| name == COVERAGE) {
+    if devices.iter().any(|device| matches!(device, On::Coverage)) {
         trials.extend(coverage_trials(&files));
     }
     let arguments = Arguments::from_iter(rest);
@@ -62,7 +63,24 @@ fn main() -> ExitCode {
     conclusion.exit_code()
 }
 
-fn trials(file: &File, devices: &[String]) -> Vec<Trial> {
+/// What judges the files.
+enum On {
+    Engine(Arc<dyn Engine>),
+    Ptxas,
+    Coverage,
+}
+
+impl On {
+    fn named(name: &str) -> Result<Self, String> {
+        match name {
+            PTXAS => Ok(Self::Ptxas),
+            COVERAGE => Ok(Self::Coverage),
+            name => engines::named(name).map(Self::Engine),
+        }
+    }
+}
+
+fn trials(file: &File, devices: &[On]) -> Vec<Trial> {
     let failing =
         |message: String| vec![Trial::test(format!("{}::header", file.name), move || Err(Failed::from(message)))];
     let source = match std::fs::read_to_string(&file.path) {
@@ -75,22 +93,32 @@ fn trials(file: &File, devices: &[String]) -> Vec<Trial> {
     };
     let mut out = Vec::new();
     for device in devices {
-        if device == PTXAS {
-            out.push(judge_trial(file, &filetest));
-        } else if let Some(engine) = engines::named(device) {
-            let oracle = engines::oracle();
-            for index in 0..filetest.runs.len() {
-                let (source, filetest) = (source.clone(), filetest.clone());
-                out.push(Trial::test(format!("{}::run{index}::{device}", file.name), move || {
-                    Ok(engine::execute(engine, oracle, &source, &filetest.runs[index])?)
-                }));
+        let engine = match device {
+            On::Engine(engine) => engine,
+            On::Ptxas => {
+                out.push(judge_trial(file, &filetest));
+                continue;
             }
-            if engine.name() == oracle.name() && !filetest.errors.is_empty() {
-                let (source, filetest) = (source.clone(), filetest.clone());
-                out.push(Trial::test(format!("{}::lift", file.name), move || {
-                    Ok(engines::interp::judge_errors(&source, &filetest.errors)?)
-                }));
-            }
+            On::Coverage => continue,
+        };
+        let oracle = engines::oracle();
+        for index in 0..filetest.runs.len() {
+            let (source, filetest, engine) = (source.clone(), filetest.clone(), engine.clone());
+            let name = format!("{}::run{index}::{}", file.name, engine.name());
+            out.push(Trial::ignorable_test(name, move || {
+                let run = &filetest.runs[index];
+                if let Some(reason) = engine.skips(run) {
+                    return Ok(Completion::ignored_with(reason));
+                }
+                engine::execute(engine.as_ref(), oracle, &source, run)?;
+                Ok(Completion::Completed)
+            }));
+        }
+        if engine.name() == oracle.name() && !filetest.errors.is_empty() {
+            let (source, filetest) = (source.clone(), filetest.clone());
+            out.push(Trial::test(format!("{}::lift", file.name), move || {
+                Ok(engines::interp::judge_errors(&source, &filetest.errors)?)
+            }));
         }
     }
     out

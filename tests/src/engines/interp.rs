@@ -15,16 +15,16 @@ use crate::header::{Arg, Buffer, ExpectedError, Run};
 const MAX_STEPS: u64 = 400_000_000;
 
 /// Memory of device-side `malloc`.
-const HEAP_BYTES: u64 = 8 << 20;
+pub(super) const HEAP_BYTES: u64 = 8 << 20;
 
 /// The workspace of a cooperative launch.
-const WORKSPACE_BYTES: usize = 4096;
+pub(super) const WORKSPACE_BYTES: usize = 4096;
 
 /// The first handle of a texture, sampler or surface; one after the other by argument.
 const FIRST_HANDLE: u64 = 0x7e00_0000_0001;
 
 /// The name of the text in messages.
-const FILE: &str = "filetest";
+pub(super) const FILE: &str = "filetest";
 
 /// Lifts a text to hetIR, every function of it. What was lifted must verify.
 pub fn lift(ptx: &str) -> Result<Module, Failure> {
@@ -63,7 +63,7 @@ pub fn judge_errors(ptx: &str, expected: &[ExpectedError]) -> Result<(), String>
 pub struct Interp;
 
 impl Engine for Interp {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "interp"
     }
 
@@ -83,7 +83,7 @@ impl Engine for Interp {
             .enumerate()
             .map(|(index, bytes)| memory.alloc(format!("buffer {index}"), bytes.clone()))
             .collect();
-        let params = parameters(&module.functions[index], run, &addresses).map_err(Failure::Broken)?;
+        let params = parameters(&module.functions[index], run, &addresses, handle).map_err(Failure::Broken)?;
         let placed = module.globals.iter().filter(|g| g.space != Space::Shared);
         let mut places: Vec<u64> = placed.map(|g| memory.alloc(g.name.clone(), vec![0; g.size as usize])).collect();
         places.reverse();
@@ -162,13 +162,23 @@ fn images(run: &Run, addresses: &[u64]) -> Vec<(Object, Option<String>)> {
                 (kind, &view.variable)
             }
         };
-        out.push((Object { handle: FIRST_HANDLE + n as u64, kind }, variable.clone()));
+        out.push((Object { handle: handle(n), kind }, variable.clone()));
     }
     out
 }
 
-/// The parameter block of a launch.
-fn parameters(kernel: &Function, run: &Run, addresses: &[u64]) -> Result<Vec<u8>, String> {
+/// The handle of an argument.
+fn handle(argument: usize) -> u64 {
+    FIRST_HANDLE + argument as u64
+}
+
+/// The parameter block of a launch, given the addresses of its buffers and the handles of its arguments.
+pub(super) fn parameters(
+    kernel: &Function,
+    run: &Run,
+    addresses: &[u64],
+    handle: impl Fn(usize) -> u64,
+) -> Result<Vec<u8>, String> {
     let FunctionKind::Kernel { params, .. } = &kernel.kind else {
         return Err(format!("`{}` is no kernel", run.kernel));
     };
@@ -178,7 +188,7 @@ fn parameters(kernel: &Function, run: &Run, addresses: &[u64]) -> Result<Vec<u8>
         .iter()
         .enumerate()
         .filter_map(|(n, arg)| {
-            let handle = (FIRST_HANDLE + n as u64).to_le_bytes().to_vec();
+            let handle = handle(n).to_le_bytes().to_vec();
             match arg {
                 Arg::Value(bytes) => Some(bytes.clone()),
                 Arg::Sampler(sampler) => Some(handle).filter(|_| sampler.variable.is_none()),
