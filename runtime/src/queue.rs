@@ -54,6 +54,8 @@ struct Work {
 }
 
 struct LaneState<W> {
+    /// Of the device's queue.
+    priority: i32,
     waiting: VecDeque<Entry<W>>,
     issued: u64,
     done: u64,
@@ -64,7 +66,7 @@ struct LaneState<W> {
 
 impl<W> Default for LaneState<W> {
     fn default() -> Self {
-        Self { waiting: VecDeque::new(), issued: 0, done: 0, running: false, closed: false }
+        Self { priority: 0, waiting: VecDeque::new(), issued: 0, done: 0, running: false, closed: false }
     }
 }
 
@@ -117,11 +119,12 @@ impl Shared {
 
     /// The device's queue of a lane, opened when it is first needed.
     fn queue(&self, lane: Lane) -> Result<Arc<dyn hetgpu_device::Queue>> {
+        let priority = self.lock().lanes.get(&lane).map_or(0, |lane| lane.priority);
         let mut queues = self.queues.lock().unwrap_or_else(|e| e.into_inner());
         if let Some(queue) = queues.get(&lane) {
             return Ok(queue.clone());
         }
-        let queue = Arc::from(self.device.open_queue(0)?);
+        let queue = Arc::from(self.device.open_queue(priority)?);
         queues.insert(lane, Arc::clone(&queue));
         Ok(queue)
     }
@@ -142,11 +145,11 @@ impl Queue {
         Self(Arc::new(Shared { device, state, queues, work: Condvar::new(), progress: Condvar::new() }))
     }
 
-    pub(crate) fn open(&self) -> Lane {
+    pub(crate) fn open(&self, priority: i32) -> Lane {
         let mut state = self.0.lock();
         let lane = Lane(state.next_lane);
         state.next_lane += 1;
-        state.lanes.insert(lane, LaneState::default());
+        state.lanes.insert(lane, LaneState { priority, ..LaneState::default() });
         lane
     }
 

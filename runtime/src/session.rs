@@ -121,7 +121,7 @@ impl Session {
 
     /// The lane of the default stream, which synchronises with all blocking ones.
     pub(crate) fn default_lane(&self) -> Lane {
-        *self.lanes().default.get_or_insert_with(|| self.device.queue.open())
+        *self.lanes().default.get_or_insert_with(|| self.device.queue.open(0))
     }
 
     /// The lane of the calling thread's own default stream.
@@ -129,15 +129,15 @@ impl Session {
         let mut lanes = self.lanes();
         let Lanes { threads, blocking, .. } = &mut *lanes;
         *threads.entry(std::thread::current().id()).or_insert_with(|| {
-            let lane = self.device.queue.open();
+            let lane = self.device.queue.open(0);
             blocking.push(lane);
             lane
         })
     }
 
-    pub(crate) fn open_lane(&self, blocking: bool) -> Lane {
+    pub(crate) fn open_lane(&self, blocking: bool, priority: i32) -> Lane {
         let queue = &self.device.queue;
-        let lane = queue.open();
+        let lane = queue.open(priority);
         let mut lanes = self.lanes();
         let Lanes { blocking: with_default, free, .. } = &mut *lanes;
         with_default.retain(|&other| queue.exists(other));

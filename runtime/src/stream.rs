@@ -34,7 +34,7 @@ impl Runtime {
     /// A stream; a blocking one synchronises with the default stream.
     pub fn create_stream(&self, blocking: bool, flags: u32, priority: i32) -> Result<Handle<Stream>> {
         let session = self.session()?;
-        let lane = session.open_lane(blocking);
+        let lane = session.open_lane(blocking, priority);
         Ok(self.streams.insert(Arc::new(Stream { id: self.next_id(), session, flags, priority, lane })))
     }
 

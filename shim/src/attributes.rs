@@ -1,9 +1,8 @@
 //! The attributes of a device: for each id, a fixed answer or where it comes from.
 //!
-//! Limits of textures and surfaces, and whatever else says how large things may be, are those of a device of compute
-//! capability 9.0. Attributes that say whether something can be done are 1 only where it can.
+//! Limits that a device does not state are those of a device of compute capability 9.0. Attributes that say whether something can be done are 1 only where it can.
 
-use hetgpu_device::Caps;
+use hetgpu_device::{Caps, ImageCaps, Pci as Place};
 
 enum Value {
     Fixed(i32),
@@ -11,10 +10,16 @@ enum Value {
     Caps(fn(&Caps) -> u32),
     /// 1 if the device can.
     Can(fn(&Caps) -> bool),
+    /// Read off what the device says about images.
+    Image(fn(&ImageCaps) -> u32),
+    /// Read off the device's place on the bus, 0 without one.
+    Pci(fn(&Place) -> u32),
+    /// The device's bus; without one, which device it is.
+    PciBus,
     /// Which device it is.
     Index,
 }
-use Value::{Can, Caps as Of, Fixed, Index};
+use Value::{Can, Caps as Of, Fixed, Image, Index, Pci, PciBus};
 
 /// In the order of the ids; 0 is not one.
 const ATTRIBUTES: &[(i32, Value)] = &[
@@ -31,45 +36,45 @@ const ATTRIBUTES: &[(i32, Value)] = &[
     (11, Fixed(i32::MAX)), // largest pitch
     (12, Of(|caps| caps.registers)),
     (13, Of(|caps| caps.clock_khz)),
-    (14, Fixed(512)), // texture alignment
-    (15, Fixed(1)),   // copies overlap kernels
+    (14, Image(|images| images.alignment)),  // texture alignment
+    (15, Can(|caps| caps.copy_engines > 0)), // copies overlap kernels
     (16, Of(|caps| caps.multiprocessors)),
-    (17, Fixed(0)), // kernels have a time limit
-    (18, Fixed(0)), // integrated
+    (17, Can(|caps| caps.time_limit)), // kernels have a time limit
+    (18, Can(|caps| caps.integrated)), // integrated
     (19, Can(|caps| caps.shares_host_memory)),
-    (20, Fixed(0)),       // compute mode: default
-    (21, Fixed(131_072)), // 21 to 30: textures and surfaces
-    (22, Fixed(131_072)),
-    (23, Fixed(65_536)),
-    (24, Fixed(16_384)),
-    (25, Fixed(16_384)),
-    (26, Fixed(16_384)),
+    (20, Fixed(0)),                        // compute mode: default
+    (21, Image(|images| images.width_1d)), // 21 to 30: textures and surfaces
+    (22, Image(|images| images.extent_2d[0])),
+    (23, Image(|images| images.extent_2d[1])),
+    (24, Image(|images| images.extent_3d[0])),
+    (25, Image(|images| images.extent_3d[1])),
+    (26, Image(|images| images.extent_3d[2])),
     (27, Fixed(32_768)),
     (28, Fixed(32_768)),
-    (29, Fixed(2048)),
+    (29, Image(|images| images.layers)),
     (30, Fixed(512)),
-    (31, Fixed(1)), // concurrent kernels
-    (32, Fixed(0)), // ECC
-    (33, Index),    // PCI bus
-    (34, Fixed(0)), // PCI device
-    (35, Fixed(0)), // TCC driver
+    (31, Fixed(1)),                     // concurrent kernels
+    (32, Can(|caps| caps.ecc)),         // ECC
+    (33, PciBus),                       // PCI bus
+    (34, Pci(|pci| pci.device.into())), // PCI device
+    (35, Fixed(0)),                     // TCC driver
     (36, Of(|caps| caps.memory_clock_khz)),
     (37, Of(|caps| caps.memory_bus_bits)),
     (38, Of(|caps| caps.l2_bytes)),
     (39, Of(|caps| caps.threads_per_multiprocessor)),
-    (40, Fixed(1)),      // copy engines
-    (41, Fixed(1)),      // unified addressing
-    (42, Fixed(32_768)), // 42 to 49: textures
-    (43, Fixed(2048)),
+    (40, Of(|caps| caps.copy_engines)), // copy engines
+    (41, Fixed(1)),                     // unified addressing
+    (42, Fixed(32_768)),                // 42 to 49: textures
+    (43, Image(|images| images.layers)),
     (44, Fixed(1)),
     (45, Fixed(32_768)),
     (46, Fixed(32_768)),
     (47, Fixed(8192)),
     (48, Fixed(8192)),
     (49, Fixed(32_768)),
-    (50, Fixed(0)),  // PCI domain
-    (51, Fixed(32)), // 51 to 74: textures and surfaces
-    (52, Fixed(32_768)),
+    (50, Pci(|pci| pci.domain.into())),           // PCI domain
+    (51, Image(|images| images.pitch_alignment)), // 51 to 74: textures and surfaces
+    (52, Image(|images| images.width_cube)),
     (53, Fixed(32_768)),
     (54, Fixed(2046)),
     (55, Fixed(32_768)),
@@ -86,10 +91,10 @@ const ATTRIBUTES: &[(i32, Value)] = &[
     (66, Fixed(32_768)),
     (67, Fixed(32_768)),
     (68, Fixed(2046)),
-    (69, Fixed(268_435_456)),
-    (70, Fixed(131_072)),
-    (71, Fixed(65_000)),
-    (72, Fixed(2_097_120)),
+    (69, Image(|images| images.width_1d_linear)),
+    (70, Image(|images| images.extent_2d_linear[0])),
+    (71, Image(|images| images.extent_2d_linear[1])),
+    (72, Image(|images| images.extent_2d_linear[2])),
     (73, Fixed(32_768)),
     (74, Fixed(32_768)),
     (75, Of(|caps| caps.compute.0)),
@@ -103,8 +108,8 @@ const ATTRIBUTES: &[(i32, Value)] = &[
     (83, Can(|caps| caps.shares_host_memory)), // managed memory
     (84, Fixed(0)),                            // several GPUs on one board
     (85, Index),                               // which board
-    (86, Fixed(0)),                            // native atomics between host and device
-    (87, Fixed(2)),                            // single to double precision performance
+    (86, Can(|caps| caps.host_atomics)),       // native atomics between host and device
+    (87, Of(|caps| caps.single_to_double)),    // single to double precision performance
     (88, Fixed(0)),                            // pageable memory access
     (89, Can(|caps| caps.shares_host_memory)), // managed memory used by both at once
     (90, Fixed(0)),                            // preemption
@@ -174,6 +179,9 @@ pub(crate) fn get(caps: &Caps, index: usize, id: i32) -> Option<i32> {
         Fixed(value) => *value,
         Of(value) => i32::try_from(value(caps)).unwrap_or(i32::MAX),
         Can(value) => i32::from(value(caps)),
+        Image(value) => i32::try_from(value(&caps.images.unwrap_or_default())).unwrap_or(i32::MAX),
+        Pci(value) => value(&caps.pci.unwrap_or_default()) as i32,
+        PciBus => caps.pci.map_or(index as i32, |pci| pci.bus.into()),
         Index => index as i32,
     })
 }

@@ -18,6 +18,7 @@ const STAGES: &[Stage] = &[
     ("test", test),
     ("conformance", || conformance("interp", None)),
     ("filetest", || filetest(None, "interp")),
+    ("device", || filetest(None, "device:interp")),
     ("coverage", || filetest(None, "coverage")),
     ("ptxas", || filetest(None, "ptxas")),
     ("fuzz", fuzz),

@@ -22,7 +22,9 @@ pub trait Device: Send + Sync {
     }
 
     /// Makes `bytes` of zeroed device memory appear at `at`. Both are multiples of `Caps::map_granularity`. Messages
-    /// about accesses near it call it `name`. `InvalidRequest` where something is mapped there already.
+    /// about accesses near it call it `name`. `InvalidRequest` where something is mapped there already. On the host
+    /// nothing else lies at these addresses; a device that takes host memory puts it there, and leaves the addresses
+    /// reserved when it is unmapped.
     fn map(&self, at: u64, bytes: u64, name: &str) -> Result<(), DeviceError>;
 
     /// Makes host memory appear at its own address. A kernel and the host then see each other's writes.
@@ -103,7 +105,7 @@ pub trait Device: Send + Sync {
         let _ = handle;
     }
 
-    /// A line of work of its own, with a priority of `Caps::priorities`.
+    /// A line of work of its own. A priority beyond `Caps::priorities` is the nearest within.
     fn open_queue(&self, priority: i32) -> Result<Box<dyn Queue>, DeviceError>;
 
     /// Brings a device back that a fault took with it: nothing is mapped, loaded, made or bound then, and queues that
