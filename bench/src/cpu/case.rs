@@ -48,7 +48,7 @@ pub(crate) struct Kernel {
 pub(crate) enum Access {
     Read,
     Write,
-    /// Read and written: its contents are set again before each launch.
+    /// Read and written: its contents are set again before the launch whose results are checked.
     Update,
 }
 
@@ -120,12 +120,10 @@ impl Case {
         self.buffers.iter().enumerate().filter(|(_, buffer)| buffer.access != Access::Read).map(|(index, _)| index)
     }
 
-    /// Bytes that have to come from memory, and that have to go there.
-    pub(crate) fn traffic(&self) -> (f64, f64) {
-        let sum = |not: Access| -> f64 {
-            self.buffers.iter().filter(|buffer| buffer.access != not).map(|buffer| buffer.bytes.len() as f64).sum()
-        };
-        (sum(Access::Write), sum(Access::Read))
+    /// Bytes that have to come from memory and go there.
+    pub(crate) fn traffic(&self) -> f64 {
+        let passes = |access| if access == Access::Update { 2.0 } else { 1.0 };
+        self.buffers.iter().map(|buffer| passes(buffer.access) * buffer.bytes.len() as f64).sum()
     }
 }
 

@@ -12,9 +12,11 @@ const ROUNDS: usize = 6;
 /// In units a second.
 pub(crate) struct Limits {
     pub(crate) processors: usize,
+    /// Two arrays read.
     pub(crate) read_bytes: f64,
-    pub(crate) write_bytes: f64,
-    /// STREAM's triad: two arrays read and one written, each byte counted once.
+    /// One array read, and one read and written.
+    pub(crate) update_bytes: f64,
+    /// STREAM's triad: two arrays read and one written. That most processors read what they write first is not counted.
     pub(crate) triad_bytes: f64,
     pub(crate) flops: f64,
     pub(crate) integer_ops: f64,
@@ -36,24 +38,22 @@ impl Limits {
                 threads.into_iter().filter_map(|thread| thread.join().ok()).sum()
             })
         };
-        let [read_bytes, write_bytes, triad_bytes] = memory(processors, elements);
+        let [read_bytes, update_bytes, triad_bytes] = memory(processors, elements);
         let (flops, integer_ops) = (rates(probe::fma_rate), rates(probe::integer_rate));
-        Self { processors, read_bytes, write_bytes, triad_bytes, flops, integer_ops }
+        Self { processors, read_bytes, update_bytes, triad_bytes, flops, integer_ops }
     }
 
     /// How near so much work in so many seconds is to what is possible.
-    pub(crate) fn nearness(&self, seconds: f64, (read, written): (f64, f64), flops: f64, integer_ops: f64) -> Nearness {
-        let shares = [
-            ("memory", read / self.read_bytes + written / self.write_bytes),
-            ("fma", flops / self.flops),
-            ("integer", integer_ops / self.integer_ops),
-        ];
+    pub(crate) fn nearness(&self, seconds: f64, bytes: f64, flops: f64, integer_ops: f64) -> Nearness {
+        let bandwidth = self.read_bytes.max(self.update_bytes).max(self.triad_bytes);
+        let shares =
+            [("memory", bytes / bandwidth), ("fma", flops / self.flops), ("integer", integer_ops / self.integer_ops)];
         let (limit, least) = shares.into_iter().max_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or(("memory", 0.0));
         Nearness { limit, share: least / seconds }
     }
 }
 
-/// Bytes a second of reading, writing and the triad.
+/// Bytes a second of each pass.
 fn memory(processors: usize, elements: usize) -> [f64; 3] {
     let barrier = Barrier::new(processors);
     let times: Vec<[f64; 3]> = thread::scope(|scope| {
@@ -62,7 +62,7 @@ fn memory(processors: usize, elements: usize) -> [f64; 3] {
     });
     let bytes = (processors * elements * size_of::<f32>()) as f64;
     let slowest = |pass: usize| times.iter().map(|times| times[pass]).fold(0.0, f64::max);
-    [bytes / slowest(0), bytes / slowest(1), 3.0 * bytes / slowest(2)]
+    [2.0 * bytes / slowest(0), 3.0 * bytes / slowest(1), 3.0 * bytes / slowest(2)]
 }
 
 /// The least seconds of each pass, begun by all threads at once.
@@ -78,25 +78,10 @@ fn passes(barrier: &Barrier, elements: usize) -> [f64; 3] {
             work();
             best[pass] = best[pass].min(start.elapsed().as_secs_f64());
         };
-        time(0, &mut || total += sum(&a));
-        time(1, &mut || c.fill(factor));
-        time(2, &mut || {
-            for ((c, a), b) in c.iter_mut().zip(&a).zip(&b) {
-                *c = factor * *b + *a;
-            }
-        });
+        time(0, &mut || total += probe::read(&a, &b));
+        time(1, &mut || probe::update(factor, &a, &mut c));
+        time(2, &mut || probe::triad(factor, &a, &b, &mut c));
         black_box((&c, total));
     }
     best
-}
-
-/// A sum in many chains, so that memory and not addition takes the time.
-fn sum(values: &[f32]) -> f32 {
-    let mut sums = [0.0f32; 64];
-    for chunk in values.chunks_exact(64) {
-        for (sum, value) in sums.iter_mut().zip(chunk) {
-            *sum += value;
-        }
-    }
-    sums.iter().sum()
 }

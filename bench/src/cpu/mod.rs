@@ -141,7 +141,7 @@ struct Ready {
 
 fn measure(kernel: &Kernel, options: &Options, entrants: &mut [Entrant], report: &mut Report) -> Row {
     let case = (kernel.case)(options.size);
-    let traffic = case.traffic();
+    let bytes = case.traffic();
     let outcome = (case.reference)();
     let mut ready = Vec::new();
     for (index, entrant) in entrants.iter_mut().enumerate() {
@@ -176,7 +176,7 @@ fn measure(kernel: &Kernel, options: &Options, entrants: &mut [Entrant], report:
             }
         }
     }
-    let mut row = Row::new(kernel.name, traffic, &outcome);
+    let mut row = Row::new(kernel.name, bytes, &outcome);
     row.agreement = agreement;
     for one in ready {
         let entrant = &mut entrants[one.entrant];

@@ -8,10 +8,14 @@ use super::limits::Limits;
 /// The contestant that the others are compared with.
 const OURS: &str = "ours";
 
+/// A load from which measurements suffer.
+const BUSY: f64 = 0.5;
+
 /// What a contestant took for a kernel, in seconds.
 #[derive(Clone, Default)]
 pub(super) struct Stats {
     pub(super) median: f64,
+    pub(super) best: f64,
     /// Half the distance between the quartiles, as a share of the median.
     pub(super) spread: f64,
     pub(super) launches: usize,
@@ -29,7 +33,7 @@ impl Stats {
         let at = |share: f64| times.get((share * (times.len().saturating_sub(1)) as f64).round() as usize).copied();
         let median = at(0.5)?;
         let spread = (at(0.75)? - at(0.25)?) / 2.0 / median;
-        Some(Self { median, spread, launches: times.len(), ..Self::default() })
+        Some(Self { median, best: at(0.0)?, spread, launches: times.len(), ..Self::default() })
     }
 }
 
@@ -39,16 +43,16 @@ pub(super) struct Row {
     /// The largest deviation between two contestants, in units of what the tolerance lets them have.
     pub(super) agreement: f64,
     tolerance: Vec<String>,
-    traffic: (f64, f64),
+    bytes: f64,
     flops: f64,
     integer_ops: f64,
 }
 
 impl Row {
-    pub(super) fn new(name: &'static str, traffic: (f64, f64), outcome: &Outcome) -> Self {
+    pub(super) fn new(name: &'static str, bytes: f64, outcome: &Outcome) -> Self {
         let tolerance = outcome.expected.iter().map(|expected| expected.tolerance()).collect();
         let (flops, integer_ops) = (outcome.flops, outcome.integer_ops);
-        Self { name, stats: Vec::new(), agreement: 0.0, tolerance, traffic, flops, integer_ops }
+        Self { name, stats: Vec::new(), agreement: 0.0, tolerance, bytes, flops, integer_ops }
     }
 
     pub(super) fn of(&self, contestant: &str) -> Option<&Stats> {
@@ -81,6 +85,8 @@ pub(super) struct Report {
     pub(super) limits: Limits,
     pub(super) machine: String,
     pub(super) date: String,
+    /// Programs that wanted a processor in the minute before.
+    load: f64,
     pub(super) devices: Vec<(&'static str, String)>,
     pub(super) rows: Vec<Row>,
     pub(super) overheads: Vec<(&'static str, Overhead)>,
@@ -97,6 +103,7 @@ impl Report {
             limits,
             machine,
             date: today(),
+            load: load(),
             devices,
             rows,
             overheads,
@@ -115,13 +122,16 @@ impl Report {
         let mut out = format!("{}, size {}\n", self.machine, self.size.name());
         let limits = &self.limits;
         out += &format!(
-            "limits: read {:.1} GB/s, write {:.1} GB/s, triad {:.1} GB/s, fma {:.0} GFLOP/s, integer {:.0} Gop/s\n",
+            "limits: read {:.1} GB/s, update {:.1} GB/s, triad {:.1} GB/s, fma {:.0} GFLOP/s, integer {:.0} Gop/s\n",
             limits.read_bytes / 1e9,
-            limits.write_bytes / 1e9,
+            limits.update_bytes / 1e9,
             limits.triad_bytes / 1e9,
             limits.flops / 1e9,
             limits.integer_ops / 1e9
         );
+        if self.load > BUSY {
+            out += &format!("load {:.1}: other programs are running, which makes every figure worse\n", self.load);
+        }
         for (name, device) in &self.devices {
             out += &format!("{name}: {device}\n");
         }
@@ -142,7 +152,7 @@ impl Report {
         out += &row.ratio().map_or(format!(" {:>7}", "-"), |ratio| format!(" {:>7}", digits(ratio)));
         let near = |stats: Option<&Stats>| {
             stats.map_or("-".into(), |stats| {
-                let near = self.limits.nearness(stats.median, row.traffic, row.flops, row.integer_ops);
+                let near = self.limits.nearness(stats.median, row.bytes, row.flops, row.integer_ops);
                 format!("{:>5.1}% {}", near.share * 100.0, near.limit)
             })
         };
@@ -183,12 +193,13 @@ impl Report {
             "geometric_mean": self.mean(),
             "machine": self.machine,
             "date": self.date,
+            "load_before": self.load,
             "size": self.size.name(),
             "devices": devices.collect::<Map<_, _>>(),
             "limits": {
                 "processors": limits.processors,
                 "read_bytes_per_second": limits.read_bytes,
-                "write_bytes_per_second": limits.write_bytes,
+                "update_bytes_per_second": limits.update_bytes,
                 "triad_bytes_per_second": limits.triad_bytes,
                 "flops_per_second": limits.flops,
                 "integer_ops_per_second": limits.integer_ops,
@@ -202,9 +213,9 @@ impl Report {
     fn kernel(&self, row: &Row) -> Value {
         let peers = row.peers().map(|(name, stats)| (name.to_string(), json!(stats.median * 1e3)));
         let details = row.stats.iter().map(|(name, stats)| {
-            let near = self.limits.nearness(stats.median, row.traffic, row.flops, row.integer_ops);
+            let near = self.limits.nearness(stats.median, row.bytes, row.flops, row.integer_ops);
             let value = json!({
-                "ms": stats.median * 1e3, "spread": stats.spread, "launches": stats.launches,
+                "ms": stats.median * 1e3, "best_ms": stats.best * 1e3, "spread": stats.spread, "launches": stats.launches,
                 "first_ms": stats.first * 1e3, "form": stats.form, "error_per_tolerance": stats.error,
                 "limit": near.limit, "share_of_limit": near.share,
             });
@@ -215,7 +226,7 @@ impl Report {
             "ours_ms": row.of(OURS).map(|stats| stats.median * 1e3),
             "peers_ms": peers.collect::<Map<_, _>>(),
             "ratio": row.ratio(),
-            "bytes": row.traffic.0 + row.traffic.1,
+            "bytes": row.bytes,
             "flops": row.flops,
             "integer_ops": row.integer_ops,
             "tolerance": row.tolerance,
@@ -233,6 +244,11 @@ pub(super) fn digits(value: f64) -> String {
         value if value >= 1.0 => format!("{value:.2}"),
         value => format!("{value:.3}"),
     }
+}
+
+fn load() -> f64 {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').next().and_then(|first| first.parse().ok()).unwrap_or_default()
 }
 
 /// The processor's name, how many of them there are, and the widest vectors.
@@ -259,7 +275,7 @@ mod tests {
     #[test]
     fn medians_and_spreads() {
         let stats = Stats::of(vec![5.0, 1.0, 2.0, 4.0, 3.0]).unwrap();
-        assert_eq!((stats.median, stats.launches), (3.0, 5));
+        assert_eq!((stats.median, stats.best, stats.launches), (3.0, 1.0, 5));
         // The quartiles are 2 and 4.
         assert_eq!(stats.spread, 1.0 / 3.0);
         assert!(Stats::of(Vec::new()).is_none());
@@ -267,7 +283,7 @@ mod tests {
 
     #[test]
     fn the_better_peer_counts() {
-        let mut row = Row::new("x", (0.0, 0.0), &Outcome::new(Vec::new()));
+        let mut row = Row::new("x", 0.0, &Outcome::new(Vec::new()));
         let stats = |median| Stats { median, ..Stats::default() };
         row.stats.push(("pocl", stats(6.0)));
         assert_eq!(row.ratio(), None);

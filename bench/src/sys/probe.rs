@@ -1,4 +1,4 @@
-//! What the processor can do at most: floating-point and integer operations from registers.
+//! What the processor can do at most: operations from registers, and passes over memory.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -49,6 +49,81 @@ fn rate(work: impl Fn(u32) -> (u32, usize)) -> f64 {
         best = best.max((operations * CHAINS * TURNS) as f64 / begin.elapsed().as_secs_f64());
     }
     best
+}
+
+/// Chunks of an array are taken from so many places in turn: pages apart, so that several streams are under way.
+const STREAMS: usize = 4;
+const LANES: usize = 64;
+
+macro_rules! pass {
+    ($(#[$doc:meta])* $name:ident($($arg:ident: $type:ty),*) -> $result:ty $body:block) => {
+        $(#[$doc])*
+        pub(crate) fn $name($($arg: $type),*) -> $result {
+            #[inline(always)]
+            fn plain($($arg: $type),*) -> $result $body
+
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx512f")]
+                fn wide($($arg: $type),*) -> $result {
+                    plain($($arg),*)
+                }
+                #[target_feature(enable = "avx2,fma")]
+                fn medium($($arg: $type),*) -> $result {
+                    plain($($arg),*)
+                }
+                if is_x86_feature_detected!("avx512f") {
+                    // SAFETY: the processor has the feature.
+                    return unsafe { wide($($arg),*) };
+                } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                    // SAFETY: the processor has the features.
+                    return unsafe { medium($($arg),*) };
+                }
+            }
+            plain($($arg),*)
+        }
+    };
+}
+
+pass! {
+    /// The sum of the products of two arrays.
+    read(a: &[f32], b: &[f32]) -> f32 {
+        let mut sums = [0.0f32; LANES];
+        let quarter = a.len() / STREAMS;
+        for at in (0..quarter / LANES).map(|chunk| chunk * LANES) {
+            for stream in 0..STREAMS {
+                let range = stream * quarter + at..stream * quarter + at + LANES;
+                for ((sum, a), b) in sums.iter_mut().zip(&a[range.clone()]).zip(&b[range]) {
+                    *sum += a * b;
+                }
+            }
+        }
+        sums.iter().sum()
+    }
+}
+
+pass! {
+    /// Adds a multiple of an array to another.
+    update(factor: f32, a: &[f32], c: &mut [f32]) -> () {
+        let quarter = a.len() / STREAMS;
+        for at in (0..quarter / LANES).map(|chunk| chunk * LANES) {
+            for stream in 0..STREAMS {
+                let range = stream * quarter + at..stream * quarter + at + LANES;
+                for (c, a) in c[range.clone()].iter_mut().zip(&a[range]) {
+                    *c += factor * a;
+                }
+            }
+        }
+    }
+}
+
+pass! {
+    /// An array becomes the sum of one and the multiple of another.
+    triad(factor: f32, a: &[f32], b: &[f32], c: &mut [f32]) -> () {
+        for ((c, a), b) in c.iter_mut().zip(a).zip(b) {
+            *c = factor * b + a;
+        }
+    }
 }
 
 /// For processors whose features are not asked for: four lanes by whatever the compiler makes of them.
