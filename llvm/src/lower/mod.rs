@@ -12,6 +12,7 @@ mod memory;
 mod plan;
 mod shape;
 mod value;
+mod wait;
 mod warp;
 
 use crate::abi::Warp;
@@ -132,6 +133,9 @@ impl<'m, 'c> Unit<'m, 'c> {
             definitions: &definitions,
         };
         let plan = Plan::of(&facts);
+        if self.lanes > 1 && wait::lanes_wait(body, &facts, &plan) {
+            self.need(|n| n.lanes_wait = true);
+        }
         let shapes = Shapes::of(body, &facts, self.shape.block, true);
         let live = Liveness::of(body, &cfg);
         Lowering::new(self, id, function, body, &facts, &plan, &shapes, &live)?.run()
