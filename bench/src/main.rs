@@ -15,6 +15,8 @@ hetgpu-bench parse FILE.ptx [--json FILE]
   parses and lifts a PTX text: time, rate, and memory against the text's size
 hetgpu-bench jit FEATURES [FOLDER [--json FILE]]
   how long kernels take to compile, from nothing and from the cache; FEATURES: native, sse2, avx2, avx512
+hetgpu-bench show STAGE FEATURES KERNEL FILE.ptx
+  what a kernel becomes; STAGE: lowered, optimised, assembly
 hetgpu-bench cpu [FLAGS]
   a suite of kernels by our driver API and by OpenCL for processors
   --size tiny|small|normal   how large the problems are (normal)
@@ -50,6 +52,7 @@ fn run() -> Result<(), String> {
         ("jit", [features]) => jit::run(&kernels, features, None),
         ("jit", [features, folder]) => jit::run(folder.as_ref(), features, None),
         ("jit", [features, folder, "--json", json]) => jit::run(folder.as_ref(), features, Some(json.as_ref())),
+        ("show", [stage, features, kernel, file]) => jit::show(stage, features, kernel, file.as_ref()),
         // One kernel in a process of its own.
         ("compile", [features, kernel, file, cache]) => jit::compile(features, kernel, file.as_ref(), cache.as_ref()),
         ("cpu", ["--help"]) => {

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use hetgpu_llvm::abi::HELPERS;
-use hetgpu_llvm::host::{Features, Form, Jit, Options, Shape};
+use hetgpu_llvm::host::{Features, Form, Jit, Options, Shape, Stage};
 use hetir::entity::FuncId;
 use hetir::ir::Module;
 use serde_json::{Value, json};
@@ -135,6 +135,19 @@ pub(crate) fn compile(features: &str, kernel: &str, file: &Path, cache: &Path) -
         instructions(&module, kernel),
         u8::from(times.cached)
     );
+    Ok(())
+}
+
+/// Prints what a kernel becomes.
+pub(crate) fn show(stage: &str, features: &str, kernel: &str, file: &Path) -> Result<(), String> {
+    let stages = [("lowered", Stage::Lowered), ("optimised", Stage::Optimised), ("assembly", Stage::Assembly)];
+    let (_, stage) = stages.into_iter().find(|(name, _)| *name == stage).ok_or_else(|| format!("no stage `{stage}`"))?;
+    let module = module(file)?;
+    let kernel = module.function(kernel).ok_or("no such kernel")?;
+    let options = Options { features: features_of(features)?, cache: None, cache_limit: 0 };
+    let jit = Jit::new(options, &[]).map_err(|error| error.to_string())?;
+    let shape = Shape { block: BLOCK, form: Form::Warp };
+    print!("{}", jit.text(&module, kernel, &shape, stage).map_err(|error| error.to_string())?);
     Ok(())
 }
 
