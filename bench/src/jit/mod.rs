@@ -141,7 +141,8 @@ pub(crate) fn compile(features: &str, kernel: &str, file: &Path, cache: &Path) -
 /// Prints what a kernel becomes.
 pub(crate) fn show(stage: &str, features: &str, kernel: &str, file: &Path) -> Result<(), String> {
     let stages = [("lowered", Stage::Lowered), ("optimised", Stage::Optimised), ("assembly", Stage::Assembly)];
-    let (_, stage) = stages.into_iter().find(|(name, _)| *name == stage).ok_or_else(|| format!("no stage `{stage}`"))?;
+    let (_, stage) =
+        stages.into_iter().find(|(name, _)| *name == stage).ok_or_else(|| format!("no stage `{stage}`"))?;
     let module = module(file)?;
     let kernel = module.function(kernel).ok_or("no such kernel")?;
     let options = Options { features: features_of(features)?, cache: None, cache_limit: 0 };

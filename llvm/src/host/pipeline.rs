@@ -52,8 +52,10 @@ impl Effort {
         match self {
             Self::Full => {
                 "function(sroa,early-cse,simplifycfg,instcombine<no-verify-fixpoint>),cgscc(inline),globaldce,\
-                 function(sroa,early-cse<memssa>,simplifycfg,instcombine<no-verify-fixpoint>,loop-mssa(loop-rotate,licm),simplifycfg,instcombine<no-verify-fixpoint>,\
-                 loop(indvars,loop-deletion,loop-unroll-full),sroa,gvn,dse,instcombine<no-verify-fixpoint>,loop-mssa(licm),simplifycfg,early-cse)"
+                 function(sroa,early-cse<memssa>,simplifycfg,instcombine<no-verify-fixpoint>,reassociate,\
+                 loop-mssa(loop-rotate,licm),simplifycfg,instcombine<no-verify-fixpoint>,\
+                 loop(indvars,loop-deletion,loop-unroll-full),sroa,gvn,dse,instcombine<no-verify-fixpoint>,\
+                 loop-mssa(licm),simplifycfg,early-cse)"
             }
             Self::Least => "function(sroa,early-cse,instcombine<no-verify-fixpoint>,simplifycfg)",
         }
@@ -100,6 +102,7 @@ pub(super) fn text(
         if stage == Stage::Optimised {
             return Ok(module.print_to_string().to_string());
         }
+        target.set_asm_verbosity(true);
         let bytes = emit(&target, &module, FileType::Assembly, &reports)?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     })

@@ -1,4 +1,4 @@
-use super::super::{Features, sys};
+use super::super::{Features, Form, sys};
 use super::*;
 use crate::abi::Warp;
 use crate::lower::Lowered;
@@ -385,4 +385,36 @@ fn broken_objects_are_errors() {
             drop(jit.load(&changed, times));
         }
     }
+}
+
+/// Whatever is lowered is sound, can be emitted for every processor, and needs no function that is not in the tables.
+#[test]
+fn random_programs_compile_for_every_processor() {
+    let helpers: Vec<_> = abi::HELPERS.iter().map(|helper| (helper.name, 0x1000)).collect();
+    let machines = LEVELS.iter().filter_map(|features| Some(jit(*features, &[])?.machine));
+    let machines: Vec<Machine> = machines.chain([Machine::aarch64()]).collect();
+    let known: HashMap<_, _> = runtime::functions().into_iter().chain(helpers).collect();
+    let config = hetir::random::Config { statements: 6, ..Default::default() };
+    let mut made = 0;
+    for seed in 0..4 {
+        let program = hetir::random::program(&mut hetir::random::Source::from_seed(seed), &config);
+        for (machine, form) in machines.iter().flat_map(|m| [(m, Form::Warp), (m, Form::Lane)]) {
+            let shape = Shape { block: program.block, form };
+            let made_so = pipeline::object(machine, |context, machine| {
+                lower::kernel(context, &program.module, program.kernel, &shape, machine)
+            });
+            let entry = match made_so {
+                Ok((entry, _)) => entry,
+                Err(CompileError::Unsupported(_)) => continue,
+                Err(error) => panic!("seed {seed}, {machine:?}, {form:?}: {error}"),
+            };
+            let object = Object::parse(&entry.object).unwrap();
+            let layout = Layout::new(&object, 1 << 16).unwrap();
+            let mut image = vec![0; layout.size()];
+            let result = layout.write(&mut image, 0x7000_0000_0000, |name| known.get(name).copied());
+            assert_eq!(result, Ok(()), "seed {seed}, {machine:?}");
+            made += 1;
+        }
+    }
+    assert!(made >= 20, "{made}");
 }
