@@ -32,13 +32,14 @@ pub enum Stage {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Effort {
     Full,
-    /// What is about linear in the code's size.
+    /// Where more would take too long.
     Least,
 }
 
 impl Effort {
-    /// Instructions behind which the analysis of loops and the allocation of registers take minutes.
-    const MOST: usize = 60_000;
+    /// Instructions, with loads and stores of variables, beyond which the analysis of loops and the allocation of registers
+    /// may take minutes. An instruction of hetIR is about eight.
+    const MOST: usize = 150_000;
 
     fn of(module: &Module) -> Self {
         let blocks = module.get_functions().flat_map(|function| function.get_basic_block_iter());

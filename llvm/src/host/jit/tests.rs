@@ -418,3 +418,17 @@ fn random_programs_compile_for_every_processor() {
     }
     assert!(made >= 20, "{made}");
 }
+
+#[test]
+fn less_is_done_for_what_is_huge() {
+    let jit = jit(Features::Native, &[]).unwrap();
+    let count = 160_000;
+    let mut body =
+        String::from("  %a = extractelement <32 x float> %x, i32 8\n  %s = alloca float\n  store float %a, ptr %s\n");
+    for i in 0..count / 2 {
+        body.push_str(&format!("  %v{i} = load volatile float, ptr %s\n  store volatile float %v{i}, ptr %s\n"));
+    }
+    body.push_str("  %e = load float, ptr %s\n  %y = insertelement <32 x float> %x, float %e, i32 0");
+    let code = compile(&jit, &kernel(&body)).unwrap();
+    assert_eq!(run(&code, inputs())[0], inputs()[8]);
+}
