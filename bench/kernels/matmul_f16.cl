@@ -9,7 +9,11 @@ void matmul_f16(uint n, global const half* restrict a, global const half* restri
     local float bs[DEPTH][TILE];
     uint t = get_local_id(0), x = t % 16, y = t / 16;
     uint row = get_group_id(1) * TILE, column = get_group_id(0) * TILE;
+#ifdef ADJACENT
+    float4 sum[8] = {0};
+#else
     float sum[8][4] = {{0}};
+#endif
     for (uint step = 0; step < n; step += DEPTH) {
         for (uint i = t; i < TILE * DEPTH / 8; i += 128) {
             uint r = i % TILE, k = i / TILE * 8;
@@ -33,6 +37,14 @@ void matmul_f16(uint n, global const half* restrict a, global const half* restri
             bs[k + 7][r] = of_b.s7;
         }
         barrier(CLK_LOCAL_MEM_FENCE);
+#ifdef ADJACENT
+        // A work-item's four columns are neighbours.
+        for (uint k = 0; k < DEPTH; ++k) {
+            float4 columns = vload4(x, bs[k]);
+#pragma unroll
+            for (uint i = 0; i < 8; ++i) sum[i] = fma((float4)(as[k][y * 8 + i]), columns, sum[i]);
+        }
+#else
         for (uint k = 0; k < DEPTH; ++k) {
             float columns[4];
 #pragma unroll
@@ -44,10 +56,16 @@ void matmul_f16(uint n, global const half* restrict a, global const half* restri
                 for (uint j = 0; j < 4; ++j) sum[i][j] = fma(of_row, columns[j], sum[i][j]);
             }
         }
+#endif
         barrier(CLK_LOCAL_MEM_FENCE);
     }
+#ifdef ADJACENT
+#pragma unroll
+    for (uint i = 0; i < 8; ++i) vstore4(sum[i], x, &c[(row + y * 8 + i) * n + column]);
+#else
 #pragma unroll
     for (uint i = 0; i < 8; ++i)
 #pragma unroll
         for (uint j = 0; j < 4; ++j) c[(row + y * 8 + i) * n + column + x + 16 * j] = sum[i][j];
+#endif
 }

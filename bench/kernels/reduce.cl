@@ -5,7 +5,14 @@ kernel __attribute__((reqd_work_group_size(THREADS, 1, 1)))
 void reduce(uint n, global const float* restrict in, global float* restrict out) {
     uint t = get_local_id(0);
     float sum = 0;
+#ifdef UNIFORM
+    // All work-items but for a last turn take the same number of turns.
+    uint all = get_global_size(0), own = get_global_id(0), whole = n / all * all;
+    for (uint first = 0; first < whole; first += all) sum += in[first + own];
+    if (whole + own < n) sum += in[whole + own];
+#else
     for (uint i = get_global_id(0); i < n; i += get_global_size(0)) sum += in[i];
+#endif
 #if defined(WORK_GROUP)
     sum = work_group_reduce_add(sum);
 #elif defined(SUB_GROUP)

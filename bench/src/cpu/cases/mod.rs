@@ -18,7 +18,11 @@ pub(crate) const KERNELS: &[Kernel] = &[
     Kernel { name: "saxpy", forms: &[""], case: linear::saxpy },
     Kernel { name: "matmul_tiled", forms: &[""], case: linear::matmul_tiled },
     Kernel { name: "matmul_blocked", forms: &["", "-DINTERLEAVED"], case: linear::matmul_blocked },
-    Kernel { name: "reduce", forms: GROUP_FORMS, case: sums::reduce },
+    Kernel {
+        name: "reduce",
+        forms: &["", "-DUNIFORM", "-cl-std=CL2.0 -DWORK_GROUP -DUNIFORM", "-cl-std=CL3.0 -DSUB_GROUP -DUNIFORM"],
+        case: sums::reduce,
+    },
     Kernel { name: "block_scan", forms: GROUP_FORMS, case: sums::block_scan },
     Kernel { name: "stencil", forms: STAGED_FORMS, case: grids::stencil },
     Kernel { name: "transpose", forms: STAGED_FORMS, case: grids::transpose },
@@ -26,15 +30,15 @@ pub(crate) const KERNELS: &[Kernel] = &[
     Kernel { name: "black_scholes", forms: &[""], case: maths::black_scholes },
     Kernel { name: "mandelbrot", forms: &[""], case: grids::mandelbrot },
     Kernel { name: "spmv", forms: &[""], case: linear::spmv },
-    Kernel { name: "histogram", forms: &[""], case: sums::histogram },
+    Kernel { name: "histogram", forms: &["", "-DUNIFORM"], case: sums::histogram },
     Kernel { name: "bitonic_sort", forms: &[""], case: sums::bitonic_sort },
     Kernel { name: "sha256", forms: &[""], case: maths::sha256 },
     Kernel { name: "monte_carlo", forms: &[""], case: maths::monte_carlo },
     Kernel { name: "convolution", forms: STAGED_FORMS, case: grids::convolution },
     Kernel { name: "layer_norm", forms: GROUP_FORMS, case: sums::layer_norm },
     Kernel { name: "softmax", forms: GROUP_FORMS, case: sums::softmax },
-    Kernel { name: "matmul_f16", forms: &[""], case: linear::matmul_f16 },
-    Kernel { name: "matmul_int8", forms: &[""], case: linear::matmul_int8 },
+    Kernel { name: "matmul_f16", forms: &["", "-DADJACENT"], case: linear::matmul_f16 },
+    Kernel { name: "matmul_int8", forms: &["", "-DADJACENT"], case: linear::matmul_int8 },
 ];
 
 /// A kernel that does nothing: what a launch costs.
