@@ -1,9 +1,21 @@
 //! `hetgpu-conformance DEVICE [NAME]`: what every device must do, checked on one; only trials with NAME in their name.
 
-use hetgpu_device::conformance::{self, Stop};
+use hetgpu_device::conformance::{self, Stop, Trial};
 use hetgpu_tests::devices;
+use std::collections::VecDeque;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+/// Far more than any trial needs.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// The verdict of a trial that comes to an end. A device that hangs is of no use to those behind it.
+fn within_limit(trial: Trial) -> Option<Result<(), Stop>> {
+    let (send, receive) = mpsc::channel();
+    std::thread::spawn(move || send.send(trial.run()));
+    receive.recv_timeout(LIMIT).ok()
+}
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -25,9 +37,15 @@ fn main() -> ExitCode {
     // What a panicking check says is part of its verdict.
     std::panic::set_hook(Box::new(|_| ()));
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
-    for trial in conformance::trials(&device).into_iter().filter(|trial| trial.name.contains(part)) {
+    let mut trials: VecDeque<Trial> = conformance::trials(&device).into();
+    trials.retain(|trial| trial.name.contains(part));
+    while let Some(trial) = trials.pop_front() {
         let (name, start) = (trial.name.clone(), Instant::now());
-        let verdict = trial.run();
+        let Some(verdict) = within_limit(trial) else {
+            failed += 1 + trials.len();
+            println!("FAILED  {name}: no end after {LIMIT:?}; {} trials behind it were not tried", trials.len());
+            break;
+        };
         let time = start.elapsed().as_secs_f64() * 1e3;
         match verdict {
             Ok(()) => {
