@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use crate::report::Counts;
-use crate::tool::{cargo, conformance, counted, filetest, generate, root, succeeds};
+use crate::tool::{accept, cargo, conformance, counted, filetest, generate, root, succeeds};
 use crate::{bench, demo, tidy};
 
 type Stage = (&'static str, fn() -> Result<Counts, String>);
@@ -21,6 +21,7 @@ const STAGES: &[Stage] = &[
     ("device", || filetest(None, "device:interp")),
     ("coverage", || filetest(None, "coverage")),
     ("ptxas", || filetest(None, "ptxas")),
+    ("accept", || accept(&[])),
     ("fuzz", fuzz),
     ("demo", demo::run),
     ("library", library),

@@ -18,6 +18,7 @@ cargo xtask tidy                        the rules of the house: rooms, names, un
 cargo xtask filetest [NAME] [--on DEV]  filetests whose name contains NAME; DEV: a device, ptxas, coverage
 cargo xtask conformance DEV [NAME]      what every device must do, checked on one
 cargo xtask gen [--check]               writes the generated pages of docs/, or compares them
+cargo xtask accept [FLAG...]            what the front end and ptxas accept, compared: a sample, or --whole
 cargo xtask bless                       accepts what the golden files and generated pages would become
 cargo xtask demo                        a CUDA program built by nvcc, run through our libcuda.so.1
 cargo xtask bench parse                 how fast a large PTX module is parsed and lifted
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
             [flag] if flag == "--check" => tool::generate(true),
             _ => Err("gen takes only --check".into()),
         },
+        "accept" => tool::accept(rest),
         "bless" => none_left(rest).and_then(|()| tool::bless()),
         "demo" => none_left(rest).and_then(|()| demo::run()),
         "bench" => match rest {

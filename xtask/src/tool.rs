@@ -87,6 +87,13 @@ pub(crate) fn conformance(device: &str, name: Option<&str>) -> Result<Counts, St
     counted(command.args(name), Counts::closing_line)
 }
 
+/// Compares what the front end and the assembler accept.
+pub(crate) fn accept(flags: &[String]) -> Result<Counts, String> {
+    let mut command = cargo();
+    command.args(["run", "--quiet", "--package", "hetgpu-tests", "--bin", "hetgpu-accept", "--"]).args(flags);
+    counted(&mut command, Counts::closing_line)
+}
+
 /// Writes the generated pages, or compares them with what they would become.
 pub(crate) fn generate(check: bool) -> Result<Counts, String> {
     let mut command = cargo();

@@ -38,6 +38,9 @@ impl Lifter<'_, '_> {
     fn map_rank(&mut self, space: Space) -> Lifted {
         let ty = self.part_ty("size")?;
         let space = self.named_space(1, space);
+        if matches!(self.operand(2).kind, OperandKind::Ref { offset: 0, .. }) {
+            return Err(self.error("the name of a variable where a rank is needed"));
+        }
         let (address, rank) = (self.cluster_address(1, ty)?, self.src_u32(2)?);
         let mapped = self.op(Attrs::of(Op::MapRank).with(space), Type::I64, &[address, rank]);
         self.dst_address(ty, mapped)

@@ -386,7 +386,7 @@ impl Lifter<'_, '_> {
         let sign_b = if b.sign == Sign::S { SignB::S } else { SignB::U };
         // The sum is signed where either operand is; both wrap alike.
         let sum = if a.sign == Sign::S || b.sign == Sign::S { Ty::known("s32") } else { Ty::known("u32") };
-        let args = [self.src(1, Ty::known("b32"))?, self.src(2, Ty::known("b32"))?, self.src(3, sum)?];
+        let args = [self.src_u32(1)?, self.src_u32(2)?, self.src(3, sum)?];
         let result = self.op(attrs.with(a.sign).with(sign_b), Type::I32, &args);
         self.dst(0, sum, result)
     }

@@ -106,27 +106,28 @@ pub fn theirs_for(ptxas: &Path, isa: (&str, &str), cases: &[String]) -> Result<V
     // The syntax and types. A fatal error hides what stands behind it. A last instruction that is wrong keeps the
     // assembler from making code.
     let mut start = 0;
+    let mut next_end = None;
     while start < cases.len() {
-        let end = cases.len().min(start + 1000);
+        let end = next_end.take().unwrap_or(cases.len().min(start + 1000));
         let here: Vec<usize> = (start..end).collect();
         let found = assembler.run(cases, &here, "add.u32 %r0, %d0, %r0;\n")?;
         let first = start;
         start = end;
         for error in found {
-            if let Some(n) = error.case {
-                // An error may mislead the assembler's lexer behind it: a syntax error is believed where nothing
-                // stands before it.
-                if error.fatal && n > first {
+            // A fatal error without a case stands, by its line, before the first one.
+            let n = error.case.unwrap_or(first);
+            // An error may mislead the assembler's lexer behind it: a syntax error is believed where nothing stands
+            // before it, and where it is not another instruction's.
+            if error.fatal {
+                let offender = offender(cases, n, end, &error.message);
+                if offender > first {
                     start = n;
+                    next_end = (offender > n).then_some(offender);
                     continue;
                 }
-                verdicts[n].get_or_insert(error.message);
-                if error.fatal {
-                    start = n + 1;
-                }
-            } else if error.fatal {
-                return Err(format!("a fatal error without a line: {}", error.message));
+                start = n + 1;
             }
+            verdicts[n].get_or_insert(error.message);
         }
     }
     // What is found later than that.
@@ -158,6 +159,22 @@ pub fn theirs_for(ptxas: &Path, isa: (&str, &str), cases: &[String]) -> Result<V
         }
     }
     Ok(verdicts)
+}
+
+/// The case that a syntax error is about: the line is sometimes that of an instruction before it, the text that it
+/// quotes is right.
+fn offender(cases: &[String], at: usize, end: usize, message: &str) -> usize {
+    let Some((quoted, _)) = message.strip_prefix("Parsing error near '").and_then(|rest| rest.rsplit_once("':")) else {
+        return at;
+    };
+    (at..end).find(|n| cases[*n].contains(quoted)).unwrap_or(at)
+}
+
+/// What the assembler says of one instruction alone: among others it may get the error of another one.
+pub fn theirs_alone(ptxas: &Path, case: &String) -> Result<Option<String>, String> {
+    let assembler = Assembler { ptxas, head: head(NEWEST) + &kernel("k", NEWEST) };
+    let found = assembler.run(std::slice::from_ref(case), &[0], "")?;
+    Ok(found.into_iter().next().map(|error| error.message))
 }
 
 struct Assembler<'a> {

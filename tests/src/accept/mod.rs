@@ -66,7 +66,13 @@ pub fn compare(
                 report.illegal += 1;
                 continue;
             }
-            (Verdict::Accepts, Some(message)) => (Side::Ours, message.clone()),
+            (Verdict::Accepts, Some(_)) => match judge::theirs_alone(ptxas, line)? {
+                Some(message) => (Side::Ours, message),
+                None => {
+                    report.legal += 1;
+                    continue;
+                }
+            },
             (Verdict::Refuses { message, .. }, None) => (Side::Theirs, message.clone()),
         };
         if known::explain(side, line, &message).is_some() {
@@ -85,6 +91,25 @@ pub fn compare(
         .map(|((side, base, message), (count, examples))| Finding { side, base, message, count, examples })
         .collect();
     Ok(report)
+}
+
+/// The known differences that are none any more: what their examples say now.
+pub fn stale(ptxas: &Path) -> Result<Vec<String>, String> {
+    let examples: Vec<String> = known::KNOWN.iter().map(|known| known.example.to_string()).collect();
+    let (ours, theirs) = (judge::ours(&examples), judge::theirs(ptxas, &examples)?);
+    let mut out = Vec::new();
+    for ((known, ours), theirs) in known::KNOWN.iter().zip(&ours).zip(&theirs) {
+        let differs = match (known.side, ours, theirs) {
+            (Side::Ours, Verdict::Accepts, Some(message)) => message.contains(known.message),
+            (Side::Theirs, Verdict::Refuses { message, .. }, None) => message.contains(known.message),
+            _ => false,
+        };
+        if !differs {
+            let theirs = theirs.as_deref().unwrap_or("accepts it");
+            out.push(format!("{}\n    the front end: {ours:?}\n    the assembler: {theirs}", known.example));
+        }
+    }
+    Ok(out)
 }
 
 /// A message without what differs from case to case: names and numbers in quotes.
