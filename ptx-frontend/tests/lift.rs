@@ -141,3 +141,22 @@ fn loops_that_nothing_leads_into_end() {
         hetir::verify::verify(&module).expect("it verifies");
     }
 }
+
+#[test]
+fn instructions_need_a_version_and_a_target() {
+    let errors = |version: &str, target: &str, body: &str| -> Vec<String> {
+        let text = format!(".version {version}\n.target {target}\n.address_size 64\n{}", kernel("k", body));
+        let result = lift_text(&text, Options::default()).into_result();
+        result.err().unwrap_or_default().into_iter().map(|d| d.message).collect()
+    };
+    let redux = "redux.sync.add.u32 %r0, %r1, %r2;\nret;";
+    assert_eq!(errors("7.0", "sm_80", redux), [""; 0]);
+    assert_eq!(errors("6.5", "sm_75", redux), ["`redux.sync.add.u32` needs PTX ISA 7.0 or newer"]);
+    assert_eq!(errors("7.0", "sm_75", redux), ["`redux.sync.add.u32` needs the target sm_80 or newer"]);
+    let vote = "vote.any.pred %p, %p;\nret;";
+    assert_eq!(errors("6.3", "sm_70", vote), [""; 0]);
+    assert_eq!(errors("6.4", "sm_70", vote).len(), 1);
+    assert_eq!(errors("9.7", "sm_133f", "ret;"), [""; 0]);
+    assert_eq!(errors("7.9", "sm_80", "ret;"), ["there is no PTX ISA 7.9"]);
+    assert_eq!(errors("8.0", "sm_99", "ret;"), ["`sm_99` is not a target"]);
+}
