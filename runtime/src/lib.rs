@@ -43,6 +43,6 @@ pub use module::{Function, FunctionSettings, Kernel, Library, Module};
 pub use place::Place;
 pub use queue::Lane;
 pub use session::{Limits, Local, Session};
-pub use settings::{SETTINGS, Setting, Settings};
+pub use settings::{Check, SETTINGS, Setting, Settings};
 pub use stream::{Stream, StreamRef};
 pub use system::{CopyRequest, DeviceState, FillRequest, Runtime};

@@ -41,19 +41,37 @@ macro_rules! settings {
     };
 }
 
+/// What kernels are checked for beyond what a device notices by itself.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Check {
+    Off,
+    /// Accesses of memory, to the byte.
+    Memory,
+    /// Also races, and reads of memory that nothing has written.
+    All,
+}
+
 settings! {
-    /// 1: report races, uninitialised reads and accesses outside an allocation by a single byte (slower)
-    check: bool = "HETGPU_CHECK", "0", switch;
+    /// memory: find accesses outside an allocation by a single byte; 1: also races and uninitialised reads (both slower)
+    check: Check = "HETGPU_CHECK", "0", check;
+    /// devices by name, in the order in which programs number them: cpu, interp
+    devices: Vec<String> = "HETGPU_DEVICE", "interp", names;
     /// order in which the interpreter runs threads that are free to run in any order
     seed: u64 = "HETGPU_SEED", "0", |text| text.parse().ok();
 }
 
-fn switch(text: &str) -> Option<bool> {
+fn check(text: &str) -> Option<Check> {
     match text {
-        "0" | "" | "off" | "no" => Some(false),
-        "1" | "on" | "yes" => Some(true),
+        "0" | "" | "off" | "no" => Some(Check::Off),
+        "memory" => Some(Check::Memory),
+        "1" | "on" | "yes" | "all" => Some(Check::All),
         _ => None,
     }
+}
+
+fn names(text: &str) -> Option<Vec<String>> {
+    let names: Vec<String> = text.split(',').map(|name| name.trim().to_owned()).collect();
+    names.iter().all(|name| !name.is_empty()).then_some(names)
 }
 
 impl Settings {
@@ -73,14 +91,17 @@ mod tests {
     #[test]
     fn unset_means_the_default_and_nonsense_is_reported() {
         let (settings, complaints) = Settings::read(|_| None);
-        assert!(!settings.check && settings.seed == 0 && complaints.is_empty());
+        assert!(settings.check == Check::Off && settings.seed == 0 && complaints.is_empty());
+        assert_eq!(settings.devices, ["interp"]);
         let (settings, complaints) = Settings::read(|name| {
             Some(match name {
-                "HETGPU_CHECK" => "1".into(),
+                "HETGPU_CHECK" => "memory".into(),
+                "HETGPU_DEVICE" => "cpu, interp".into(),
                 _ => "many".into(),
             })
         });
-        assert!(settings.check);
+        assert_eq!(settings.check, Check::Memory);
+        assert_eq!(settings.devices, ["cpu", "interp"]);
         assert_eq!(settings.seed, 0);
         assert_eq!(complaints, ["HETGPU_SEED: 'many' is not understood; taking 0"]);
     }

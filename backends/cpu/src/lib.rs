@@ -17,3 +17,6 @@ mod sys;
 mod trouble;
 
 pub use device::{Check, CpuDevice, Options};
+
+/// The folder where compiled code is kept, where none is named.
+pub use hetgpu_llvm::cache::default_folder as default_cache;

@@ -4,8 +4,8 @@
 use cuda::registry;
 use hetgpu_runtime::log::{self, Level};
 use hetgpu_runtime::{
-    Code, Error, ImageSource, KernelInfo, LaunchRequest, Launchable, Runtime, Settings, StreamRef, check, cluster_of,
-    dynamic_shared_limit,
+    Check, Code, Error, ImageSource, KernelInfo, LaunchRequest, Launchable, Runtime, Settings, StreamRef, check,
+    cluster_of, dynamic_shared_limit,
 };
 use std::fmt::{Display, Write as _};
 use std::io::Write as _;
@@ -296,7 +296,9 @@ fn choose(code: &Code, wanted: Option<&str>) -> Result<usize, Stop> {
 
 fn run(request: Request) -> Result<u8, Stop> {
     let mut settings = Settings::from_environment();
-    settings.check |= request.check;
+    if request.check {
+        settings.check = Check::All;
+    }
     settings.seed = request.seed.unwrap_or(settings.seed);
     let runtime = Runtime::new(settings.clone(), registry::devices(&settings));
     let device = runtime.device(0).map_err(refused_by)?.device.clone();
