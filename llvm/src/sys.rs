@@ -292,9 +292,6 @@ impl<'c> Emit<'c> {
     pub(crate) fn select(&self, condition: Val<'c>, yes: Val<'c>, no: Val<'c>) -> Val<'c> {
         self.val(llvm!(LLVMBuildSelect(self.builder, condition.0, yes.0, no.0, NO_NAME)))
     }
-    pub(crate) fn fneg(&self, a: Val<'c>) -> Val<'c> {
-        self.val(llvm!(LLVMBuildFNeg(self.builder, a.0, NO_NAME)))
-    }
     pub(crate) fn shuffle(&self, a: Val<'c>, b: Val<'c>, mask: &[u32]) -> Val<'c> {
         let i32t = self.int_ty(32);
         let mask: Vec<_> = mask.iter().map(|&m| i32t.int(m.into())).collect();

@@ -75,13 +75,41 @@ impl<'c> Lowering<'_, '_, 'c> {
         let zero = e.bin(Code::LLVMAnd, bits, self.pattern(f, sign));
         e.cast(Code::LLVMBitCast, e.select(small, zero, bits), f.ty)
     }
+    /// With `ftz` a result becomes zero if it was below the normal range before it was rounded: where it came out as
+    /// the smallest normal number, the op's definition decides.
+    fn unless_tiny(&mut self, inst: Inst, f: Floats<'c>, v: Val<'c>, once: bool) -> Val<'c> {
+        let e = self.e;
+        let bits = e.cast(Code::LLVMBitCast, v, f.bits);
+        let magnitude = e.bin(Code::LLVMAnd, bits, self.pattern(f, 0x7fff_ffff));
+        let smallest = e.icmp(Int::LLVMIntEQ, magnitude, self.pattern(f, 0x0080_0000));
+        let all = self.i(f.count);
+        let none = if f.count == 1 {
+            e.icmp(Int::LLVMIntEQ, smallest, self.i(1).int(0))
+        } else {
+            e.icmp(Int::LLVMIntEQ, e.cast(Code::LLVMBitCast, smallest, all), all.int(0))
+        };
+        let values = self.either(
+            none,
+            &[f.ty],
+            |_| vec![(v, false)],
+            |this| {
+                let bits = if once { this.c32(1) } else { this.mask_bits() };
+                let values = this.through_columns(inst, once, bits, &crate::abi::EVAL);
+                values.into_iter().map(|(v, _)| (e.cast(Code::LLVMBitCast, v, f.ty), false)).collect()
+            },
+        );
+        values.first().map_or(v, |(v, _)| *v)
+    }
     /// The canonical NaN for any; of f16 and bf16.
     fn short_canonical(&self, f: Floats<'c>, v: Val<'c>) -> Val<'c> {
         let e = self.e;
         match f.scalar {
             Scalar::F16 | Scalar::Bf16 => {
-                let nan = self.float_of(f, 0x7fff);
-                e.select(e.fcmp(Real::LLVMRealUNO, v, v), nan, v)
+                let infinity = if f.scalar == Scalar::F16 { 0x7c00 } else { 0x7f80 };
+                let bits = e.cast(Code::LLVMBitCast, v, f.bits);
+                let magnitude = e.bin(Code::LLVMAnd, bits, self.pattern(f, 0x7fff));
+                let is_nan = e.icmp(Int::LLVMIntUGT, magnitude, self.pattern(f, infinity));
+                e.cast(Code::LLVMBitCast, e.select(is_nan, self.pattern(f, 0x7fff), bits), f.ty)
             }
             Scalar::F32 if f.count > self.lanes => {
                 let nan = self.float_of(f, 0x7fff_ffff);
@@ -155,6 +183,10 @@ impl<'c> Lowering<'_, '_, 'c> {
                 if data.attr::<Sat>() == Sat::Yes {
                     v = self.saturated(f, v);
                 }
+                // Sums this small are exact.
+                if ftz && data.op == Op::FMul {
+                    v = self.unless_tiny(inst, f, v, once);
+                }
                 let v = self.short_canonical(f, v);
                 self.set_float(inst, v, once);
                 true
@@ -178,6 +210,9 @@ impl<'c> Lowering<'_, '_, 'c> {
                 }
                 if data.attr::<Sat>() == Sat::Yes {
                     v = self.saturated(f, v);
+                }
+                if ftz {
+                    v = self.unless_tiny(inst, f, v, once);
                 }
                 let v = self.short_canonical(f, v);
                 self.set_float(inst, v, once);
@@ -212,7 +247,10 @@ impl<'c> Lowering<'_, '_, 'c> {
                         self.payload(f, v, &[a, b])
                     }
                 };
-                let v = flush(self, v);
+                let mut v = flush(self, v);
+                if ftz && data.op == Op::FDiv {
+                    v = self.unless_tiny(inst, f, v, once);
+                }
                 self.set_float(inst, v, once);
                 true
             }
@@ -225,7 +263,15 @@ impl<'c> Lowering<'_, '_, 'c> {
                     v = self.flushed(f, v);
                 }
                 let operand = v;
-                v = if data.op == Op::FNeg { e.fneg(v) } else { e.intrinsic("llvm.fabs", &[f.ty], &[v]) };
+                // On the bits: of short formats the processor would make f32 first.
+                let sign = self.pattern(f, 1 << (f.scalar.bits() - 1));
+                let bits = e.cast(Code::LLVMBitCast, v, f.bits);
+                let bits = if data.op == Op::FNeg {
+                    e.bin(Code::LLVMXor, bits, sign)
+                } else {
+                    e.bin(Code::LLVMAnd, bits, e.bin(Code::LLVMXor, sign, f.bits.ones()))
+                };
+                v = e.cast(Code::LLVMBitCast, bits, f.ty);
                 v = self.payload(f, v, &[operand]);
                 let v = self.short_canonical(f, v);
                 self.set_float(inst, v, once);
@@ -350,6 +396,19 @@ impl<'c> Lowering<'_, '_, 'c> {
         }
         let wide = if f.count == 1 { e.float() } else { e.float().vector(f.count) };
         let v = e.bin(code, e.cast(Code::LLVMFPExt, a, wide), e.cast(Code::LLVMFPExt, b, wide));
-        e.cast(Code::LLVMFPTrunc, v, f.ty)
+        if f.scalar == Scalar::Bf16 { self.to_bfloat(f, v) } else { e.cast(Code::LLVMFPTrunc, v, f.ty) }
+    }
+    /// f32 to bf16, to nearest. Processors' own instruction makes zeros of denormals.
+    fn to_bfloat(&self, f: Floats<'c>, v: Val<'c>) -> Val<'c> {
+        let e = self.e;
+        let word = if f.count == 1 { self.i(32) } else { self.i(32).vector(f.count) };
+        let k = |n: u64| self.each(f, self.i(32).int(n));
+        let bits = e.cast(Code::LLVMBitCast, v, word);
+        let odd = e.bin(Code::LLVMAnd, e.bin(Code::LLVMLShr, bits, k(16)), k(1));
+        let up = e.bin(Code::LLVMAdd, e.bin(Code::LLVMAdd, bits, k(0x7fff)), odd);
+        let nan = e.fcmp(Real::LLVMRealUNO, v, v);
+        let up = e.select(nan, k(0x7fff_0000), up);
+        let short = e.cast(Code::LLVMTrunc, e.bin(Code::LLVMLShr, up, k(16)), f.bits);
+        e.cast(Code::LLVMBitCast, short, f.ty)
     }
 }

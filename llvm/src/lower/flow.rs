@@ -275,7 +275,7 @@ impl<'c> Lowering<'_, '_, 'c> {
 
     /// Whether lanes may come to a block one edge after the other, so that what an edge brings is for its lanes only.
     fn is_blended(&self, block: Block) -> bool {
-        if self.lanes == 1 || self.plan.masks[block.index()] != Mask::Own {
+        if self.lanes == 1 {
             return false;
         }
         let edges = self.facts.cfg.predecessors(block);
@@ -283,7 +283,13 @@ impl<'c> Lowering<'_, '_, 'c> {
             Some(l) => self.facts.loops.get(l).latches.len(),
             None => 0,
         };
-        edges.len() - back > 1 || back > 1
+        let one_each = edges.len() - back <= 1 && back <= 1;
+        // Where control branches, one edge alone is taken.
+        let branched = edges.iter().all(|edge| match &self.plan.flows[edge.from.index()] {
+            Flow::Branch(ways) => ways.get(edge.target) == Some(&Next::Block(block)),
+            Flow::Fold(_) => false,
+        });
+        !one_each && !branched
     }
     fn blend(&mut self, variable: Val<'c>, v: Val<'c>) -> Val<'c> {
         self.blend_with(variable, v, self.mask, &Moves::default())

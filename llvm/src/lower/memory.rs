@@ -464,7 +464,7 @@ impl<'c> Lowering<'_, '_, 'c> {
     }
 
     /// Two ways to the same values.
-    fn either(
+    pub(super) fn either(
         &mut self,
         condition: Val<'c>,
         types: &[Ty<'c>],

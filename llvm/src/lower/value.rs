@@ -433,7 +433,13 @@ impl<'c> Lowering<'_, '_, 'c> {
     }
 
     /// Calls a helper with operands and results in memory, a column of 32 words each.
-    fn through_columns(&mut self, inst: Inst, once: bool, bits: Val<'c>, helper: &Helper) -> Vec<(Val<'c>, bool)> {
+    pub(super) fn through_columns(
+        &mut self,
+        inst: Inst,
+        once: bool,
+        bits: Val<'c>,
+        helper: &Helper,
+    ) -> Vec<(Val<'c>, bool)> {
         let e = self.e;
         let args = self.body.args(inst).to_vec();
         let results = self.body.results(inst).to_vec();
