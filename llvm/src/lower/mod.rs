@@ -28,7 +28,7 @@ use hetir::interp::SharedLayout;
 use hetir::ir::{Body, Function, Module};
 use inkwell::context::Context;
 use plan::{Facts, Mask, Plan};
-use shape::Shapes;
+use shape::{Shape, Shapes};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::mem::offset_of;
@@ -278,6 +278,10 @@ impl<'u, 'm, 'c> Lowering<'u, 'm, 'c> {
                 hetir::analysis::live::for_each_use(self.body, inst, |v| {
                     if self.facts.definitions[v.index()] != Some(block) {
                         self.crossing.insert(v);
+                    }
+                    // What a distance refers to is used wherever the value is.
+                    if let Shape::Affine(a) = self.shapes.get(v) {
+                        self.crossing.extend(a.values());
                     }
                 });
             }

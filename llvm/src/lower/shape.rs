@@ -134,6 +134,12 @@ impl Affine {
         }
         result.near()
     }
+    /// The values that its lanes' distances refer to.
+    pub(super) fn values(&self) -> impl Iterator<Item = Value> + '_ {
+        let distances = self.wraps.iter().map(|w| &w.distance).chain([&self.distance]);
+        let terms = distances.flat_map(|d| &d.terms).map(|t| t.value);
+        terms.chain(self.wraps.iter().map(|w| w.value))
+    }
     /// Whether the lanes' distances are multiples of a number.
     pub(super) fn is_multiple_of(&self, number: i64) -> bool {
         let terms = self.distance.terms.iter().map(|t| &t.multiples);
