@@ -1,6 +1,7 @@
 //! A device as an engine: filetests run on it the way that the runtime uses it.
 
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use hetgpu_device::{
     Device, DeviceError, Dimensions, ErrorKind, Form, Format, HostBuffer, ImageDescription, ImageId, ImageObject,
@@ -19,6 +20,9 @@ use crate::header::{Arg, Run, View};
 
 /// Where memory is mapped: below everything of the host, above the interpreter's windows.
 const FIRST_ADDRESS: u64 = 0x12_0000_0000;
+
+/// Far more than any filetest needs.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// Alignment of every buffer.
 const ALIGNMENT: u64 = 256;
@@ -45,6 +49,30 @@ impl OnDevice {
 
     fn next(&self) -> MutexGuard<'_, u64> {
         self.next.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// How a launch ended, if it did.
+    fn within_limit(&self, launch: Launch) -> Option<Result<(), DeviceError>> {
+        let begin = || {
+            let queue = self.device.open_queue(0)?;
+            queue.submit(Work::Launch(Box::new(launch)))?;
+            queue.mark(false)
+        };
+        let mark = match begin() {
+            Ok(mark) => mark,
+            Err(error) => return Some(Err(error)),
+        };
+        let start = Instant::now();
+        let mut pause = Duration::from_micros(20);
+        while start.elapsed() < LIMIT {
+            match mark.poll() {
+                Ok(false) => std::thread::sleep(pause),
+                Ok(true) => return Some(Ok(())),
+                Err(error) => return Some(Err(error)),
+            }
+            pause = (pause * 2).min(Duration::from_millis(10));
+        }
+        None
     }
 
     /// Addresses for so many bytes, and as many again behind them that nothing has.
@@ -196,7 +224,14 @@ impl Engine for OnDevice {
         } else {
             Some(next)
         };
-        let outcome = self.device.open_queue(0).and_then(|queue| queue.run(Work::Launch(Box::new(launch))));
+        let outcome = match self.within_limit(launch) {
+            Some(outcome) => outcome,
+            None => {
+                // The kernel may still use what the run has made.
+                std::mem::forget(scene);
+                return Err(Failure::Broken(format!("no end after {LIMIT:?}")));
+            }
+        };
         if let Err(error) = outcome {
             if !survives && error.kind.poisons() {
                 std::mem::forget(scene);
