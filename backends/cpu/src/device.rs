@@ -5,8 +5,8 @@ use crate::pool::Pool;
 use crate::sys::map;
 use crate::sys::memory::Memory;
 use hetgpu_device::{
-    Caps, DeviceError, ErrorKind, HostSpan, Importance, KernelAttributes, Launch, LoadedModule, Outcome, Services,
-    SyncDevice,
+    Caps, DeviceError, ErrorKind, HostSpan, ImageCaps, ImageDescription, ImageId, ImageObject, ImagePlace, Images,
+    Importance, KernelAttributes, Launch, LoadedModule, Outcome, Services, SyncDevice,
 };
 use hetir::diag::Severity;
 use hetir::entity::FuncId;
@@ -58,6 +58,7 @@ pub struct CpuDevice {
     compiler: Option<Box<dyn Compile>>,
     modules: RwLock<HashMap<LoadedModule, Arc<Loaded>>>,
     state: Mutex<State>,
+    images: Mutex<Images>,
     /// Held while the interpreter executes a kernel: its atomics are atomic among its own threads only.
     interpreting: Mutex<()>,
 }
@@ -100,6 +101,7 @@ impl CpuDevice {
             memory: map::host_memory().map_or(LITTLE_MEMORY, |bytes| bytes / 4 * 3),
             shares_host_memory: true,
             host_atomics: true,
+            images: Some(ImageCaps { chooses_handles: true, linear: true, multisample: true, ..ImageCaps::default() }),
             concurrent_queues: 16,
             survives_faults: true,
             cooperative: true,
@@ -115,6 +117,7 @@ impl CpuDevice {
             compiler,
             modules: RwLock::default(),
             state: Mutex::default(),
+            images: Mutex::default(),
             interpreting: Mutex::default(),
         }
     }
@@ -209,7 +212,10 @@ impl CpuDevice {
             complain: Some(&mut complain),
             ..interp::Options::default()
         };
+        // Handles that are bound from now on are for later launches.
+        let images = lock(&self.images).objects().to_vec();
         let description = interp::Launch {
+            images: &images,
             grid: launch.grid,
             block: launch.block,
             cluster: launch.cluster,
@@ -322,5 +328,33 @@ impl SyncDevice for CpuDevice {
                 self.interpret(&loaded, launch)
             }
         }
+    }
+
+    fn create_image(&self, description: &ImageDescription) -> Result<ImageId, DeviceError> {
+        lock(&self.images).create(description, |bytes| self.memory.place(bytes, "an image"))
+    }
+
+    fn destroy_image(&self, image: ImageId) {
+        if let Some(at) = lock(&self.images).destroy(image) {
+            self.memory.unmap(at);
+        }
+    }
+
+    fn write_texels(&self, to: ImagePlace, data: &[u8]) -> Result<(), DeviceError> {
+        let at = lock(&self.images).address(to, data.len())?;
+        self.memory.write(at, data)
+    }
+
+    fn read_texels(&self, from: ImagePlace, out: &mut [u8]) -> Result<(), DeviceError> {
+        let at = lock(&self.images).address(from, out.len())?;
+        self.memory.read(at, out)
+    }
+
+    fn bind(&self, handle: Option<u64>, object: &ImageObject) -> Result<u64, DeviceError> {
+        lock(&self.images).bind(handle, object)
+    }
+
+    fn unbind(&self, handle: u64) {
+        lock(&self.images).unbind(handle);
     }
 }

@@ -15,6 +15,7 @@ mod caps;
 mod device;
 mod error;
 mod image;
+mod images;
 mod sync;
 mod sys;
 mod work;
@@ -26,6 +27,7 @@ pub use image::{
     AddressMode, Channel, Compare, Dimensions, Filter, Format, ImageDescription, ImageId, ImageObject, ImagePlace,
     LinearImage, Sampler, Texels,
 };
+pub use images::Images;
 pub use sync::{Queued, SyncDevice};
 pub use sys::{HostBuffer, HostSpan};
 pub use work::{

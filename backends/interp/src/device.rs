@@ -1,7 +1,6 @@
-use crate::images::Images;
 use crate::sys::Windows;
 use hetgpu_device::{
-    Caps, DeviceError, ErrorKind, HostSpan, ImageCaps, ImageDescription, ImageId, ImageObject, ImagePlace,
+    Caps, DeviceError, ErrorKind, HostSpan, ImageCaps, ImageDescription, ImageId, ImageObject, ImagePlace, Images,
     KernelAttributes, Launch, LoadedModule, Outcome, SyncDevice,
 };
 use hetir::diag::Severity;
@@ -25,7 +24,14 @@ pub struct Options {
 struct Bytes {
     arena: Arena,
     windows: Windows,
+    /// Where the next image lies.
+    next_image: u64,
 }
+
+/// Where images lie: beyond the addresses that processors have.
+const FIRST_IMAGE: u64 = 0xff00_0000_0000_0000;
+/// Between two images.
+const IMAGE_GAP: u64 = 1 << 20;
 
 impl Memory for Bytes {
     fn read(&mut self, address: u64, out: &mut [u8]) -> Result<(), MemoryFault> {
@@ -225,13 +231,26 @@ impl SyncDevice for InterpDevice {
     fn create_image(&self, description: &ImageDescription) -> Result<ImageId, DeviceError> {
         let mut state = self.state();
         let State { bytes, images, .. } = &mut *state;
-        images.create(&mut bytes.arena, description, zeroed)
+        images.create(description, |size| {
+            let base = bytes.next_image.max(FIRST_IMAGE);
+            let end = base.checked_add(size).and_then(|end| end.checked_add(IMAGE_GAP));
+            let end = end.ok_or_else(|| DeviceError::new(ErrorKind::OutOfMemory, "no addresses for an image"))?;
+            match bytes.arena.map(base, "an image", zeroed(size)?) {
+                true => bytes.next_image = end.next_multiple_of(IMAGE_GAP),
+                false => {
+                    return Err(DeviceError::new(ErrorKind::InvalidRequest, "there is memory where an image lies"));
+                }
+            }
+            Ok(base)
+        })
     }
 
     fn destroy_image(&self, image: ImageId) {
         let mut state = self.state();
         let State { bytes, images, .. } = &mut *state;
-        images.destroy(&mut bytes.arena, image);
+        if let Some(base) = images.destroy(image) {
+            bytes.arena.unmap(base);
+        }
     }
 
     fn write_texels(&self, to: ImagePlace, data: &[u8]) -> Result<(), DeviceError> {

@@ -5,7 +5,6 @@
 #![warn(missing_docs)]
 
 mod device;
-mod images;
 mod sys;
 
 pub use device::{InterpDevice, Options};

@@ -1,6 +1,6 @@
 //! Device memory: what is mapped, under which name, and copies of it.
 
-use super::map::{self, PAGE};
+use super::map::{self, PAGE, Reservation};
 use hetgpu_device::{DeviceError, ErrorKind, HostSpan};
 use hetir::interp::{self, MemoryFault};
 use std::collections::{BTreeMap, HashMap};
@@ -12,8 +12,18 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 struct Region {
     bytes: u64,
     name: String,
-    /// Of memory that is the host's: kept as long as kernels may reach it.
-    host: Option<HostSpan>,
+    backing: Backing,
+}
+
+/// What a region's memory is.
+#[derive(Debug)]
+enum Backing {
+    /// Pages at an address that was asked for.
+    Pages,
+    /// The host's: kept as long as kernels may reach it.
+    Host(HostSpan),
+    /// At an address that the host chose.
+    Anywhere(Reservation),
 }
 
 #[derive(Default, Debug)]
@@ -117,11 +127,7 @@ impl Memory {
         if table.overlaps(at, end) {
             return Err(DeviceError::new(ErrorKind::InvalidRequest, format!("there is memory at {at:#x} already")));
         }
-        if bytes > self.most - table.used {
-            let free = self.most - table.used;
-            let message = format!("{bytes} bytes wanted, {free} of {} are free", self.most);
-            return Err(DeviceError::new(ErrorKind::OutOfMemory, message));
-        }
+        self.check_room(&table, bytes)?;
         let pages = Pages::of(at, bytes);
         let whole = pages.whole.end - pages.whole.start;
         if whole > 0 {
@@ -143,9 +149,33 @@ impl Memory {
                 unsafe { ptr::write_bytes(pointer(from), 0, (to - from) as usize) };
             }
         }
-        table.regions.insert(at, Region { bytes, name: name.to_owned(), host: None });
+        table.regions.insert(at, Region { bytes, name: name.to_owned(), backing: Backing::Pages });
         table.used += bytes;
         Ok(())
+    }
+
+    fn check_room(&self, table: &Table, bytes: u64) -> Result<(), DeviceError> {
+        let free = self.most - table.used;
+        match bytes <= free {
+            true => Ok(()),
+            false => {
+                let message = format!("{bytes} bytes wanted, {free} of {} are free", self.most);
+                Err(DeviceError::new(ErrorKind::OutOfMemory, message))
+            }
+        }
+    }
+
+    /// Zeroed memory at an address that no program was told.
+    pub(crate) fn place(&self, bytes: u64, name: &str) -> Result<u64, DeviceError> {
+        let mut table = self.change();
+        self.check_room(&table, bytes)?;
+        let pages = bytes.max(1).next_multiple_of(PAGE) as usize;
+        let made = Reservation::new(pages).and_then(|memory| memory.protect(0, pages, true).map(|()| memory));
+        let memory = made.map_err(|e| refused(&e, 0, bytes))?;
+        let at = memory.base().expose_provenance() as u64;
+        table.regions.insert(at, Region { bytes, name: name.to_owned(), backing: Backing::Anywhere(memory) });
+        table.used += bytes;
+        Ok(at)
     }
 
     /// Makes host memory known.
@@ -156,7 +186,7 @@ impl Memory {
         if bytes > 0 && table.overlaps(at, at + bytes) {
             return Err(DeviceError::new(ErrorKind::InvalidRequest, format!("there is memory at {at:#x} already")));
         }
-        table.regions.insert(at, Region { bytes, name: "host memory".into(), host: Some(host) });
+        table.regions.insert(at, Region { bytes, name: "host memory".into(), backing: Backing::Host(host) });
         Ok(())
     }
 
@@ -164,13 +194,20 @@ impl Memory {
     pub(crate) fn unmap(&self, at: u64) {
         let mut table = self.change();
         let Some(region) = table.regions.remove(&at) else { return };
-        if region.host.is_none() {
-            table.used -= region.bytes;
-            let pages = Pages::of(at, region.bytes);
-            if pages.whole.end > pages.whole.start {
-                map::unmap(pages.whole.start);
+        match region.backing {
+            Backing::Pages => {
+                table.used -= region.bytes;
+                let pages = Pages::of(at, region.bytes);
+                if pages.whole.end > pages.whole.start {
+                    map::unmap(pages.whole.start);
+                }
+                table.leave(&pages.edges);
             }
-            table.leave(&pages.edges);
+            Backing::Anywhere(memory) => {
+                table.used -= region.bytes;
+                drop(memory);
+            }
+            Backing::Host(span) => drop(span),
         }
     }
 
@@ -313,7 +350,8 @@ impl interp::Memory for View<'_> {
         };
         if !inside(self.last) {
             let table = self.memory.table();
-            let (start, region) = table.find(address, len as u64).filter(|(_, r)| r.host.is_none())?;
+            let (start, region) =
+                table.find(address, len as u64).filter(|(_, r)| !matches!(r.backing, Backing::Host(_)))?;
             self.last = (start, region.bytes);
         }
         // SAFETY: mapped, and not unmapped while a launch runs. The slice ends before the interpreter does anything else,

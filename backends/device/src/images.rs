@@ -1,36 +1,24 @@
-//! Images and the handles that kernels name them by.
-//!
-//! An image lies in the device's memory at an address that no pointer of a program has.
+//! The images of a device whose kernels are executed by the interpreter, and the handles that kernels name them by.
 
-use hetgpu_device::{DeviceError, ErrorKind, ImageDescription, ImageId, ImageObject, ImagePlace, LinearImage, Texels};
-use hetir::interp::Arena;
+use crate::{DeviceError, ErrorKind, ImageDescription, ImageId, ImageObject, ImagePlace, LinearImage, Texels};
 use hetir::interp::texture::{Image, Kind, Object, Plane, Texture};
 use std::collections::HashMap;
 
-/// Where images lie: beyond the addresses that processors have.
-const FIRST_ADDRESS: u64 = 0xff00_0000_0000_0000;
-/// Between two images.
-const GAP: u64 = 1 << 20;
 /// The first handle that is chosen here.
 const FIRST_HANDLE: u64 = 0x7e00_0000_0001;
 
-pub(crate) struct Images {
+/// What images and objects there are. Texels lie row by row in memory that the device sees to.
+#[derive(Debug)]
+pub struct Images {
     images: HashMap<ImageId, Image>,
     objects: Vec<Object>,
     next_image: u64,
-    next_address: u64,
     next_handle: u64,
 }
 
 impl Default for Images {
     fn default() -> Self {
-        Self {
-            images: HashMap::new(),
-            objects: Vec::new(),
-            next_image: 1,
-            next_address: FIRST_ADDRESS,
-            next_handle: FIRST_HANDLE,
-        }
+        Self { images: HashMap::new(), objects: Vec::new(), next_image: 1, next_handle: FIRST_HANDLE }
     }
 }
 
@@ -40,37 +28,31 @@ fn wrong(text: &str) -> DeviceError {
 
 impl Images {
     /// What all handles stand for.
-    pub(crate) fn objects(&self) -> &[Object] {
+    pub fn objects(&self) -> &[Object] {
         &self.objects
     }
 
-    pub(crate) fn create(
+    /// Makes an image; `place` gives the address of so many zeroed bytes.
+    ///
+    /// # Errors
+    /// What `place` says.
+    pub fn create(
         &mut self,
-        arena: &mut Arena,
         description: &ImageDescription,
-        zeroed: impl FnOnce(u64) -> Result<Vec<u8>, DeviceError>,
+        place: impl FnOnce(u64) -> Result<u64, DeviceError>,
     ) -> Result<ImageId, DeviceError> {
         let ImageDescription { format, extent, layers, levels, samples, .. } = *description;
-        let base = self.next_address;
-        let image = Image::packed(base, format.channel, format.channels, extent, layers, samples, levels);
-        let bytes = image.packed_bytes();
-        let end = base.checked_add(bytes).and_then(|end| end.checked_add(GAP));
-        let end = end.ok_or_else(|| DeviceError::new(ErrorKind::OutOfMemory, "no addresses for an image"))?;
-        if !arena.map(base, "an image", zeroed(bytes)?) {
-            return Err(wrong("there is memory where the image would lie"));
-        }
-        self.next_address = end.next_multiple_of(GAP);
+        let at = |base| Image::packed(base, format.channel, format.channels, extent, layers, samples, levels);
+        let base = place(at(0).packed_bytes())?;
         let id = ImageId(self.next_image);
         self.next_image += 1;
-        self.images.insert(id, image);
+        self.images.insert(id, at(base));
         Ok(id)
     }
 
-    pub(crate) fn destroy(&mut self, arena: &mut Arena, image: ImageId) {
-        if let Some(base) = self.images.remove(&image).and_then(|image| image.levels.first().map(|level| level.address))
-        {
-            arena.unmap(base);
-        }
+    /// Forgets an image; the address of its bytes.
+    pub fn destroy(&mut self, image: ImageId) -> Option<u64> {
+        self.images.remove(&image)?.levels.first().map(|level| level.address)
     }
 
     fn image(&self, image: ImageId) -> Result<&Image, DeviceError> {
@@ -78,7 +60,10 @@ impl Images {
     }
 
     /// Where texels of a row lie.
-    pub(crate) fn address(&self, place: ImagePlace, bytes: usize) -> Result<u64, DeviceError> {
+    ///
+    /// # Errors
+    /// There are no such texels.
+    pub fn address(&self, place: ImagePlace, bytes: usize) -> Result<u64, DeviceError> {
         let image = self.image(place.image)?;
         let plane = image.levels.get(place.level as usize).ok_or_else(|| wrong("the image has no such level"))?;
         let [width, height, depth] = image.extents(place.level as usize);
@@ -117,7 +102,11 @@ impl Images {
         }
     }
 
-    pub(crate) fn bind(&mut self, handle: Option<u64>, object: &ImageObject) -> Result<u64, DeviceError> {
+    /// Gives an object a handle, the one named or a new one.
+    ///
+    /// # Errors
+    /// The handle is taken, or the object refers to what there is not.
+    pub fn bind(&mut self, handle: Option<u64>, object: &ImageObject) -> Result<u64, DeviceError> {
         let kind = match object {
             ImageObject::Texture { texels, sampler, normalized_floats } => Kind::Texture(Texture {
                 image: self.texels(texels)?,
@@ -144,7 +133,8 @@ impl Images {
         Ok(handle)
     }
 
-    pub(crate) fn unbind(&mut self, handle: u64) {
+    /// Takes a handle back.
+    pub fn unbind(&mut self, handle: u64) {
         self.objects.retain(|object| object.handle != handle);
     }
 }
