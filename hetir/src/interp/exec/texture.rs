@@ -13,11 +13,10 @@ use crate::interp::texture::{AddressMode, Channel, Compare, Filter, Image, Kind 
 use crate::num::{self, Format, Mode};
 use crate::types::{Scalar, Type};
 
-/// A texel: bits of f32 or of 32-bit integers.
-type Texel = [u32; 4];
+mod filter;
 
-/// Steps of a linear weight.
-const STEPS: f64 = 256.0;
+/// A texel: bits of f32 or of 32-bit integers, or of channels.
+type Texel = [u32; 4];
 
 /// One lane's access of a texture.
 struct Access<'a> {
@@ -27,19 +26,23 @@ struct Access<'a> {
     lane: usize,
     /// Slice, layer or face; the first of a cube's six.
     slice: u64,
+    /// The layer is none of the image's; the last one stands for it.
+    is_beyond: bool,
     sample: u64,
     coordinates: [f64; 3],
     offsets: [i64; 3],
     depth: Option<f32>,
 }
 
-/// Texels along one dimension: two and the second one's weight.
+/// Texels along one dimension: two, `None` being the border, and the weight of the second one.
 #[derive(Clone, Copy)]
 struct Pair {
-    first: i64,
-    second: i64,
-    weight: f64,
+    texels: [Option<i64>; 2],
+    weight: i64,
 }
+
+/// No dimension.
+const ALONE: Pair = Pair { texels: [Some(0); 2], weight: 0 };
 
 /// The operands of an instruction, one after the other.
 struct Operands {
@@ -107,16 +110,14 @@ impl<'l> Step<'_, 'l> {
         Operands { columns, next: 0, lane: 0 }
     }
 
-    /// A texel of a level; `None` is the border.
+    /// The bits of a texel's channels; `None` is the border. Channels that the image has not are 0.
     fn texel(&mut self, access: &Access<'_>, level: usize, at: [Option<i64>; 3]) -> Result<Texel, Box<Trouble>> {
         let (texture, image) = (access.texture, &access.texture.image);
-        let is_float = image.channel.is_float() || texture.normalized_floats && image.channel.bytes() < 4;
-        let one = if is_float { 1f32.to_bits() } else { 1 };
-        let mut texel = [0, 0, 0, one];
+        let mut texel = [0; 4];
         let channels = usize::from(image.channels).min(4);
         let [Some(x), Some(y), Some(z)] = at else {
             for (value, border) in texel.iter_mut().zip(access.sampler.border).take(channels) {
-                *value = if is_float { border.to_bits() } else { border as i64 as u32 };
+                *value = encode(image.channel, texture.normalized_floats, border);
             }
             return Ok(texel);
         };
@@ -136,82 +137,103 @@ impl<'l> Step<'_, 'l> {
         for (value, bytes) in texel.iter_mut().zip(bytes.chunks_exact(image.channel.bytes())) {
             let mut word = [0; 4];
             word[..bytes.len()].copy_from_slice(bytes);
-            *value = widen(image.channel, texture.normalized_floats, u32::from_le_bytes(word));
-        }
-        if let Some(depth) = access.depth {
-            let passes = compare(access.sampler.compare, depth, f32::from_bits(texel[0]));
-            texel = [f32::from(passes).to_bits(); 4];
+            *value = u32::from_le_bytes(word);
         }
         Ok(texel)
     }
 
-    /// A texture read at one level.
-    fn sample(&mut self, access: &Access<'_>, level: usize) -> Result<Texel, Box<Trouble>> {
+    /// A texel as it is read.
+    fn point(&mut self, access: &Access<'_>, level: usize, at: [Option<i64>; 3]) -> Result<Texel, Box<Trouble>> {
+        let (channel, normalized) = (access.texture.image.channel, access.texture.normalized_floats);
+        let texel = self.texel(access, level, at)?.map(|bits| filter::widen(channel, normalized, bits));
+        Ok(match access.depth {
+            Some(depth) => {
+                let passes = compare(access.sampler.compare, depth, f32::from_bits(texel[0]));
+                [f32::from(passes).to_bits(); 4]
+            }
+            None => texel,
+        })
+    }
+
+    /// A texture read at one level or, if the second one has a weight, between two.
+    fn sample(&mut self, access: &Access<'_>, levels: [usize; 2], second: i64) -> Result<Texel, Box<Trouble>> {
         let linear = access.sampler.filter == Filter::Linear && access.is_float();
-        let extents = access.texture.image.extents(level);
-        let (face, pairs) = access.place(level, linear);
-        let count = if access.geometry.is_cube() { 2 } else { access.geometry.dimensions() };
-        let placed = Access { slice: access.slice + face, ..*access };
-        if !linear {
-            let at = access.wrap(extents, count, |d| pairs[d].first);
-            return self.texel(&placed, level, at);
+        if !linear && second == 0 {
+            let (face, pairs) = access.place(levels[0], false);
+            let placed = Access { slice: access.slice + face, ..*access };
+            return self.point(&placed, levels[0], pairs.map(|pair| pair.texels[0]));
         }
-        let mut sum = [0.0; 4];
-        for corner in 0..1usize << count {
-            let far = |d: usize| corner >> d & 1 == 1;
-            let weight: f64 =
-                (0..count).map(|d| if far(d) { pairs[d].weight } else { 1.0 - pairs[d].weight }).product();
-            if weight == 0.0 {
+        let mut quads = Vec::new();
+        for (level, weight) in [(levels[0], filter::WHOLE - second), (levels[1], second)] {
+            if weight == 0 {
                 continue;
             }
-            let at = access.wrap(extents, count, |d| if far(d) { pairs[d].second } else { pairs[d].first });
-            let texel = self.texel(&placed, level, at)?;
-            for (sum, value) in sum.iter_mut().zip(texel) {
-                *sum += weight * f64::from(f32::from_bits(value));
+            let (face, [x, y, z]) = access.place(level, linear);
+            let placed = Access { slice: access.slice + face, ..*access };
+            let far = filter::part(weight, z.weight);
+            for (z, weight) in [(z.texels[0], weight - far), (z.texels[1], far)] {
+                if weight == 0 {
+                    continue;
+                }
+                let mut quad =
+                    filter::Quad { weights: filter::weights(weight, x.weight, y.weight), ..Default::default() };
+                // A weight may be 0 by rounding: then the texel is still read, as NaNs show.
+                for (n, texel) in quad.texels.iter_mut().enumerate() {
+                    if (n & 1 == 0 || x.weight != 0) && (n < 2 || y.weight != 0) {
+                        *texel = self.texel(&placed, level, [x.texels[n & 1], y.texels[n >> 1], z])?;
+                    }
+                }
+                quads.push(quad);
             }
         }
-        Ok(sum.map(|v| (v as f32).to_bits()))
+        let (channel, normalized) = (access.texture.image.channel, access.texture.normalized_floats);
+        if let Some(depth) = access.depth {
+            let passes = |texel: Texel| {
+                let texel = f32::from_bits(filter::widen(channel, normalized, texel[0]));
+                [f32::from(compare(access.sampler.compare, depth, texel)).to_bits(); 4]
+            };
+            quads.iter_mut().for_each(|quad| quad.texels = quad.texels.map(passes));
+            return Ok(filter::mix(Channel::F32, &quads));
+        }
+        Ok(filter::mix(channel, &quads))
     }
 
-    /// A texture read between the levels.
-    fn sample_levels(&mut self, access: &Access<'_>, level: f64) -> Result<Texel, Box<Trouble>> {
+    /// A texture read between the levels; without a level, at the least one that the sampler allows.
+    fn sample_levels(&mut self, access: &Access<'_>, level: Option<f64>) -> Result<Texel, Box<Trouble>> {
         let last = access.texture.image.levels.len() - 1;
-        let [least, most] = access.sampler.level_range.map(f64::from);
-        let level = (level + f64::from(access.sampler.level_bias)).max(least).min(most).max(0.0).min(last as f64);
+        let steps = |level: f64| (level * filter::WHOLE as f64).floor() as i64;
+        let signed = |level: f64| (level * filter::WHOLE as f64) as i64;
+        let bias = signed(access.sampler.level_bias.into());
+        let [least, most] = access.sampler.level_range.map(|level| steps(level.into()));
+        let wanted = level.map_or(0, |level| signed(level).saturating_add(bias));
+        let level = wanted.min(most).max(least).clamp(0, last as i64 * filter::WHOLE);
         if access.sampler.mip_filter == Filter::Nearest || !access.is_float() {
-            return self.sample(access, (level + 0.5).floor() as usize);
+            return self.sample(access, [((level + 0x80) >> 8) as usize; 2], 0);
         }
-        let steps = (level * STEPS + 0.5).floor();
-        let (near, weight) = ((steps / STEPS).floor(), (steps / STEPS).fract());
-        let first = self.sample(access, near as usize)?;
-        if weight == 0.0 {
-            return Ok(first);
-        }
-        let second = self.sample(access, near as usize + 1)?;
-        let mut mixed = first;
-        for (value, other) in mixed.iter_mut().zip(second) {
-            let [a, b] = [*value, other].map(|bits| f64::from(f32::from_bits(bits)));
-            *value = ((a * (1.0 - weight) + b * weight) as f32).to_bits();
-        }
-        Ok(mixed)
+        let near = (level >> 8) as usize;
+        self.sample(access, [near, near + 1], level & 0xff)
     }
 
-    /// Texel by number: outside there are zeros.
+    /// Texel by number: outside there are zeros, beside mipmapped images the nearest texel.
     fn fetch_texel(&mut self, access: &Access<'_>, at: [i64; 3], level: i64) -> Result<Texel, Box<Trouble>> {
         let image = &access.texture.image;
         let Some(level) = usize::try_from(level).ok().filter(|l| *l < image.levels.len()) else {
             return Ok([0; 4]);
         };
         let extents = image.extents(level);
+        let is_clamped = image.levels.len() > 1;
+        if access.is_beyond && !is_clamped {
+            return Ok([0; 4]);
+        }
         let mut place = [Some(0); 3];
         for d in 0..access.geometry.dimensions() {
-            let at = at[d].saturating_add(access.offsets[d]);
-            if at < 0 || at >= i64::from(extents[d]) {
+            let (at, last) = (at[d].saturating_add(access.offsets[d]), i64::from(extents[d]) - 1);
+            if at != at.clamp(0, last) && !is_clamped {
                 return Ok([0; 4]);
             }
-            place[d] = Some(at);
+            place[d] = Some(at.clamp(0, last));
         }
-        self.texel(access, level, place)
+        self.point(access, level, place)
     }
 
     /// Sets the results: residency and the components.
@@ -219,10 +241,8 @@ impl<'l> Step<'_, 'l> {
         let lane = access.lane;
         self.set(0, lane, 1);
         let ty = self.ins.ty;
-        let narrow = |bits: u32| {
-            let half = || num::convert(Format::F32, Format::F16, bits.into(), Mode::RN);
-            if access.is_float() || access.depth.is_some() { half() } else { u64::from(bits & 0xffff) }
-        };
+        // Also integers are converted as if they were floats.
+        let narrow = |bits: u32| num::convert(Format::F32, Format::F16, bits.into(), Mode::RN);
         match (ty.scalar, ty.lanes) {
             (Scalar::F16, 1) => (0..4).for_each(|n| self.set(n + 1, lane, narrow(texel[n]))),
             (Scalar::F16, _) => {
@@ -241,47 +261,24 @@ impl Access<'_> {
     /// The face of a cube, and where the coordinates lie in a level.
     fn place(&self, level: usize, linear: bool) -> (u64, [Pair; 3]) {
         let extents = self.texture.image.extents(level);
-        let (face, coordinates) = if self.geometry.is_cube() { face(self.coordinates) } else { (0, self.coordinates) };
-        let normalized = self.sampler.normalized || self.geometry.is_cube();
-        let mut pairs = [Pair { first: 0, second: 0, weight: 0.0 }; 3];
+        let cube = self.geometry.is_cube();
+        let (face, coordinates) = if cube { face(self.coordinates) } else { (0, self.coordinates) };
+        let normalized = self.sampler.normalized || cube;
+        let count = if cube { 2 } else { self.geometry.dimensions() };
+        let mut pairs = [ALONE; 3];
         for (d, pair) in pairs.iter_mut().enumerate() {
-            let scale = if normalized { f64::from(extents[d]) } else { 1.0 };
-            let at = coordinates[d] * scale;
-            if linear {
-                let steps = ((at - 0.5) * STEPS + 0.5).floor();
-                let first = ((steps / STEPS).floor() as i64).saturating_add(self.offsets[d]);
-                let weight = (steps / STEPS).fract();
-                let weight = if weight < 0.0 { weight + 1.0 } else { weight };
-                let weight = if weight.is_finite() { weight } else { 0.0 };
-                *pair = Pair { first, second: first.saturating_add(1), weight };
-            } else {
-                let first = (at.floor() as i64).saturating_add(self.offsets[d]);
-                *pair = Pair { first, second: first, weight: 0.0 };
-            }
-        }
-        (face, pairs)
-    }
-    /// Brings numbers of texels into the image; `None` is the border.
-    fn wrap(&self, extents: [u32; 3], count: usize, at: impl Fn(usize) -> i64) -> [Option<i64>; 3] {
-        let mut place = [Some(0); 3];
-        for d in 0..count {
             let mode = match self.sampler.address[d] {
-                _ if self.geometry.is_cube() => AddressMode::Clamp,
+                _ if cube => AddressMode::Clamp,
                 AddressMode::Wrap | AddressMode::Mirror if !self.sampler.normalized => AddressMode::Clamp,
                 mode => mode,
             };
-            let (at, extent) = (at(d), i64::from(extents[d]));
-            place[d] = match mode {
-                AddressMode::Clamp => Some(at.clamp(0, extent - 1)),
-                AddressMode::Border => Some(at).filter(|at| (0..extent).contains(at)),
-                AddressMode::Wrap => Some(at.rem_euclid(extent)),
-                AddressMode::Mirror => {
-                    let at = at.rem_euclid(2 * extent);
-                    Some(if at < extent { at } else { 2 * extent - 1 - at })
-                }
-            };
+            // A line lies at the upper edge of its only row, so that half of the border belongs to it.
+            if d < count || d == 1 && self.geometry == Geometry::D1 && mode == AddressMode::Border {
+                let at = filter::scale(coordinates[d], extents[d], normalized, mode);
+                *pair = filter::pair(at, extents[d].into(), mode, self.offsets[d], linear);
+            }
         }
-        place
+        (face, pairs)
     }
 }
 
@@ -300,23 +297,25 @@ fn face([x, y, z]: [f64; 3]) -> (u64, [f64; 3]) {
     (face, [(s / m + 1.0) / 2.0, (t / m + 1.0) / 2.0, 0.0])
 }
 
-/// A channel's bits as those of an f32 or of a 32-bit integer.
-fn widen(channel: Channel, normalized: bool, bits: u32) -> u32 {
-    let signed = match channel {
-        Channel::S8 => i32::from(bits as i8),
-        Channel::S16 => i32::from(bits as i16),
-        _ => bits as i32,
+/// A border's component as the bits of a channel.
+fn encode(channel: Channel, normalized: bool, border: f32) -> u32 {
+    // To the nearest fraction; of two the one nearer to 0.
+    let unit = |most: f64, least: f64| {
+        let scaled = f64::from(border).clamp(least, 1.0) * most;
+        let nearest = (scaled.abs() - 0.5).ceil().copysign(scaled);
+        nearest as i32 as u32
     };
-    let unit = |most: i32| (signed.max(-most) as f32 / most as f32).to_bits();
     match channel {
-        Channel::F16 => num::convert(Format::F16, Format::F32, bits.into(), Mode::RN) as u32,
-        Channel::U8 if normalized => unit(0xff),
-        Channel::U16 if normalized => unit(0xffff),
-        Channel::S8 if normalized => unit(0x7f),
-        Channel::S16 if normalized => unit(0x7fff),
-        Channel::U8 | Channel::U16 | Channel::U32 | Channel::S8 | Channel::S16 | Channel::S32 | Channel::F32 => {
-            signed as u32
+        Channel::U8 if normalized => unit(255.0, 0.0),
+        Channel::U16 if normalized => unit(65535.0, 0.0),
+        Channel::S8 if normalized => unit(127.0, -1.0) & 0xff,
+        Channel::S16 if normalized => unit(32767.0, -1.0) & 0xffff,
+        Channel::F16 => {
+            num::convert(Format::F32, Format::F16, border.to_bits().into(), Mode::new(num::Round::Rz)) as u32
         }
+        Channel::U8 | Channel::S8 => border.to_bits() & 0xff,
+        Channel::U16 | Channel::S16 => border.to_bits() & 0xffff,
+        Channel::U32 | Channel::S32 | Channel::F32 => border.to_bits(),
     }
 }
 
@@ -386,11 +385,13 @@ fn begin<'l>(
     if step.attr::<SeparateSampler>() == SeparateSampler::Yes {
         sampler = step.sampler(lane, operands.bits(), texture)?;
     }
-    let mut slice = 0;
+    let (mut slice, mut is_beyond) = (0, false);
     if geometry.is_layered() {
         let per = if geometry.is_cube() { 6 } else { 1 };
         let layers = u64::from(texture.image.layers) / per;
-        slice = u64::from(operands.bits() as u32).min(layers.saturating_sub(1)) * per;
+        let layer = u64::from(operands.bits() as u32);
+        is_beyond = layer >= layers;
+        slice = layer.min(layers.saturating_sub(1)) * per;
     }
     let mut sample = 0;
     if geometry.has_samples() {
@@ -404,15 +405,33 @@ fn begin<'l>(
             coordinates[d] = operands.float();
         }
     }
-    let access = Access { texture, sampler, geometry, lane, slice, sample, coordinates, offsets: [0; 3], depth: None };
+    let access = Access {
+        texture,
+        sampler,
+        geometry,
+        lane,
+        slice,
+        is_beyond,
+        sample,
+        coordinates,
+        offsets: [0; 3],
+        depth: None,
+    };
     Ok((access, at))
 }
 
 /// The operands that all accesses end with.
-fn end(step: &Step<'_, '_>, operands: &mut Operands, access: &mut Access<'_>) {
+///
+/// Of an offset so many bits count, one of which is the sign.
+fn end(step: &Step<'_, '_>, operands: &mut Operands, access: &mut Access<'_>, bits: u32) {
     if step.attr::<TexelOffset>() == TexelOffset::Yes {
         for d in 0..access.geometry.dimensions() {
-            access.offsets[d] = operands.int();
+            let offset = operands.int();
+            access.offsets[d] = offset << (64 - bits) >> (64 - bits);
+            if access.geometry == Geometry::D1 {
+                // The bits behind are the offset of the row, although there is but one.
+                access.offsets[1] = offset << 56 >> 60;
+            }
         }
     }
     if step.attr::<DepthCompare>() == DepthCompare::Yes {
@@ -440,11 +459,10 @@ pub(super) fn fetch(step: &mut Step<'_, '_>) -> Result<Next, Box<Trouble>> {
                 level = Some(level_of(&access, steps[0], steps[1]));
             }
         }
-        end(step, &mut operands, &mut access);
+        end(step, &mut operands, &mut access, 4);
         let texel = match level {
             _ if texels => step.fetch_texel(&access, at, number)?,
-            None => step.sample(&access, 0)?,
-            Some(level) => step.sample_levels(&access, level)?,
+            level => step.sample_levels(&access, level)?,
         };
         step.set_texel(&access, texel);
     }
@@ -463,15 +481,19 @@ pub(super) fn gather(step: &mut Step<'_, '_>) -> Result<Next, Box<Trouble>> {
     for lane in lanes(step.lanes) {
         operands.lane = lane;
         let (mut access, _) = begin(step, &mut operands, geometry, false)?;
-        end(step, &mut operands, &mut access);
-        let (face, [x, y, _]) = access.place(0, true);
+        end(step, &mut operands, &mut access, 6);
+        let (face, [pair_x, pair_y, _]) = access.place(0, true);
         access.slice += face;
-        let extents = access.texture.image.extents(0);
-        let corners = [(x.first, y.second), (x.second, y.second), (x.second, y.first), (x.first, y.first)];
         let mut four = [0; 4];
-        for (value, (x, y)) in four.iter_mut().zip(corners) {
-            let at = access.wrap(extents, 2, |d| if d == 0 { x } else { y });
-            *value = step.texel(&access, 0, at)?[component];
+        for (value, (x, y)) in four.iter_mut().zip([(0, 1), (1, 1), (1, 0), (0, 0)]) {
+            let at = [pair_x.texels[x], pair_y.texels[y], Some(0)];
+            let image = &access.texture.image;
+            *value = if image.channel == Channel::S8 && access.is_float() {
+                let texel = step.texel(&access, 0, at)?;
+                filter::mix(Channel::S8, &[filter::Quad { texels: [texel; 4], weights: [filter::WHOLE, 0, 0, 0] }])
+            } else {
+                step.point(&access, 0, at)?
+            }[component];
         }
         step.set_texel(&access, four);
     }
