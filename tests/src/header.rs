@@ -645,6 +645,7 @@ fn sampler(fields: &mut Fields<'_, '_>) -> Parsed<Sampler> {
         _ => wrong(value, "an address mode is \"clamp\", \"border\", \"wrap\" or \"mirror\""),
     };
     let compare = |value: &Value<'_>| match string(value)? {
+        "off" => Ok(Compare::Off),
         "never" => Ok(Compare::Never),
         "less" => Ok(Compare::Less),
         "equal" => Ok(Compare::Equal),

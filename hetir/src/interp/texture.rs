@@ -131,13 +131,15 @@ pub enum AddressMode {
 pub enum Filter {
     /// The texel that the coordinates lie in.
     Nearest,
-    /// The texels around, by distance in steps of 1/256.
+    /// The texels around, by distance in steps of 1/256; of integers the nearest one.
     Linear,
 }
 
 /// How a depth is compared with a texel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Compare {
+    /// Not at all: the texel is the result.
+    Off,
     /// Never.
     Never,
     /// Below the texel.
@@ -187,7 +189,7 @@ impl Default for Sampler {
             border: [0.0; 4],
             level_bias: 0.0,
             level_range: [0.0, f32::MAX],
-            compare: Compare::LessEqual,
+            compare: Compare::Off,
         }
     }
 }

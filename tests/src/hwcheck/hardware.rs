@@ -4,6 +4,8 @@ use hetgpu_tests::engine::{Failure, Printed};
 use hetgpu_tests::fault::{self, FaultKind};
 use hetgpu_tests::header::{Arg, DEFAULT_ARCH, ExpectedFault, Filetest, Run, View};
 
+use hetir::interp::texture::Compare;
+
 use crate::driver::{Array, Driver, DriverError, ImageShape, Memory, Resource, Shape};
 
 /// The device name in `xfail` where the driver is NVIDIA's.
@@ -40,6 +42,9 @@ fn unbindable(arg: &Arg, images: &Result<(), String>) -> Option<String> {
             let view = &buffer.view.as_ref()?.what;
             if view.image.samples > 1 {
                 return Some("the driver API makes no images with several samples".into());
+            }
+            if view.texture.is_some_and(|(sampler, _)| sampler.compare != Compare::Off) {
+                return Some("the driver API has no comparison of depths".into());
             }
             images.clone().err()
         }

@@ -268,8 +268,7 @@ impl Access<'_> {
         let mut pairs = [ALONE; 3];
         for (d, pair) in pairs.iter_mut().enumerate() {
             let mode = match self.sampler.address[d] {
-                _ if cube => AddressMode::Clamp,
-                AddressMode::Wrap | AddressMode::Mirror if !self.sampler.normalized => AddressMode::Clamp,
+                AddressMode::Wrap | AddressMode::Mirror if !normalized => AddressMode::Clamp,
                 mode => mode,
             };
             // A line lies at the upper edge of its only row, so that half of the border belongs to it.
@@ -283,8 +282,19 @@ impl Access<'_> {
 }
 
 /// The face that a direction meets, and where: CUDA programming guide, cubemap textures.
-fn face([x, y, z]: [f64; 3]) -> (u64, [f64; 3]) {
-    let (ax, ay, az) = (x.abs(), y.abs(), z.abs());
+///
+/// The hardware scales the longest part to 1 first, so that one whose reciprocal is subnormal makes the others 0 and an
+/// infinite one a NaN. NaNs are never the longest part, and count as 0.
+fn face(direction: [f64; 3]) -> (u64, [f64; 3]) {
+    const LONGEST: f64 = 8.507059173023462e37;
+    let longest = direction.iter().fold(0.0, |longest: f64, part| longest.max(part.abs()));
+    let scaled = direction.map(|part| match () {
+        () if longest <= LONGEST => part,
+        () if part.is_finite() => 0.0,
+        () => f64::NAN,
+    });
+    let [ax, ay, az] = scaled.map(|part| if part.is_nan() { -1.0 } else { part.abs() });
+    let [x, y, z] = scaled.map(|part| if part.is_nan() { 0.0 } else { part });
     let (face, m, s, t) = if ax > ay && ax > az {
         if x >= 0.0 { (0, ax, -z, -y) } else { (1, ax, z, -y) }
     } else if ay > az {
@@ -294,7 +304,13 @@ fn face([x, y, z]: [f64; 3]) -> (u64, [f64; 3]) {
     } else {
         (5, az, -x, -y)
     };
-    (face, [(s / m + 1.0) / 2.0, (t / m + 1.0) / 2.0, 0.0])
+    // A tiny distance to the left of the middle would be lost in the sum.
+    let along = |part: f64| match part / m {
+        at if at.is_nan() => 0.5,
+        at if at < 0.0 => (at + 1.0).min(1.0 - f64::EPSILON) / 2.0,
+        at => (at + 1.0) / 2.0,
+    };
+    (face, [along(s), along(t), 0.0])
 }
 
 /// A border's component as the bits of a channel.
@@ -333,7 +349,7 @@ fn narrow(channel: Channel, bits: u32) -> u32 {
 
 fn compare(how: Compare, depth: f32, texel: f32) -> bool {
     match how {
-        Compare::Never => false,
+        Compare::Off | Compare::Never => false,
         Compare::Less => depth < texel,
         Compare::Equal => depth == texel,
         Compare::LessEqual => depth <= texel,
@@ -361,13 +377,25 @@ fn described(fields: &[(String, String)], normalized: bool) -> Sampler {
     }
 }
 
-/// The level for which a step of a pixel is one texel.
+/// The level for which a step of a pixel is one texel: by the larger axis of the ellipse that the steps span, which the
+/// hardware finds to about 0.15 of a level; in one dimension, by the sum that stands for its length there.
 fn level_of(access: &Access<'_>, by_x: [f64; 3], by_y: [f64; 3]) -> f64 {
     let image = &access.texture.image;
-    let scale = |d: usize| if access.sampler.normalized { f64::from(image.extents(0)[d]) } else { 1.0 };
-    let length = |step: [f64; 3]| (0..3).map(|d| (step[d] * scale(d)).powi(2)).sum::<f64>().sqrt();
-    let longest = length(by_x).max(length(by_y));
-    if longest > 0.0 { longest.log2() } else { 0.0 }
+    let scaled = |step: [f64; 3]| {
+        let scale = |d: usize| if access.sampler.normalized { f64::from(image.extents(0)[d]) } else { 1.0 };
+        [0, 1, 2].map(|d| step[d] * scale(d))
+    };
+    let (x, y) = (scaled(by_x), scaled(by_y));
+    let dot = |a: [f64; 3], b: [f64; 3]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    let (xx, yy, xy) = (dot(x, x), dot(y, y), dot(x, y));
+    let longest = if access.geometry.dimensions() == 1 {
+        let (x, y) = (x[0].abs(), y[0].abs());
+        x.max(y).max((x + y) * 0.6875)
+    } else {
+        ((xx + yy + (xx - yy).hypot(2.0 * xy)) / 2.0).sqrt()
+    };
+    // To the nearest of the steps between levels.
+    if longest > 0.0 { longest.log2() + 0.5 / filter::WHOLE as f64 } else { 0.0 }
 }
 
 /// The operands that all accesses begin with.
@@ -435,7 +463,8 @@ fn end(step: &Step<'_, '_>, operands: &mut Operands, access: &mut Access<'_>, bi
         }
     }
     if step.attr::<DepthCompare>() == DepthCompare::Yes {
-        access.depth = Some(f32::from_bits(operands.bits() as u32));
+        let depth = f32::from_bits(operands.bits() as u32);
+        access.depth = Some(depth).filter(|_| access.sampler.compare != Compare::Off);
     }
 }
 
