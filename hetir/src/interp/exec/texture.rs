@@ -335,10 +335,18 @@ fn encode(channel: Channel, normalized: bool, border: f32) -> u32 {
     }
 }
 
+/// A float without the bits that an f16 has no place for; what is too large becomes the largest number.
+fn cut(bits: u32) -> u32 {
+    match f32::from_bits(bits).is_nan() {
+        true => bits >> 16 & 0x8000 | 0x7c00 | bits >> 13 & 0x3ff,
+        false => num::convert(Format::F32, Format::F16, bits.into(), Mode::new(num::Round::Rz)) as u32,
+    }
+}
+
 /// A component of a formatted store as the bits of a channel: integers are clamped.
 fn narrow(channel: Channel, bits: u32) -> u32 {
     match channel {
-        Channel::F16 => num::convert(Format::F32, Format::F16, bits.into(), Mode::RN) as u32,
+        Channel::F16 => cut(bits),
         Channel::U8 => bits.min(0xff),
         Channel::U16 => bits.min(0xffff),
         Channel::S8 => (bits as i32).clamp(-0x80, 0x7f) as u32,
@@ -547,12 +555,19 @@ fn data_type(image: &Image, normalized: bool) -> u32 {
     }
 }
 
-fn image_property(image: &Image, normalized: bool, query: ImageQuery, level: usize) -> Option<u32> {
+/// Layers count as rows of lines and as slices of planes; a dimension that an image has not is 0, but for the height of a
+/// texture, and so are the extents of a level that it has not.
+fn image_property(image: &Image, normalized: bool, query: ImageQuery, level: usize, is_texture: bool) -> Option<u32> {
     let [width, height, depth] = image.extents(level);
+    let is_there = u32::from(level < image.levels.len());
     Some(match query {
-        ImageQuery::Width => width,
-        ImageQuery::Height => height,
-        ImageQuery::Depth => depth,
+        ImageQuery::Width => width * is_there,
+        ImageQuery::Height if image.height == 1 && image.layers > 1 => image.layers * is_there,
+        ImageQuery::Height if image.height == 1 && image.depth == 1 && !is_texture => 0,
+        ImageQuery::Height => height * is_there,
+        ImageQuery::Depth if image.depth > 1 => depth * is_there,
+        ImageQuery::Depth if image.height > 1 && image.layers > 1 => image.layers * is_there,
+        ImageQuery::Depth => 0,
         ImageQuery::ChannelDataType => data_type(image, normalized),
         ImageQuery::ChannelOrder => match image.channels {
             1 => 0x10b0,
@@ -606,9 +621,9 @@ pub(super) fn query(step: &mut Step<'_, '_>) -> Result<Next, Box<Trouble>> {
     for lane in lanes(step.lanes) {
         let level = levels[lane] as u32 as usize;
         let value = match step.object(handles[lane]) {
-            Some(Object::Texture(t)) => image_property(&t.image, t.normalized_floats, query, level)
+            Some(Object::Texture(t)) => image_property(&t.image, t.normalized_floats, query, level, true)
                 .or_else(|| sampler_property(&t.sampler, query)),
-            Some(Object::Surface(image)) => image_property(image, false, query, level),
+            Some(Object::Surface(image)) => image_property(image, false, query, level, false),
             Some(Object::Sampler(sampler)) => sampler_property(sampler, query),
             None => {
                 let launch = step.env.launch;
@@ -629,12 +644,17 @@ pub(super) fn is_image(step: &mut Step<'_, '_>) -> Result<Next, Box<Trouble>> {
     let kind = step.attr::<ImageKind>();
     let handles = step.arg(0);
     for lane in lanes(step.lanes) {
-        let is = matches!(
-            (kind, step.object(handles[lane])),
-            (ImageKind::Texture, Some(Object::Texture(_)))
-                | (ImageKind::Sampler, Some(Object::Sampler(_)))
-                | (ImageKind::Surface, Some(Object::Surface(_)))
-        );
+        let launch = step.env.launch;
+        let mut variables = launch.module.globals.iter().zip(launch.globals);
+        // Of a handle nothing can be told.
+        let is_variable = variables.any(|(g, a)| g.opaque.is_some() && *a == handles[lane]);
+        let is = is_variable
+            && matches!(
+                (kind, step.object(handles[lane])),
+                (ImageKind::Texture, Some(Object::Texture(_)))
+                    | (ImageKind::Sampler, Some(Object::Sampler(_)))
+                    | (ImageKind::Surface, Some(Object::Surface(_)))
+            );
         step.set(0, lane, is.into());
     }
     Ok(Next::Advance)
@@ -656,7 +676,8 @@ fn locate(
     let int = |n: usize| i64::from(operands[n][lane] as i32);
     let mut at = [int(1) * scale, int(2), int(3)];
     if geometry.is_layered() {
-        at[2] = i64::from(operands[3][lane] as u32);
+        // The layer has 16 bits and a sign beyond them.
+        at[2] = i64::from(operands[3][lane] as u16);
     }
     let slices = if geometry == Geometry::D3 { image.depth } else { image.layers };
     let ends = [row as i64 - size as i64 + 1, i64::from(image.height), i64::from(slices)];
@@ -666,6 +687,7 @@ fn locate(
             Outside::Zero => return Ok(None),
             Outside::Clamp if ends.iter().all(|e| *e > 0) => {
                 (0..3).for_each(|d| at[d] = at[d].clamp(0, ends[d] - 1));
+                at[0] -= at[0] % size as i64;
             }
             Outside::Clamp | Outside::Trap => {
                 let what = ["byte", "row", "slice"][d];

@@ -14,8 +14,11 @@ pub(super) const WHOLE: i64 = 256;
 /// Bits below those of the largest addend's significand that are kept of the others.
 const GUARD: u32 = 4;
 
-/// Bits behind the point of a normalized coordinate.
+/// Bits behind the point of a normalized coordinate; one more where the image is wide.
 const FRACTION: i32 = 21;
+
+/// Beyond this an image is wide.
+const WIDE: u32 = 8192;
 
 /// Four texels of a slice.
 #[derive(Clone, Copy, Default)]
@@ -50,7 +53,7 @@ pub(super) fn scale(at: f64, extent: u32, normalized: bool, mode: AddressMode) -
     if !normalized {
         return at;
     }
-    let unit = f64::from(2f32.powi(FRACTION));
+    let unit = f64::from(2f32.powi(FRACTION + i32::from(extent > WIDE)));
     let at = (at * unit).floor() / unit;
     let at = match mode {
         AddressMode::Wrap | AddressMode::Mirror if at.is_infinite() => 0.0,
