@@ -114,6 +114,8 @@ pub struct View {
     pub image: Image,
     /// The layers are the faces of cubes.
     pub cube: bool,
+    /// The texels lie in plain memory: the hardware has two ways of reading a line.
+    pub linear: bool,
     /// Of a texture, how it is read and whether integers become fractions; a surface has neither.
     pub texture: Option<(Sampler, bool)>,
 }
@@ -612,7 +614,7 @@ fn view(elem: Elem, len: usize, value: &Value<'_>, is_texture: bool) -> Parsed<B
     if channels == 3 {
         return wrong(value, "a texel has 1, 2 or 4 channels");
     }
-    let cube = flag(&mut fields, "cube")?;
+    let (cube, linear) = (flag(&mut fields, "cube")?, flag(&mut fields, "linear")?);
     if cube && (extents[0] != extents[1] || !layers.is_multiple_of(6)) {
         return wrong(value, "a cube has six square faces");
     }
@@ -626,7 +628,9 @@ fn view(elem: Elem, len: usize, value: &Value<'_>, is_texture: bool) -> Parsed<B
     let variable = variable(&mut fields)?;
     fields.finish()?;
     match image.packed_bytes() {
-        bytes if bytes == (len * elem.size()) as u64 => Ok(Bound { what: View { image, cube, texture }, variable }),
+        bytes if bytes == (len * elem.size()) as u64 => {
+            Ok(Bound { what: View { image, cube, linear, texture }, variable })
+        }
         bytes => wrong(value, format!("the image has {bytes} bytes, the buffer {}", len * elem.size())),
     }
 }

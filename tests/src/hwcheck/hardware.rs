@@ -90,7 +90,8 @@ pub(crate) fn run(driver: &Driver, ptx: &str, run: &Run, buffers: &mut [Vec<u8>]
             None => driver.memory(contents).map(Place::Memory),
             Some(view) => {
                 let view = &view.what;
-                Array::new(driver, &view.image, shape(view), Resource::Array, contents).map(Place::Image)
+                let resource = if view.linear { Resource::Linear } else { Resource::Array };
+                Array::new(driver, &view.image, shape(view), resource, contents).map(Place::Image)
             }
         };
         places.push(place.map_err(broken)?);

@@ -498,6 +498,8 @@ pub(super) fn fetch(step: &mut Step<'_, '_>) -> Result<Next, Box<Trouble>> {
         }
         end(step, &mut operands, &mut access, 4);
         let texel = match level {
+            // Seen on the hardware: steps find no level there.
+            _ if texels && lod == Lod::Grad => [0; 4],
             _ if texels => step.fetch_texel(&access, at, number)?,
             level => step.sample_levels(&access, level)?,
         };
