@@ -9,7 +9,7 @@ use std::ptr;
 
 use libloading::Library;
 
-pub(crate) use images::{Array, Resource, Shape as ImageShape, extra};
+pub(crate) use images::{Array, Resource, Shape as ImageShape};
 
 type Result32 = c_int;
 type Handle = *mut c_void;

@@ -108,7 +108,7 @@ pub(crate) fn run(driver: &Driver, ptx: &str, run: &Run, buffers: &mut [Vec<u8>]
                 (Some(Place::Image(array)), Some(view)) => match (&view.variable, &view.what.texture) {
                     (None, texture) => {
                         let object = match texture {
-                            Some((sampler, normalized_floats)) => array.texture(sampler, *normalized_floats, 0),
+                            Some((sampler, normalized_floats)) => array.texture(sampler, *normalized_floats),
                             None => array.surface(),
                         };
                         let object = object.map_err(broken)?;

@@ -170,7 +170,7 @@ impl<'l> Step<'_, 'l> {
             }
             let (face, [x, y, z]) = access.place(level, linear);
             let placed = Access { slice: access.slice + face, ..*access };
-            let far = filter::part(weight, z.weight);
+            let far = weight - filter::part(weight, filter::WHOLE - z.weight);
             for (z, weight) in [(z.texels[0], weight - far), (z.texels[1], far)] {
                 if weight == 0 {
                     continue;
@@ -304,9 +304,9 @@ fn face(direction: [f64; 3]) -> (u64, [f64; 3]) {
     } else {
         (5, az, -x, -y)
     };
-    // A tiny distance to the left of the middle would be lost in the sum.
+    // Subnormal parts count as 0; of others a tiny distance to the left of the middle would be lost in the sum.
     let along = |part: f64| match part / m {
-        at if at.is_nan() => 0.5,
+        at if at.is_nan() || at.abs() < f64::from(f32::MIN_POSITIVE) => 0.5,
         at if at < 0.0 => (at + 1.0).min(1.0 - f64::EPSILON) / 2.0,
         at => (at + 1.0) / 2.0,
     };
@@ -326,9 +326,7 @@ fn encode(channel: Channel, normalized: bool, border: f32) -> u32 {
         Channel::U16 if normalized => unit(65535.0, 0.0),
         Channel::S8 if normalized => unit(127.0, -1.0) & 0xff,
         Channel::S16 if normalized => unit(32767.0, -1.0) & 0xffff,
-        Channel::F16 => {
-            num::convert(Format::F32, Format::F16, border.to_bits().into(), Mode::new(num::Round::Rz)) as u32
-        }
+        Channel::F16 => cut(border.to_bits()),
         Channel::U8 | Channel::S8 => border.to_bits() & 0xff,
         Channel::U16 | Channel::S16 => border.to_bits() & 0xffff,
         Channel::U32 | Channel::S32 | Channel::F32 => border.to_bits(),
@@ -391,7 +389,8 @@ fn level_of(access: &Access<'_>, by_x: [f64; 3], by_y: [f64; 3]) -> f64 {
     let image = &access.texture.image;
     let scaled = |step: [f64; 3]| {
         let scale = |d: usize| if access.sampler.normalized { f64::from(image.extents(0)[d]) } else { 1.0 };
-        [0, 1, 2].map(|d| step[d] * scale(d))
+        // NaNs count as 0.
+        [0, 1, 2].map(|d| if step[d].is_nan() { 0.0 } else { step[d] * scale(d) })
     };
     let (x, y) = (scaled(by_x), scaled(by_y));
     let dot = |a: [f64; 3], b: [f64; 3]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
@@ -402,6 +401,8 @@ fn level_of(access: &Access<'_>, by_x: [f64; 3], by_y: [f64; 3]) -> f64 {
     } else {
         ((xx + yy + (xx - yy).hypot(2.0 * xy)) / 2.0).sqrt()
     };
+    // Infinite steps may have cancelled.
+    let longest = if longest.is_nan() { f64::INFINITY } else { longest };
     // To the nearest of the steps between levels.
     if longest > 0.0 { longest.log2() + 0.5 / filter::WHOLE as f64 } else { 0.0 }
 }

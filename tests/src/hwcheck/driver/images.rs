@@ -26,14 +26,6 @@ const READ_AS_INTEGER: c_uint = 1;
 const NORMALIZED_COORDINATES: c_uint = 2;
 const OVERRIDE_FORMAT: c_uint = 1;
 
-/// Further flags of a texture object.
-pub(crate) mod extra {
-    /// Levels are always mixed as asked.
-    pub(crate) const NO_TRILINEAR_OPTIMIZATION: u32 = 0x20;
-    /// Filtering crosses the edges of a cube's faces.
-    pub(crate) const SEAMLESS: u32 = 0x40;
-}
-
 /// The largest level that a sampler's 4.8 bits hold.
 const MOST_LEVEL: f32 = 4095.0 / 256.0;
 
@@ -377,18 +369,13 @@ impl<'d> Array<'d> {
         out
     }
 
-    /// A texture object over it; `more` are flags of [`extra`].
-    pub(crate) fn texture(
-        &self,
-        sampler: &Sampler,
-        normalized_floats: bool,
-        more: u32,
-    ) -> Result<Object<'_>, DriverError> {
+    /// A texture object over it.
+    pub(crate) fn texture(&self, sampler: &Sampler, normalized_floats: bool) -> Result<Object<'_>, DriverError> {
         let table = self.driver.image_table()?;
         let how = TextureDescriptor {
             address: sampler.address.map(address),
             filter: filter(sampler.filter),
-            flags: flags(sampler, normalized_floats) | more,
+            flags: flags(sampler, normalized_floats),
             anisotropy: 0,
             level_filter: filter(sampler.mip_filter),
             level_bias: sampler.level_bias,

@@ -4,7 +4,7 @@ use hetir::interp::texture::{AddressMode, Channel, Filter, Image, Sampler};
 use hetir::num::{self, Format, Mode};
 
 use super::{Case, Random};
-use crate::driver::{ImageShape as Shape, Resource, extra};
+use crate::driver::{ImageShape as Shape, Resource};
 
 const CHANNELS: [Channel; 8] =
     [Channel::U8, Channel::S8, Channel::U16, Channel::S16, Channel::U32, Channel::S32, Channel::F16, Channel::F32];
@@ -341,7 +341,7 @@ impl Cases {
         }
         let resource = Resource::Array;
         let texture = Some(how);
-        self.push(Case { name, image, shape, resource, texels, texture, more: 0, body, inputs, outputs, data });
+        self.push(Case { name, image, shape, resource, texels, texture, body, inputs, outputs, data });
         let last = self.all.len() - 1;
         &mut self.all[last]
     }
@@ -448,7 +448,7 @@ fn channels(all: &mut Cases) {
 /// Where coordinates lie: the texel's number is its value.
 fn positions(all: &mut Cases) {
     for filter in [Filter::Linear, Filter::Nearest] {
-        for width in [1, 2, 3, 4, 7, 100, 256, 1000, 16384] {
+        for width in [1, 2, 3, 4, 7, 100, 256, 1000, 1500, 3000, 5000, 8000, 10000, 12000, 16384, 20000, 32768] {
             for normalized in [false, true] {
                 for mode in MODES {
                     let how = sampler(filter, normalized, mode);
@@ -576,7 +576,7 @@ fn outside(all: &mut Cases) {
             for (n, border) in borders.into_iter().enumerate() {
                 for channels in [1, 2, 4] {
                     for filter in [Filter::Nearest, Filter::Linear] {
-                        if filter == Filter::Linear && !(normalized || channel.is_float()) && n > 0 {
+                        if filter == Filter::Linear && !(normalized || channel.is_float()) {
                             continue;
                         }
                         let how = Sampler { border, ..sampler(filter, false, AddressMode::Border) };
@@ -652,6 +652,28 @@ fn fetches(all: &mut Cases) {
         all.texture(name, shape, channel, &extent, Content::Iota, (how, false), form, 4, |random, data| {
             data.push(random.pick(&[0, 1, 2, 3, 4, 100, u32::MAX, 0x8000_0000]));
         });
+        // What decides whether the nearest texel is read outside: the operation, the levels, or the sampler.
+        for (op, levels, normalized, mode) in [
+            ("tex.level", 1, false, AddressMode::Clamp),
+            ("tex.level", 1, true, AddressMode::Clamp),
+            ("tex", 1, true, AddressMode::Clamp),
+            ("tex", 3, true, AddressMode::Clamp),
+            ("tex", 3, true, AddressMode::Border),
+            ("tex.level", 3, true, AddressMode::Border),
+            ("tex.level", 3, true, AddressMode::Wrap),
+            ("tex", 1, true, AddressMode::Wrap),
+        ] {
+            let how = Sampler { border: [7.0; 4], ..sampler(Filter::Nearest, normalized, mode) };
+            let form = Form { op, texels: true, ..TEX };
+            let name = format!("fetch/{}/{op}/{levels}/{normalized}{mode:?}", word(shape));
+            let extent = Extent { levels, ..size(9, 6, 5) };
+            let channel = (Channel::F32, 2);
+            all.texture(name, shape, channel, &extent, Content::Uniform, (how, false), form, 4, |random, data| {
+                if op == "tex.level" {
+                    data.push(random.bits() % 4);
+                }
+            });
+        }
         let bounded = Sampler { level_range: [1.0, 1.5], level_bias: 1.0, ..how };
         let name = format!("fetch/{}/bounded-levels", word(shape));
         all.texture(name, shape, channel, &extent, Content::Iota, (bounded, false), form, 4, |random, data| {
@@ -702,18 +724,15 @@ fn layers_and_cubes(all: &mut Cases) {
     for shape in [Shape::Cube, Shape::ACube] {
         for filter in [Filter::Nearest, Filter::Linear] {
             for width in [1, 2, 3, 16, 64] {
-                for more in [0, extra::SEAMLESS] {
-                    for mode in MODES {
-                        if mode != AddressMode::Clamp && (width != 3 || shape == Shape::ACube) {
-                            continue;
-                        }
-                        let seams = if more == 0 { "" } else { "/seamless" };
-                        let name = format!("cubes/{filter:?}/{}/{width}/{mode:?}{seams}", word(shape));
-                        let how = (sampler(filter, true, mode), false);
-                        let extent = size(width, width, 1);
-                        let channel = (Channel::F32, 4);
-                        all.texture(name, shape, channel, &extent, Content::Place, how, TEX, 3, nothing).more = more;
+                for mode in MODES {
+                    if mode != AddressMode::Clamp && (width != 3 || shape == Shape::ACube) {
+                        continue;
                     }
+                    let name = format!("cubes/{filter:?}/{}/{width}/{mode:?}", word(shape));
+                    let how = (sampler(filter, true, mode), false);
+                    let extent = size(width, width, 1);
+                    let channel = (Channel::F32, 4);
+                    all.texture(name, shape, channel, &extent, Content::Place, how, TEX, 3, nothing);
                 }
             }
         }
@@ -761,48 +780,26 @@ fn levels(all: &mut Cases) {
     ];
     for filter in [Filter::Nearest, Filter::Linear] {
         for (bound, level_bias, level_range) in bounds {
-            for more in [0, extra::NO_TRILINEAR_OPTIMIZATION] {
-                for shape in [Shape::D2, Shape::D1, Shape::Cube] {
-                    if shape != Shape::D2 && bound != "all" {
-                        continue;
-                    }
-                    for inner in [Filter::Nearest, Filter::Linear] {
-                        let how = Sampler { mip_filter: filter, filter: inner, level_bias, level_range, ..linear };
-                        let flag = if more == 0 { "" } else { "/whole" };
-                        let name = format!("levels/{}/{filter:?}/{inner:?}/{bound}{flag}", word(shape));
-                        let form = Form { op: "tex.level", ..TEX };
-                        let extent = Extent { levels: 7, ..size(64, 64, 1) };
-                        let channel = (Channel::F32, 1);
-                        let case = all.texture(
-                            name,
-                            shape,
-                            channel,
-                            &extent,
-                            Content::Level,
-                            (how, false),
-                            form,
-                            1,
-                            |random, data| data.push(level(random, 7)),
-                        );
-                        case.more = more;
-                        // A plain read, on the same image.
-                        if shape == Shape::D2 && inner == Filter::Linear {
-                            let name = format!("levels/base/{filter:?}/{bound}{flag}");
-                            let case = all.texture(
-                                name,
-                                shape,
-                                channel,
-                                &extent,
-                                Content::Level,
-                                (how, false),
-                                TEX,
-                                1,
-                                nothing,
-                            );
-                            case.more = more;
-                            case.data.truncate(2 * 64);
-                        }
-                    }
+            for shape in [Shape::D2, Shape::D1, Shape::Cube] {
+                if shape != Shape::D2 && bound != "all" {
+                    continue;
+                }
+                let form = Form { op: "tex.level", ..TEX };
+                let extent = Extent { levels: 7, ..size(64, 64, 1) };
+                let channel = (Channel::F32, 1);
+                for inner in [Filter::Nearest, Filter::Linear] {
+                    let how = (Sampler { mip_filter: filter, filter: inner, level_bias, level_range, ..linear }, false);
+                    let name = format!("levels/{}/{filter:?}/{inner:?}/{bound}", word(shape));
+                    all.texture(name, shape, channel, &extent, Content::Level, how, form, 1, |random, data| {
+                        data.push(level(random, 7));
+                    });
+                }
+                // A plain read, on the same image.
+                if shape == Shape::D2 {
+                    let how = (Sampler { mip_filter: filter, level_bias, level_range, ..linear }, false);
+                    let name = format!("levels/base/{filter:?}/{bound}");
+                    let case = all.texture(name, shape, channel, &extent, Content::Level, how, TEX, 1, nothing);
+                    case.data.truncate(2 * 64);
                 }
             }
         }
@@ -841,29 +838,25 @@ fn step(random: &mut Random) -> u32 {
 fn steps(all: &mut Cases) {
     let linear = Sampler { mip_filter: Filter::Linear, ..sampler(Filter::Linear, true, AddressMode::Clamp) };
     for shape in SHAPES {
-        for more in [0, extra::NO_TRILINEAR_OPTIMIZATION] {
-            for (x, y) in [(256u32, 256u32), (256, 16)] {
-                if x != y && (is_cube(shape) || extents_of(shape) == 1) {
-                    continue;
-                }
-                let flag = if more == 0 { "" } else { "/whole" };
-                let name = format!("steps/{}/{x}x{y}{flag}", word(shape));
-                let form = Form { op: "tex.grad", ..TEX };
-                let (x, y) = if shape == Shape::D3 { (x / 4, y / 4) } else { (x, y) };
-                let extent = Extent { levels: x.ilog2() + 1, layers: 1, ..size(x, y, 8) };
-                let channel = (Channel::F32, 1);
-                let how = (linear, false);
-                let case = all.texture(name, shape, channel, &extent, Content::Level, how, form, 1, |random, data| {
-                    // Sometimes one step alone in one dimension.
-                    let alone = random.bits() % 3 == 0;
-                    let which = random.bits() as usize % (2 * dimensions(shape));
-                    for n in 0..2 * dimensions(shape) {
-                        let value = step(random);
-                        data.push(if alone && n != which { 0 } else { value });
-                    }
-                });
-                case.more = more;
+        for (x, y) in [(256u32, 256u32), (256, 16)] {
+            if x != y && (is_cube(shape) || extents_of(shape) == 1) {
+                continue;
             }
+            let name = format!("steps/{}/{x}x{y}", word(shape));
+            let form = Form { op: "tex.grad", ..TEX };
+            let (x, y) = if shape == Shape::D3 { (x / 4, y / 4) } else { (x, y) };
+            let extent = Extent { levels: x.ilog2() + 1, layers: 1, ..size(x, y, 8) };
+            let channel = (Channel::F32, 1);
+            let how = (linear, false);
+            all.texture(name, shape, channel, &extent, Content::Level, how, form, 1, |random, data| {
+                // Sometimes one step alone in one dimension.
+                let alone = random.bits().is_multiple_of(3);
+                let which = random.bits() as usize % (2 * dimensions(shape));
+                for n in 0..2 * dimensions(shape) {
+                    let value = step(random);
+                    data.push(if alone && n != which { 0 } else { value });
+                }
+            });
         }
     }
 }
@@ -1009,7 +1002,7 @@ fn queries(all: &mut Cases) {
     let one = |name: String, body: String, shape, image: Image, texture| {
         let texels = vec![0; image.packed_bytes() as usize];
         let resource = Resource::Array;
-        Case { name, image, shape, resource, texels, texture, more: 0, body, inputs: 1, outputs: 1, data: vec![0] }
+        Case { name, image, shape, resource, texels, texture, body, inputs: 1, outputs: 1, data: vec![0] }
     };
     for shape in SHAPES {
         let wide = image(shape, Channel::F32, 1, [12, 12, 5], 3, 1);

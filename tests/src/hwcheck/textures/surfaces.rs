@@ -92,7 +92,6 @@ fn push(all: &mut Cases, name: String, access: Access) {
         resource: Resource::Array,
         texels,
         texture: None,
-        more: 0,
         body: access.body,
         inputs,
         outputs: access.outputs,
@@ -141,7 +140,7 @@ pub(super) fn cases(all: &mut Cases) {
                         continue;
                     }
                     let images: &[(Channel, u8, u32)] = if shape == Shape::D2 {
-                        &[(Channel::U32, 1, 12), (Channel::U8, 1, 13), (Channel::U32, 4, 6), (Channel::U16, 2, 11)]
+                        &[(Channel::U32, 1, 12), (Channel::U8, 1, 19), (Channel::U32, 4, 6), (Channel::U16, 2, 11)]
                     } else {
                         &[(Channel::U32, 1, 12)]
                     };
@@ -290,12 +289,6 @@ fn reductions(all: &mut Cases) {
                     one(shape, op, "p", "b64", mode, channel);
                 }
             }
-        }
-    }
-    // Texels that are no numbers of 32 bits.
-    for channel in [(Channel::F32, 1), (Channel::U8, 4), (Channel::U16, 1), (Channel::U32, 4), (Channel::U8, 1)] {
-        for op in ["add", "max"] {
-            one(Shape::D2, op, "p", "b32", "zero", channel);
         }
     }
 }
