@@ -214,20 +214,22 @@ impl<'l> Step<'_, 'l> {
         self.sample(access, [near, near + 1], level & 0xff)
     }
 
-    /// Texel by number: outside there are zeros, beside mipmapped images the nearest texel.
+    /// Texel by number: outside there are zeros, or where a level is named the nearest texel.
     fn fetch_texel(&mut self, access: &Access<'_>, at: [i64; 3], level: i64) -> Result<Texel, Box<Trouble>> {
         let image = &access.texture.image;
         let Some(level) = usize::try_from(level).ok().filter(|l| *l < image.levels.len()) else {
             return Ok([0; 4]);
         };
         let extents = image.extents(level);
-        let is_clamped = image.levels.len() > 1;
+        let is_clamped = self.attr::<Lod>() == Lod::Level;
         if access.is_beyond && !is_clamped {
             return Ok([0; 4]);
         }
         let mut place = [Some(0); 3];
         for d in 0..access.geometry.dimensions() {
-            let (at, last) = (at[d].saturating_add(access.offsets[d]), i64::from(extents[d]) - 1);
+            // A line is plain memory there, and knows no offset.
+            let offset = if access.geometry == Geometry::D1 { 0 } else { access.offsets[d] };
+            let (at, last) = (at[d].saturating_add(offset), i64::from(extents[d]) - 1);
             if at != at.clamp(0, last) && !is_clamped {
                 return Ok([0; 4]);
             }
@@ -284,12 +286,13 @@ impl Access<'_> {
 /// The face that a direction meets, and where: CUDA programming guide, cubemap textures.
 ///
 /// The hardware scales the longest part to 1 first, so that one whose reciprocal is subnormal makes the others 0 and an
-/// infinite one a NaN. NaNs are never the longest part, and count as 0.
+/// infinite one a NaN, as a direction without length is as a whole. NaNs are never the longest part, and count as 0.
 fn face(direction: [f64; 3]) -> (u64, [f64; 3]) {
     const LONGEST: f64 = 8.507059173023462e37;
     let longest = direction.iter().fold(0.0, |longest: f64, part| longest.max(part.abs()));
     let scaled = direction.map(|part| match () {
-        () if longest <= LONGEST => part,
+        () if longest > 0.0 && longest <= LONGEST => part,
+        () if longest == 0.0 => f64::NAN,
         () if part.is_finite() => 0.0,
         () => f64::NAN,
     });

@@ -282,8 +282,11 @@ impl<'d> Array<'d> {
         Ok(array)
     }
 
-    /// The texels.
+    /// The texels; of memory with rows, zeros.
     pub(crate) fn read(&self) -> Result<Vec<u8>, DriverError> {
+        if let Storage::Memory(memory, Resource::Linear, _) = &self.storage {
+            return memory.read();
+        }
         let mut texels = vec![0; self.image.packed_bytes() as usize];
         self.copy(&mut texels, false)?;
         Ok(texels)
