@@ -12,7 +12,11 @@ impl<'c> Lowering<'_, '_, 'c> {
     pub(super) fn int_op(&mut self, inst: Inst) -> bool {
         let data = *self.body.inst(inst);
         let args = self.body.args(inst).to_vec();
-        let ty = data.ty;
+        let ty = match data.op {
+            // Their types are fixed, so that the instruction has none of its own.
+            Op::Shf | Op::Bmsk | Op::Fns | Op::Szext | Op::Lop3 | Op::Prmt | Op::Dp4a | Op::Dp2a => Type::I32,
+            _ => data.ty,
+        };
         if self.body.results(inst).len() == 1 && self.affine_op(inst) {
             return true;
         }
