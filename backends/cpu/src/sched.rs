@@ -8,7 +8,8 @@ use crate::barrier::{Barriers, Released};
 use crate::effect;
 use crate::job::Job;
 use crate::sys::room::{Part, Room, Rooms, Shared};
-use crate::sys::strand::{Request, Strand};
+use crate::sys::strand::{Arrival, Request, Strand};
+use crate::sys::switch::Controls;
 use crate::trouble::{Accessed, Failure};
 use hetgpu_llvm::host::Form;
 use std::collections::VecDeque;
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant};
 
 /// Takes part in a launch, as the worker of this number.
 pub(crate) fn work(job: &Job, worker: u32, rooms: &mut Rooms) {
+    let _controls = Controls::set();
     let outcome = if job.waits { Crew::new(job, worker).run(rooms) } else { straight(job, worker, rooms) };
     if let Err(why) = outcome {
         job.fail(Failure::no_room(job, &why));
@@ -82,6 +84,10 @@ struct Running {
     /// Strands that meet others of their warp, by warp.
     meeting: Vec<Vec<u16>>,
     released: Vec<Released>,
+    /// Nothing of it has run.
+    fresh: bool,
+    /// Warps that run in step.
+    phase: Vec<u16>,
 }
 
 /// What a turn of a block led to.
@@ -110,6 +116,8 @@ impl Running {
             barriers: Barriers::default(),
             meeting: vec![Vec::new(); warps],
             released: Vec::new(),
+            fresh: false,
+            phase: Vec::with_capacity(strands),
         })
     }
 
@@ -140,10 +148,66 @@ impl Running {
             }
         }
         self.left = self.ready.len();
+        self.fresh = true;
+    }
+
+    /// Runs a block that has just begun, phase by phase, as long as each of its warps either comes to a barrier of the
+    /// whole block or ends. What is left is in the order of [`Self::turn`].
+    fn phases(&mut self, job: &Job) -> Option<()> {
+        if job.form != Form::Warp {
+            return Some(());
+        }
+        self.ready.clear();
+        self.phase.clear();
+        self.phase.extend(0..self.strands.len() as u16);
+        while !self.phase.is_empty() {
+            let mut met = 0;
+            for at in 0..self.phase.len() {
+                let n = self.phase[at];
+                let request = self.strands[usize::from(n)].run();
+                match request {
+                    Request::Barrier(a) if a.id == 0 && a.threads == 0 && a.waits && a.reduces.is_none() => {
+                        self.phase[met] = n;
+                        met += 1;
+                    }
+                    // Threads that have ended are not waited for.
+                    Request::Done => {
+                        self.live[usize::from(n)] = 0;
+                        self.left -= 1;
+                    }
+                    other => return self.mixed(job, met, n, other, at + 1),
+                }
+            }
+            self.phase.truncate(met);
+        }
+        Some(())
+    }
+
+    /// Leaves [`Self::phases`]: the first `met` warps of the phase wait at the block's barrier, one made another request,
+    /// and those from a place on have not run.
+    fn mixed(&mut self, job: &Job, met: usize, n: u16, request: Request, rest: usize) -> Option<()> {
+        let phase = std::mem::take(&mut self.phase);
+        self.ready.extend(&phase[rest..]);
+        for &waiting in &phase[..met] {
+            let lanes = self.live[usize::from(waiting)];
+            let arrival = Arrival { id: 0, threads: 0, lanes, waits: true, reduces: None };
+            self.serve(job, waiting, Request::Barrier(arrival))?;
+        }
+        self.serve(job, n, request)?;
+        self.phase = phase;
+        Some(())
     }
 
     /// Runs the block until all of its strands that can run spin.
     fn turn(&mut self, job: &Job) -> Turn {
+        if std::mem::take(&mut self.fresh) {
+            if self.phases(job).is_none() {
+                return Turn::Failed;
+            }
+            if self.left == 0 {
+                return Turn::Ended;
+            }
+        }
         loop {
             let mut progress = false;
             for _ in 0..self.ready.len() {

@@ -8,7 +8,7 @@ pub(crate) mod memory;
 pub(crate) mod room;
 pub(crate) mod signal;
 pub(crate) mod strand;
-mod switch;
+pub(crate) mod switch;
 
 #[cfg(test)]
 mod tests;

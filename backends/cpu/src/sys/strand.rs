@@ -116,7 +116,7 @@ impl Strand {
         })
     }
 
-    fn begin(&self, job: &Job, worker: u32, room: &Room, shared: &Shared, stack: usize, work: Work) {
+    fn begin(&self, job: &Job, worker: u32, room: &Room, shared: &Shared, stack: usize, number: u32, work: Work) {
         let warp = Warp {
             params: job.params.as_ptr().cast(),
             shared: shared.base(),
@@ -142,7 +142,10 @@ impl Strand {
         self.work.set(work);
         self.meeting.replace(None);
         self.trouble.replace(None);
-        let top = room.stack(stack).map_addr(|a| a & !15);
+        // Frames of a block's warps begin at different places of their pages, so that they do not compete for the same
+        // sets of the first cache.
+        let colour = number as usize % 16 * 320;
+        let top = room.stack(stack).map_addr(|a| (a & !15) - colour);
         // SAFETY: the room gives the top of an accessible stack of at least a MiB, which nothing uses: what ran on it
         // has ended or is abandoned.
         self.own.set(unsafe { switch::prepare(top, main, ptr::from_ref(self).cast()) });
@@ -152,7 +155,7 @@ impl Strand {
     /// `room` and `shared` must stay until it is done or abandoned.
     pub(crate) fn begin_blocks(&self, job: &Job, worker: u32, room: &Room, shared: &Shared) {
         self.lane.set(None);
-        self.begin(job, worker, room, shared, 0, Work::Blocks);
+        self.begin(job, worker, room, shared, 0, 0, Work::Blocks);
     }
 
     /// Makes the strand one that executes a warp of a block, or a single lane of it. As `begin_blocks`.
@@ -167,7 +170,7 @@ impl Strand {
         lane: Option<u32>,
     ) {
         self.lane.set(lane);
-        self.begin(job, worker, room, shared, lane.unwrap_or(0) as usize, Work::Warp);
+        self.begin(job, worker, room, shared, lane.unwrap_or(0) as usize, warp, Work::Warp);
         // SAFETY: as in `begin`.
         let w = unsafe { &mut *self.warp.get() };
         (w.cta, w.warp) = (cta, warp);

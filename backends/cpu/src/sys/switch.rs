@@ -10,7 +10,8 @@ pub(super) type Main = unsafe extern "C" fn(*const ());
 #[cfg(target_arch = "x86_64")]
 #[unsafe(naked)]
 pub(super) unsafe extern "C" fn switch(save: *mut *mut u8, to: *mut u8) {
-    // SysV: rbx, rbp, r12 to r15 and the control bits of MXCSR and of the x87 unit belong to the caller.
+    // SysV: rbx, rbp and r12 to r15 belong to the caller. So do the control bits of MXCSR, which are the same on all
+    // strands: see `Controls`. Compiled code does not use the x87 unit.
     naked_asm!(
         "push rbp",
         "push rbx",
@@ -18,9 +19,6 @@ pub(super) unsafe extern "C" fn switch(save: *mut *mut u8, to: *mut u8) {
         "push r13",
         "push r14",
         "push r15",
-        "sub rsp, 8",
-        "stmxcsr [rsp]",
-        "fnstcw [rsp + 4]",
         "mov [rdi], rsp",
         "mov rsp, rsi",
         "jmp {resume}",
@@ -32,18 +30,7 @@ pub(super) unsafe extern "C" fn switch(save: *mut *mut u8, to: *mut u8) {
 #[cfg(target_arch = "x86_64")]
 #[unsafe(naked)]
 pub(super) unsafe extern "C" fn resume() {
-    naked_asm!(
-        "ldmxcsr [rsp]",
-        "fldcw [rsp + 4]",
-        "add rsp, 8",
-        "pop r15",
-        "pop r14",
-        "pop r13",
-        "pop r12",
-        "pop rbx",
-        "pop rbp",
-        "ret",
-    )
+    naked_asm!("pop r15", "pop r14", "pop r13", "pop r12", "pop rbx", "pop rbp", "ret",)
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -58,16 +45,49 @@ unsafe extern "C" fn start() {
 /// The 128 bytes below `top` are writable, and `top` is a multiple of 16.
 #[cfg(target_arch = "x86_64")]
 pub(super) unsafe fn prepare(top: *mut u8, main: Main, argument: *const ()) -> *mut u8 {
-    // MXCSR: all exceptions masked, to nearest; x87: the same, 64-bit mantissa.
-    const CONTROL: u64 = 0x1f80 | 0x037f << 32;
-    let context: [u64; 8] =
-        [CONTROL, 0, 0, main as usize as u64, argument as u64, 0, 0, start as unsafe extern "C" fn() as usize as u64];
+    let context: [u64; 7] =
+        [0, 0, main as usize as u64, argument as u64, 0, 0, start as unsafe extern "C" fn() as usize as u64];
     // SAFETY: the caller owns the bytes; 16 more stay zero above as the end of the chain of frames.
     unsafe {
         let sp = top.sub(16 + size_of_val(&context));
-        sp.cast::<[u64; 8]>().write(context);
+        sp.cast::<[u64; 7]>().write(context);
         top.sub(16).cast::<[u64; 2]>().write([0; 2]);
         sp
+    }
+}
+
+/// The processor's floating-point modes, as compiled code wants them while this exists: to nearest, denormals kept, no
+/// exceptions. The thread's own modes come back when it is dropped.
+pub(crate) struct Controls {
+    #[cfg(target_arch = "x86_64")]
+    before: u32,
+}
+
+impl Controls {
+    pub(crate) fn set() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        {
+            let mut before = 0u32;
+            let wanted = 0x1f80u32;
+            // SAFETY: reads and writes MXCSR by way of two variables. The modes are restored before other Rust code of
+            // the thread's owner runs; ours computes no floats that other modes would change meanwhile.
+            unsafe {
+                std::arch::asm!("stmxcsr [{b}]", "ldmxcsr [{w}]", b = in(reg) &raw mut before, w = in(reg) &raw const wanted);
+            }
+            Self { before }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        Self {}
+    }
+}
+
+impl Drop for Controls {
+    fn drop(&mut self) {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as in `set`.
+        unsafe {
+            std::arch::asm!("ldmxcsr [{b}]", b = in(reg) &raw const self.before);
+        }
     }
 }
 
