@@ -11,7 +11,7 @@ use hetgpu_device::{
 use hetir::diag::Severity;
 use hetir::entity::FuncId;
 use hetir::interp::{self, Checks, Heap};
-use hetir::ir::Module;
+use hetir::ir::{FunctionKind, Module};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
@@ -155,7 +155,14 @@ impl CpuDevice {
             && launch.cluster == [1; 3]
             && kernel.layout.total(launch.dynamic_shared) <= self.caps.shared_per_block_max.into()
             && function.is_some_and(|f| {
-                f.is_kernel() && f.unavailable.is_empty() && f.param_bytes() as usize <= launch.params.len()
+                let FunctionKind::Kernel { bounds, .. } = &f.kind else { return false };
+                let (required, most) = (bounds.required_threads, bounds.max_threads.map(|n| u64::from(n.max(1))));
+                let allowed =
+                    bounds.max_threads == [0; 3] || most.iter().product::<u64>() >= threads.unwrap_or(0).into();
+                f.unavailable.is_empty()
+                    && f.param_bytes() as usize <= launch.params.len()
+                    && (required == [0; 3] || required.map(|n| n.max(1)) == launch.block)
+                    && allowed
             })
     }
 
