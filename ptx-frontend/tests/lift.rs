@@ -157,6 +157,17 @@ fn instructions_need_a_version_and_a_target() {
     assert_eq!(errors("6.3", "sm_70", vote), [""; 0]);
     assert_eq!(errors("6.4", "sm_70", vote).len(), 1);
     assert_eq!(errors("9.7", "sm_133f", "ret;"), [""; 0]);
+    assert_eq!(errors("7.8", "sm_90", "ret;"), [""; 0]);
+    assert_eq!(errors("7.7", "sm_90", "ret;"), ["`sm_90` needs PTX ISA 7.8 or newer"]);
+    assert_eq!(errors("7.8", "sm_90a", "ret;"), ["`sm_90a` needs PTX ISA 8.0 or newer"]);
+    assert_eq!(errors("8.6", "sm_100a", "ret;"), [""; 0]);
+    assert_eq!(errors("8.6", "sm_100f", "ret;"), ["`sm_100f` needs PTX ISA 8.8 or newer"]);
+    let fence = "wgmma.fence.sync.aligned;\nret;";
+    assert_eq!(errors("9.0", "sm_90", fence), ["`wgmma.fence.sync.aligned` needs a target such as sm_90a"]);
+    let registers = "setmaxnreg.inc.sync.aligned.u32 64;\nret;";
+    assert_eq!(errors("8.0", "sm_90a", registers), [""; 0]);
+    assert_eq!(errors("9.0", "sm_120a", registers), [""; 0]);
+    assert_eq!(errors("9.0", "sm_90", registers).len(), 1);
     assert_eq!(errors("7.9", "sm_80", "ret;"), ["there is no PTX ISA 7.9"]);
     assert_eq!(errors("8.0", "sm_99", "ret;"), ["`sm_99` is not a target"]);
 }

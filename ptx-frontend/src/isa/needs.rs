@@ -1,8 +1,8 @@
 //! Which PTX version and which target an instruction needs, by the words of its opcode: as the assembler has it, which
 //! differs from the manual in places. What is not here is as old as the oldest modules that are read.
 
-use crate::ast::Module;
-use crate::ast::split_opcode;
+use crate::ast::{Module, split_opcode};
+use crate::parse::architecture;
 
 /// A need. It holds for an opcode that has one of the alternatives.
 struct Need {
@@ -45,6 +45,7 @@ const NEEDS: &[Need] = &[
     need("barrier", "cluster", 78, 90),
     need("barrier", "acquire relaxed release", 80, 0),
     need("bmsk", "", 76, 70),
+    need("clusterlaunchcontrol", "", 86, 100),
     need("cp", "", 70, 80),
     need("cp", "shared::cta", 78, 0),
     need("cp", "bulk", 80, 90),
@@ -155,6 +156,7 @@ const NEEDS: &[Need] = &[
     need("set", "bf16 bf16x2", 78, 90),
     need("setp", "f16 f16x2", 42, 53),
     need("setp", "bf16 bf16x2", 78, 90),
+    need("setmaxnreg", "", 80, 90),
     need("shfl", "sync", 60, 0),
     need("st", "cta relaxed release weak", 60, 70),
     need("st", "L1::evict_first L1::evict_last L1::evict_normal L1::evict_unchanged L1::no_allocate", 74, 70),
@@ -174,6 +176,7 @@ const NEEDS: &[Need] = &[
     need("szext", "", 76, 70),
     need("tanh", "", 70, 75),
     need("tanh", "bf16 bf16x2", 78, 90),
+    need("tcgen05", "", 86, 100),
     need("tensormap", "", 83, 90),
     need("vote", "sync", 60, 0),
     need("wgmma", "", 80, 90),
@@ -185,18 +188,28 @@ const NEEDS: &[Need] = &[
     need("wmma", "shared::cta", 78, 0),
 ];
 
+/// What only targets of one architecture or family have, such as `sm_90a` and `sm_100f`: the opcode, a word of it, and
+/// the numbers of the first and the last target.
+const SPECIFIC: &[(&str, &str, u32, u32)] = &[
+    ("setmaxnreg", "", 90, u32::MAX),
+    ("tcgen05", "", 100, u32::MAX),
+    ("tensormap", "replace", 90, u32::MAX),
+    ("wgmma", "", 90, 90),
+];
+
 /// From this version and target on, the lanes that take part must be named.
 const SYNC: (u32, u32) = (64, 70);
 
 /// What a module says it is written for. What it does not say is as new as can be.
 pub(crate) fn written_for(module: &Module<'_>) -> (u32, u32) {
     let version = module.version.map_or(u32::MAX, |v| v.major.saturating_mul(10).saturating_add(v.minor));
-    let number = |name: &str| {
-        let digits = name.strip_prefix("sm_").or_else(|| name.strip_prefix("compute_"))?;
-        digits.trim_end_matches(['a', 'f']).parse().ok()
-    };
-    let target = module.targets.iter().find_map(|target| number(module.name(target.symbol)));
-    (version, target.unwrap_or(u32::MAX))
+    let number = |name: &str| name.trim_end_matches(['a', 'f']).parse().ok();
+    (version, target_of(module).and_then(number).unwrap_or(u32::MAX))
+}
+
+/// What a module's target has behind the underscore.
+fn target_of<'a>(module: &'a Module<'_>) -> Option<&'a str> {
+    module.targets.iter().find_map(|target| architecture(module.name(target.symbol)))
 }
 
 /// Why an opcode is not for the version and target of a module, if so.
@@ -214,6 +227,12 @@ pub(crate) fn unmet(module: &Module<'_>, opcode: &str) -> Option<String> {
         if need.target > target {
             return Some(format!("`{opcode}` needs the target sm_{} or newer", need.target));
         }
+    }
+    let specific = SPECIFIC.iter().find(|(of, word, ..)| *of == base && (word.is_empty() || has(word)));
+    if let (Some((_, _, first, last)), Some(name)) = (specific, target_of(module))
+        && !(name.ends_with(['a', 'f']) && (*first..=*last).contains(&target))
+    {
+        return Some(format!("`{opcode}` needs a target such as sm_{first}a"));
     }
     if matches!(base, "shfl" | "vote") && !has("sync") && version >= SYNC.0 && target >= SYNC.1 {
         return Some(format!("`{opcode}` needs `.sync` from PTX ISA 6.4 and sm_70 on"));

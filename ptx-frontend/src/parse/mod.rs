@@ -14,8 +14,11 @@ mod expr;
 mod module;
 mod operand;
 mod scope;
+mod target;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use target::architecture;
 
 use crate::ast::{Code, Module, Names, Symbol};
 use crate::lex::Cursor;

@@ -1,6 +1,7 @@
 //! Directives outside functions, and the heads of functions.
 
 use super::decl::ParamsOf;
+use super::target::{is_target, is_version, too_old};
 use super::{Parse, Parser};
 use crate::ast::{
     Alias, Code, Directive, DirectiveKind, File, Function, Item, Linkage, Name, Space, Symbol, Text, Version,
@@ -86,6 +87,9 @@ impl<'a> Parser<'a> {
             if !is_target(self.name(symbol)) {
                 let message = format!("`{}` is not a target", self.name(symbol));
                 return Err(Box::new(Diagnostic::error("ptx::version", message).at(span, "")));
+            }
+            if let Some(message) = too_old((major, minor), self.name(symbol)) {
+                self.report(Diagnostic::error("ptx::version", message).at(span, ""));
             }
             self.module.targets.push(Name { symbol, span });
             if !self.cur.eat(b',') {
@@ -479,33 +483,6 @@ impl<'a> Parser<'a> {
         }
     }
 }
-
-/// Versions up to 8.8 are known; what comes after 9.0 is not, and welcome.
-fn is_version(major: u32, minor: u32) -> bool {
-    let last = [5, 3, 2, 3, 1, 5, 8, 8];
-    match last.get((major as usize).wrapping_sub(1)) {
-        Some(last) => minor <= *last,
-        None => major >= 9,
-    }
-}
-
-/// Targets below sm_100 are known; newer ones are welcome.
-fn is_target(name: &str) -> bool {
-    if matches!(name, "texmode_unified" | "texmode_independent" | "debug" | "map_f64_to_f32") {
-        return true;
-    }
-    let Some(digits) = name.strip_prefix("sm_").or_else(|| name.strip_prefix("compute_")) else { return false };
-    if digits == "90a" {
-        return true;
-    }
-    match digits.parse::<u32>() {
-        Ok(n) if n < 100 => KNOWN_TARGETS.contains(&n),
-        _ => digits.strip_suffix(['a', 'f']).unwrap_or(digits).parse::<u32>().is_ok_and(|n| n >= 100),
-    }
-}
-
-const KNOWN_TARGETS: &[u32] =
-    &[10, 11, 12, 13, 20, 21, 30, 32, 35, 37, 50, 52, 53, 60, 61, 62, 70, 72, 75, 80, 82, 86, 87, 88, 89, 90];
 
 fn linkage_of(word: &str) -> Option<Linkage> {
     Some(match word {
