@@ -20,6 +20,8 @@ pub struct Effort {
     pub one_in: u64,
     /// Only forms of this instruction.
     pub only: &'static str,
+    /// The PTX version and target of the modules.
+    pub isa: (&'static str, &'static str),
 }
 
 /// Registers, constants and vectors that may stand for an operand.
@@ -354,7 +356,11 @@ pub fn cases(effort: Effort) -> Vec<String> {
             }
         }
     }
-    settle(&mut guesses);
+    settle(&mut guesses, judge::NEWEST);
+    if effort.isa != judge::NEWEST {
+        guesses.iter_mut().filter(|guess| !guess.settled).for_each(Guess::restart);
+        settle(&mut guesses, effort.isa);
+    }
     let mut lines = HashSet::new();
     let mut out = Vec::new();
     let mut add = |inst: &Inst| {
@@ -622,6 +628,11 @@ impl Guess {
         inst.operands = candidates.iter().map(|c| nth(c, 0).unwrap_or("").to_string()).collect();
         Self { form, inst, candidates, at, settled: false, given_up: false }
     }
+    fn restart(&mut self) {
+        self.given_up = false;
+        self.at.fill(0);
+        self.inst.operands = self.candidates.iter().map(|c| nth(c, 0).unwrap_or("").to_string()).collect();
+    }
     fn advance(&mut self, n: usize) {
         self.at[n] += 1;
         match nth(self.candidates[n], self.at[n]) {
@@ -636,14 +647,14 @@ fn nth(lists: &[&[&'static str]], n: usize) -> Option<&'static str> {
 }
 
 /// Looks for operands that the front end accepts: while it complains about one, the next candidate is tried there.
-fn settle(guesses: &mut [Guess]) {
+fn settle(guesses: &mut [Guess], isa: (&str, &str)) {
     loop {
         let open: Vec<usize> = (0..guesses.len()).filter(|n| !guesses[*n].settled && !guesses[*n].given_up).collect();
         if open.is_empty() {
             return;
         }
         let lines: Vec<String> = open.iter().map(|n| guesses[*n].inst.line()).collect();
-        for (n, verdict) in open.into_iter().zip(judge::ours(&lines)) {
+        for (n, verdict) in open.into_iter().zip(judge::ours_for(isa, &lines)) {
             let guess = &mut guesses[n];
             match verdict {
                 Verdict::Accepts | Verdict::Unsupported => guess.settled = true,

@@ -171,8 +171,8 @@ fn offender(cases: &[String], at: usize, end: usize, message: &str) -> usize {
 }
 
 /// What the assembler says of one instruction alone: among others it may get the error of another one.
-pub fn theirs_alone(ptxas: &Path, case: &String) -> Result<Option<String>, String> {
-    let assembler = Assembler { ptxas, head: head(NEWEST) + &kernel("k", NEWEST) };
+pub fn theirs_alone(ptxas: &Path, isa: (&str, &str), case: &String) -> Result<Option<String>, String> {
+    let assembler = Assembler { ptxas, head: head(isa) + &kernel("k", isa) };
     let found = assembler.run(std::slice::from_ref(case), &[0], "")?;
     Ok(found.into_iter().next().map(|error| error.message))
 }

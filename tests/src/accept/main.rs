@@ -3,16 +3,18 @@
 use std::process::ExitCode;
 
 use hetgpu_tests::accept::generate::{self, Effort};
-use hetgpu_tests::accept::judge::Verdict;
+use hetgpu_tests::accept::judge::{self, Verdict};
 use hetgpu_tests::accept::known::Side;
 use hetgpu_tests::{accept, toolkit};
 
 const USAGE: &str = "\
-hetgpu-accept [--whole] [--seed N] [--only NAME] [--table FILE] [--needs FILE]
+hetgpu-accept [--whole] [--seed N] [--only NAME] [--isa VERSION,TARGET] [--table FILE] [--needs FILE]
   asks the front end and ptxas whether generated instructions are legal, and prints where they differ
   --whole      everything; else a sample that takes less than a minute
   --seed N     other random choices (1)
   --only NAME  only forms of this instruction
+  --isa VERSION,TARGET
+               in modules of this version and target (9.0,sm_90a), and without mutations
   --table FILE writes every instruction with both verdicts, separated by tabs
   --needs FILE writes the oldest target and version for each legal instruction";
 
@@ -28,7 +30,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<bool, String> {
-    let mut effort = Effort { seed: 1, combinations: 6, mutations: 2, one_in: 24, only: "" };
+    let mut effort = Effort { seed: 1, combinations: 6, mutations: 2, one_in: 24, only: "", isa: judge::NEWEST };
     let mut table: Option<String> = None;
     let mut needs: Option<String> = None;
     let mut arguments = std::env::args().skip(1);
@@ -38,6 +40,12 @@ fn run() -> Result<bool, String> {
             "--whole" => (effort.combinations, effort.mutations, effort.one_in) = (60, 4, 1),
             "--seed" => effort.seed = value()?.parse().map_err(|_| "the seed is a number".to_string())?,
             "--only" => effort.only = value()?.leak(),
+            "--isa" => {
+                let value: &str = value()?.leak();
+                effort.isa =
+                    value.split_once(',').ok_or_else(|| format!("--isa needs a version and a target\n{USAGE}"))?;
+                (effort.combinations, effort.mutations, effort.one_in) = (30, 0, u64::MAX);
+            }
             "--needs" => needs = Some(value()?),
             "--table" => table = Some(value()?),
             _ => return Err(format!("there is no `{argument}`\n{USAGE}")),
@@ -49,7 +57,7 @@ fn run() -> Result<bool, String> {
     if let Some(path) = needs {
         return least(&ptxas, &cases, &path).map(|()| true);
     }
-    let report = accept::compare(&ptxas, &cases, |line, ours, theirs| {
+    let report = accept::compare(&ptxas, effort.isa, &cases, |line, ours, theirs| {
         if table.is_some() {
             let ours = match ours {
                 Verdict::Accepts => "",

@@ -42,14 +42,16 @@ pub struct Report {
 /// Most examples of one finding.
 const EXAMPLES: usize = 4;
 
-/// Compares the verdicts on some instructions. `tell` is given each with both verdicts.
+/// Compares the verdicts on some instructions in modules of a version and target. `tell` is given each with both
+/// verdicts.
 pub fn compare(
     ptxas: &Path,
+    isa: (&str, &str),
     cases: &[String],
     mut tell: impl FnMut(&str, &Verdict, Option<&str>),
 ) -> Result<Report, String> {
-    let ours = judge::ours(cases);
-    let theirs = judge::theirs(ptxas, cases)?;
+    let ours = judge::ours_for(isa, cases);
+    let theirs = judge::theirs_for(ptxas, isa, cases)?;
     for ((line, ours), theirs) in cases.iter().zip(&ours).zip(&theirs) {
         tell(line, ours, theirs.as_deref());
     }
@@ -66,7 +68,7 @@ pub fn compare(
                 report.illegal += 1;
                 continue;
             }
-            (Verdict::Accepts, Some(_)) => match judge::theirs_alone(ptxas, line)? {
+            (Verdict::Accepts, Some(_)) => match judge::theirs_alone(ptxas, isa, line)? {
                 Some(message) => (Side::Ours, message),
                 None => {
                     report.legal += 1;
