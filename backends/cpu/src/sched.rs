@@ -8,7 +8,7 @@ use crate::barrier::{Barriers, Released};
 use crate::effect;
 use crate::job::Job;
 use crate::sys::room::{Part, Room, Rooms, Shared};
-use crate::sys::strand::{Arrival, Request, Strand};
+use crate::sys::strand::{Arrival, Request, Step, Strand};
 use crate::sys::switch::Controls;
 use crate::trouble::{Accessed, Failure};
 use hetgpu_llvm::host::Form;
@@ -164,18 +164,17 @@ impl Running {
             let mut met = 0;
             for at in 0..self.phase.len() {
                 let n = self.phase[at];
-                let request = self.strands[usize::from(n)].run();
-                match request {
-                    Request::Barrier(a) if a.id == 0 && a.threads == 0 && a.waits && a.reduces.is_none() => {
+                match self.strands[usize::from(n)].step() {
+                    Step::Met => {
                         self.phase[met] = n;
                         met += 1;
                     }
                     // Threads that have ended are not waited for.
-                    Request::Done => {
+                    Step::Other(Request::Done) => {
                         self.live[usize::from(n)] = 0;
                         self.left -= 1;
                     }
-                    other => return self.mixed(job, met, n, other, at + 1),
+                    Step::Other(other) => return self.mixed(job, met, n, other, at + 1),
                 }
             }
             self.phase.truncate(met);

@@ -110,7 +110,11 @@ fn arrive(strand: &Strand, arrival: Arrival) -> u32 {
 pub(crate) unsafe extern "C" fn barrier(warp: *mut Warp, id: u32, threads: u32, mask: u32) {
     // SAFETY: compiled code gives its warp.
     let strand = unsafe { strand(warp) };
-    arrive(strand, Arrival { id, threads, lanes: mask, waits: true, reduces: None });
+    if id == 0 && threads == 0 && strand.is_in_step() {
+        strand.leave_in_step(mask);
+    } else {
+        arrive(strand, Arrival { id, threads, lanes: mask, waits: true, reduces: None });
+    }
 }
 
 pub(crate) unsafe extern "C" fn barrier_arrive(warp: *mut Warp, id: u32, threads: u32, mask: u32) {

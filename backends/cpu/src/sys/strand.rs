@@ -28,6 +28,15 @@ pub(crate) enum Request {
     Signal(Signal),
 }
 
+/// Why a strand of a block whose warps run in step stopped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Step {
+    /// It waits at the barrier of the whole block.
+    Met,
+    /// Anything else.
+    Other(Request),
+}
+
 /// At a barrier of a block.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Arrival {
@@ -67,6 +76,9 @@ pub(crate) struct Strand {
     own: Cell<*mut u8>,
     home: Cell<*mut u8>,
     request: Cell<Request>,
+    /// The lanes that wait at the barrier of the whole block, where that is why it stopped. `request` says nothing then.
+    met: Cell<u32>,
+    in_step: Cell<bool>,
     answer: Cell<u32>,
     work: Cell<Work>,
     job: Cell<*const Job>,
@@ -106,6 +118,8 @@ impl Strand {
             own: Cell::new(ptr::null_mut()),
             home: Cell::new(ptr::null_mut()),
             request: Cell::new(Request::Done),
+            met: Cell::new(0),
+            in_step: Cell::new(false),
             answer: Cell::new(0),
             work: Cell::new(Work::Nothing),
             job: Cell::new(ptr::null()),
@@ -180,12 +194,40 @@ impl Strand {
     /// Runs it until it stops.
     #[inline]
     pub(crate) fn run(&self) -> Request {
+        self.in_step.set(false);
+        self.go_on();
+        self.request.get()
+    }
+
+    /// The same for a warp that runs in step with the others of its block: a request takes several stores, which whoever
+    /// reads it would have to wait for.
+    #[inline]
+    pub(crate) fn step(&self) -> Step {
+        self.in_step.set(true);
+        self.met.set(0);
+        self.go_on();
+        if self.met.get() != 0 { Step::Met } else { Step::Other(self.request.get()) }
+    }
+
+    #[inline]
+    fn go_on(&self) {
         signal::set_current(self);
         // SAFETY: `own` is a context that `begin` has prepared or `leave` has saved, on a stack that stays; the strand is
         // of this thread, as it is neither `Send` nor `Sync`.
         unsafe { switch::switch(self.home.as_ptr(), self.own.get()) };
         signal::set_current(ptr::null());
-        self.request.get()
+    }
+
+    /// Whether [`Strand::step`] runs it.
+    pub(super) fn is_in_step(&self) -> bool {
+        self.in_step.get()
+    }
+
+    /// Waits at the barrier of the whole block. Called on the strand.
+    pub(super) fn leave_in_step(&self, lanes: u32) {
+        self.met.set(lanes);
+        // SAFETY: the worker is in `step`, which has saved `home`.
+        unsafe { switch::switch(self.own.as_ptr(), self.home.get()) };
     }
 
     /// Goes back to the worker; returns when the strand runs again. Called on the strand.
