@@ -149,8 +149,11 @@ fn describe(machine: &Machine, module: &Module) {
         context.create_string_attribute("prefer-vector-width", &width),
         context.create_string_attribute("min-legal-vector-width", &width),
     ];
-    let nounwind = inkwell::attributes::Attribute::get_named_enum_kind_id("nounwind");
-    attributes.push(context.create_enum_attribute(nounwind, 0));
+    // A kernel's access of address 0 is an access, which fails as any other.
+    for name in ["nounwind", "null_pointer_is_valid"] {
+        let kind = inkwell::attributes::Attribute::get_named_enum_kind_id(name);
+        attributes.push(context.create_enum_attribute(kind, 0));
+    }
     for function in module.get_functions().filter(|function| function.count_basic_blocks() > 0) {
         for attribute in &attributes {
             function.add_attribute(AttributeLoc::Function, *attribute);
