@@ -1,4 +1,5 @@
 use crate::sys::Windows;
+use crate::turns::{Held, Turns};
 use hetgpu_device::{
     Caps, DeviceError, ErrorKind, HostSpan, ImageCaps, ImageDescription, ImageId, ImageObject, ImagePlace, Images,
     KernelAttributes, Launch, LoadedModule, Outcome, SyncDevice,
@@ -58,15 +59,37 @@ struct State {
     bytes: Bytes,
     modules: HashMap<LoadedModule, Arc<Program>>,
     next_module: u64,
-    heaps: HashMap<u64, Heap>,
+    heaps: HashMap<u64, Arc<Mutex<Heap>>>,
     images: Images,
+}
+
+/// The memory while a kernel runs: what the host does meanwhile happens between the turns of blocks, so that a kernel may
+/// wait for the host.
+impl Memory for Held<'_, State> {
+    fn read(&mut self, address: u64, out: &mut [u8]) -> Result<(), MemoryFault> {
+        self.value().bytes.read(address, out)
+    }
+
+    fn write(&mut self, address: u64, data: &[u8]) -> Result<(), MemoryFault> {
+        self.value().bytes.write(address, data)
+    }
+
+    fn bytes(&mut self, address: u64, len: usize) -> Option<&mut [u8]> {
+        self.value().bytes.bytes(address, len)
+    }
+
+    fn pause(&mut self) {
+        Held::pause(self);
+    }
 }
 
 /// The interpreter with its memory.
 pub struct InterpDevice {
     caps: Caps,
     options: Options,
-    state: Mutex<State>,
+    state: Turns<State>,
+    /// Held by the launch that runs.
+    running: Mutex<()>,
 }
 
 impl InterpDevice {
@@ -86,11 +109,11 @@ impl InterpDevice {
             multiprocessors: 4,
             ..Caps::default()
         };
-        Self { caps, options, state: Mutex::default() }
+        Self { caps, options, state: Turns::default(), running: Mutex::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(|e| e.into_inner())
+        self.state.lock()
     }
 
     fn loaded(&self, module: LoadedModule) -> Result<Arc<Program>, DeviceError> {
@@ -196,10 +219,14 @@ impl SyncDevice for InterpDevice {
     }
 
     fn launch(&self, launch: &Launch) -> Result<Outcome, DeviceError> {
+        let _running = self.running.lock().unwrap_or_else(|e| e.into_inner());
         let loaded = self.loaded(launch.module)?;
-        let mut state = self.state();
-        let State { bytes, heaps, images, .. } = &mut *state;
-        let heap = launch.heap.map(|heap| heaps.entry(heap.base).or_insert_with(|| Heap::new(heap.base, heap.bytes)));
+        let images = self.state().images.objects().to_vec();
+        let heap = launch.heap.map(|heap| {
+            let new = || Arc::new(Mutex::new(Heap::new(heap.base, heap.bytes)));
+            self.state().heaps.entry(heap.base).or_insert_with(new).clone()
+        });
+        let mut heap = heap.as_ref().map(|heap| heap.lock().unwrap_or_else(|e| e.into_inner()));
         let description = interp::Launch {
             grid: launch.grid,
             block: launch.block,
@@ -209,7 +236,7 @@ impl SyncDevice for InterpDevice {
             cooperative: launch.cooperative,
             workspace: launch.workspace,
             grid_id: launch.grid_id,
-            images: images.objects(),
+            images: &images,
             ..loaded.launch(launch.kernel)
         };
         let listener = launch.listener.as_ref();
@@ -218,12 +245,13 @@ impl SyncDevice for InterpDevice {
             seed: self.options.seed,
             checks: Checks { races: self.options.check, uninitialised: self.options.check },
             max_shared: self.caps.shared_per_block_max,
-            heap,
+            heap: heap.as_deref_mut(),
             print: Some(&mut print),
             complain: Some(&mut complain),
             ..interp::Options::default()
         };
-        let report = interp::run(&description, bytes, &mut options).map_err(|fault| DeviceError::from(&*fault))?;
+        let report = interp::run(&description, &mut self.state.hold(), &mut options)
+            .map_err(|fault| DeviceError::from(&*fault))?;
         report.warnings.iter().for_each(|warning| listener.warn(&warning.diagnostic(Severity::Warning)));
         Ok(Outcome::Finished)
     }
@@ -277,6 +305,7 @@ impl SyncDevice for InterpDevice {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     fn device() -> InterpDevice {
         InterpDevice::new(1 << 30, Options::default())
@@ -317,5 +346,58 @@ mod tests {
         let mut back = [0; 8];
         device.read(0x10_0000_0000, &mut back).unwrap();
         assert_eq!(back, [1, 2, 1, 2, 3, 4, 5, 6]);
+    }
+
+    /// Waits until the flag is not 0, then stores 7 behind it.
+    const WAIT: &str = "
+visible kernel @wait(flag: 8 align 8 at 0) {
+block0:
+    v0: i64 = const 0
+    v1: i64 = load.param v0
+    v2: i32 = const 0
+    v3: i32 = const 7
+    br block1
+block1:
+    v4: i32 = atom.add.global.relaxed.gpu v1, v2
+    v5: b1 = icmp.eq.u v4, v2
+    brif v5, block1, block2
+block2:
+    store.global v1 + 4, v3
+    ret
+}
+";
+
+    #[test]
+    fn a_kernel_may_wait_for_the_host() {
+        const FLAG: u64 = 0x10_0000_0000;
+        let device = Arc::new(device());
+        let module = Arc::new(hetir::text::parse(WAIT).unwrap());
+        device.map(FLAG, 8, "flag").unwrap();
+        let loaded = device.load(&module, &[]).unwrap();
+        let (sender, ended) = std::sync::mpsc::channel();
+        // On threads of their own, so that the test can give up.
+        for device in [device.clone(), device.clone()] {
+            let sender = sender.clone();
+            std::thread::spawn(move || {
+                let launch = Launch { params: FLAG.to_le_bytes().into(), ..Launch::new(loaded, FuncId::new(0)) };
+                sender.send(device.launch(&launch).map(|_| ()))
+            });
+        }
+        let host = device.clone();
+        std::thread::spawn(move || {
+            // Time enough for the kernel to run.
+            std::thread::sleep(Duration::from_millis(50));
+            host.map(FLAG + 0x1000, 16, "meanwhile")?;
+            host.write(FLAG + 0x1000, &[5; 16])?;
+            host.unmap(FLAG + 0x1000);
+            host.write(FLAG, &[1])
+        });
+        for _ in 0..2 {
+            let outcome = ended.recv_timeout(Duration::from_secs(60));
+            outcome.expect("the host must come in between").unwrap();
+        }
+        let mut back = [0; 4];
+        device.read(FLAG + 4, &mut back).unwrap();
+        assert_eq!(back, [7, 0, 0, 0]);
     }
 }

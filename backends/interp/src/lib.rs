@@ -6,5 +6,6 @@
 
 mod device;
 mod sys;
+mod turns;
 
 pub use device::{InterpDevice, Options};

@@ -271,6 +271,7 @@ impl<'l> Grid<'l> {
                 let Some(mut cluster) = self.running.pop_front() else { break };
                 let t = cluster.turn(env, turn)?;
                 executed += u64::from(t.executed);
+                env.memory.pause();
                 if interrupt.is_some_and(|i| i.load(Ordering::Relaxed)) {
                     let one = &cluster.blocks[0];
                     let warp = one.warps.iter().find(|w| !w.ended()).unwrap_or(&one.warps[0]);

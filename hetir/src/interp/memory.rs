@@ -31,6 +31,8 @@ pub trait Memory {
         let _ = (address, len);
         None
     }
+    /// Called from time to time during a launch, so that others can come in between where the memory is shared.
+    fn pause(&mut self) {}
 }
 
 /// A piece of an [`Arena`].
