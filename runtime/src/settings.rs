@@ -55,7 +55,7 @@ settings! {
     /// memory: find accesses outside an allocation by a single byte; 1: also races and uninitialised reads (both slower)
     check: Check = "HETGPU_CHECK", "0", check;
     /// devices by name, in the order in which programs number them: cpu, interp
-    devices: Vec<String> = "HETGPU_DEVICE", "interp", names;
+    devices: Vec<String> = "HETGPU_DEVICE", "cpu", names;
     /// order in which the interpreter runs threads that are free to run in any order
     seed: u64 = "HETGPU_SEED", "0", |text| text.parse().ok();
 }
@@ -92,7 +92,7 @@ mod tests {
     fn unset_means_the_default_and_nonsense_is_reported() {
         let (settings, complaints) = Settings::read(|_| None);
         assert!(settings.check == Check::Off && settings.seed == 0 && complaints.is_empty());
-        assert_eq!(settings.devices, ["interp"]);
+        assert_eq!(settings.devices, ["cpu"]);
         let (settings, complaints) = Settings::read(|name| {
             Some(match name {
                 "HETGPU_CHECK" => "memory".into(),
