@@ -223,3 +223,59 @@ fn round(format: Format, units: i128, exponent: i32) -> u32 {
     let bits = if format == Format::F32 && bits < format.min_normal() { 0 } else { bits };
     (bits | if units < 0 { format.sign_bit() } else { 0 }) as u32
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_make_up_their_slice() {
+        for x in 0..WHOLE {
+            for y in 0..WHOLE {
+                let all = weights(WHOLE, x, y);
+                assert_eq!(all.iter().sum::<i64>(), WHOLE, "{x} {y}");
+                assert!(all.iter().all(|weight| (0..=WHOLE).contains(weight)), "{x} {y}: {all:?}");
+            }
+        }
+        // 16 * 8 parts of 256 are half of one, for the upper right and the lower left a half too much.
+        assert_eq!(weights(WHOLE, 16, 8), [233, 15, 7, 1]);
+    }
+
+    #[test]
+    fn coordinates_are_cut_and_places_rounded() {
+        assert_eq!(steps(0.5), 0);
+        assert_eq!(steps(1.0 + 1.0 / 512.0), 129);
+        // A third has ones in every other place: three of what is left are less than the whole.
+        let third = scale(f64::from(1f32 / 3.0), 3, true, AddressMode::Clamp);
+        assert!(third < 1.0 && third > 1.0 - 1e-5);
+        assert_eq!(scale(f64::NAN, 4, true, AddressMode::Wrap), 0.0);
+        assert_eq!(scale(f64::INFINITY, 4, true, AddressMode::Wrap), 0.0);
+        let beyond = pair(9.0, 4, AddressMode::Clamp, 0, true);
+        assert_eq!((beyond.texels, beyond.weight), ([Some(3); 2], 0));
+    }
+
+    fn mixed(channel: Channel, texels: [u32; 2], right: i64) -> u32 {
+        let texels = [[texels[0]; 4], [texels[1]; 4], [0; 4], [0; 4]];
+        mix(channel, &[Quad { texels, weights: [WHOLE - right, right, 0, 0] }])[0]
+    }
+
+    #[test]
+    fn floats_are_cut_below_the_largest() {
+        let one = 1f32.to_bits();
+        // 2^-27 is the last bit kept beside 1; half of the smaller one cannot show, half of a bit goes up.
+        assert_eq!(mixed(Channel::F32, [one, 2f32.powi(-28).to_bits()], 128), 0.5f32.to_bits());
+        assert_eq!(mixed(Channel::F32, [one, 2f32.powi(-24).to_bits()], 128), 0.5f32.to_bits() + 1);
+        assert_eq!(mixed(Channel::F32, [one, f32::INFINITY.to_bits()], 1), f32::INFINITY.to_bits());
+        assert_eq!(mixed(Channel::F32, [1, 1], 7), 0);
+        assert_eq!(mixed(Channel::F32, [0x8000_0000; 2], 7), 0x8000_0000);
+    }
+
+    #[test]
+    fn integers_are_mixed_as_sixteen_bits() {
+        let fraction = |n: u32, most: u32| (n as f32 / most as f32).to_bits();
+        assert_eq!(mixed(Channel::U8, [0, 0xff], 128), fraction(0x8000, 0xffff));
+        assert_eq!(mixed(Channel::U16, [0, 3], 128), fraction(2, 0xffff));
+        assert_eq!(mixed(Channel::S16, [0x8000; 2], 5), (-1f32).to_bits());
+        assert_eq!(mixed(Channel::S8, [0x7f; 2], 5), 1f32.to_bits());
+    }
+}
