@@ -70,7 +70,7 @@ enum Bound {
 }
 
 /// The bounds of cases by the beginning of their names; the first one counts, and a case without one is exact.
-const BOUNDS: [(&str, Bound); 15] = [
+const BOUNDS: [(&str, Bound); 16] = [
     ("mixtures/f32x1/3d/", Bound::Seldom),
     ("mixtures/f16x1/3d/", Bound::Seldom),
     ("levels/1d/Linear/", Bound::LastBits),
