@@ -1,5 +1,6 @@
-//! Approximate functions: the special cases of the PTX manual, and nearly correctly rounded values elsewhere.
+//! Approximate functions of all formats, and how far the PTX manual lets them be from the exact value.
 
+use super::portable::{self, Numbers};
 use super::{Format, Mode, convert, nan};
 
 /// An approximate function.
@@ -148,20 +149,16 @@ pub fn reference(fun: Approx, a: f64, b: f64) -> f64 {
 }
 
 /// An approximate function of a (and b for divisions). `ftz` flushes subnormal operands and results of f32 and bf16,
-/// and makes the f64 forms read only the upper 32 bits of a and write zero into the lower 32 bits of the result.
+/// and makes the f64 forms read only the upper 32 bits of a and write zero into the lower 32 bits of the result. f16 and
+/// bf16 go by way of f32.
 pub fn approx(f: Format, fun: Approx, a: u64, b: u64, ftz: bool) -> u64 {
     if f == Format::F64 {
         return approx_f64(fun, a, b, ftz);
     }
-    let flush = |x: u64| if ftz && x & f.infinity() == 0 { x & f.sign_bit() } else { x & f.mask() };
-    let (x, y) = (to_f64(f, flush(a)), to_f64(f, flush(b)));
-    // 1 / b is below the normal range there and counts as zero (PTX manual, div.approx).
-    let tiny_reciprocal = fun == Approx::Div && y.is_finite() && y.abs() > 2f64.powi(126);
-    let r = if tiny_reciprocal { x * 0f64.copysign(y) } else { reference(fun, x, y) };
-    if r.is_nan() {
-        return nan::invalid(f);
-    }
-    flush(convert(Format::F64, f, r.to_bits(), Mode::RN))
+    let single = |x: u64| f32::from_bits(convert(f, Format::F32, x, Mode::RN) as u32);
+    let ftz = ftz && f != Format::F16;
+    let r = portable::evaluate(&Numbers, fun, single(a), single(b), ftz);
+    if r.is_nan() { nan::invalid(f) } else { convert(Format::F32, f, u64::from(r.to_bits()), Mode::RN) }
 }
 
 fn approx_f64(fun: Approx, a: u64, b: u64, ftz: bool) -> u64 {

@@ -15,8 +15,8 @@
 //! Overflow gives infinity or the largest finite value, as IEEE 754 says for the rounding mode. An exact zero sum of
 //! opposite signs is +0, and -0 in mode `Rm`. Which NaN comes out is decided in one file, `nan.rs`.
 //!
-//! Approximate functions ([`approx()`]) are computed to nearly correct rounding through f64, with the special cases that
-//! the PTX manual lists; [`error_bound`] is how far another device may be from the exact value ([`reference()`]).
+//! Approximate functions ([`approx()`]) have one definition, the sequences of [`portable`], so that a kernel gets the same
+//! bits wherever it is executed; [`error_bound`] is how far another device may be from the exact value ([`reference()`]).
 //!
 //! Absent: exception flags, signalling NaNs as a class of their own, fixed-point and decimal formats, and the partial
 //! sums of matrix operations, whose order and precision are the business of those operations.
@@ -27,6 +27,7 @@ mod convert;
 mod nan;
 mod narrow;
 mod order;
+pub mod portable;
 mod soft;
 #[cfg(test)]
 mod tests;

@@ -63,41 +63,59 @@ impl Lowering<'_, '_, '_> {
             }
             Op::FCvt => {
                 let from = self.body.ty(args[0]);
-                if data.attr::<Sat>() == Sat::Yes
-                    || data.attr::<Relu>() == Relu::Yes
-                    || data.attr::<SatFinite>() == SatFinite::Yes
-                    || ftz
-                {
+                let sat = data.attr::<Sat>() == Sat::Yes;
+                let same = from == Type::F32 && data.ty == Type::F32;
+                let special = data.attr::<Relu>() == Relu::Yes || data.attr::<SatFinite>() == SatFinite::Yes;
+                if special || (sat && !same) {
                     return false;
                 }
-                let b = self.floats(data.ty, once);
-                match (from.scalar, data.ty.scalar) {
+                let (a, b) = (self.floats(from, once), self.floats(data.ty, once));
+                let nearest = data.attr::<Round>() == Round::Rn;
+                // Conversions to f16 flush nothing, and no f16 becomes a denormal f32.
+                let v = match (from.scalar, data.ty.scalar) {
+                    (Scalar::F32, Scalar::F32) => {
+                        let v = self.visible(args[0], once);
+                        let v = if ftz { self.flushed(a, v) } else { v };
+                        match (sat, ftz) {
+                            (true, _) => self.saturated(a, v),
+                            (false, true) => {
+                                let nan = e.fcmp(Real::LLVMRealUNO, v, v);
+                                e.select(nan, self.float_of(a, 0x7fff_ffff), v)
+                            }
+                            (false, false) => v,
+                        }
+                    }
                     (Scalar::F16, Scalar::F32) => {
                         let v = self.arg(args[0], once);
-                        let v = e.cast(Code::LLVMFPExt, v, b.ty);
-                        self.set_vector(inst, 0, v, once);
+                        e.cast(Code::LLVMFPExt, v, b.ty)
                     }
-                    (Scalar::F32, Scalar::F16) if data.attr::<Round>() == Round::Rn => {
+                    (Scalar::Bf16, Scalar::F32) if !ftz => {
+                        let v = self.arg(args[0], once);
+                        self.to_single(a, v)
+                    }
+                    (Scalar::F32, Scalar::F16) if nearest => {
                         let v = self.arg(args[0], once);
                         let nan = e.fcmp(Real::LLVMRealUNO, v, v);
                         let v = e.cast(Code::LLVMFPTrunc, v, b.ty);
-                        let v = e.select(nan, self.float_of(b, 0x7fff), v);
-                        self.set_vector(inst, 0, v, once);
+                        e.select(nan, self.float_of(b, 0x7fff), v)
                     }
-                    (Scalar::F32, Scalar::F64) => {
+                    (Scalar::F32, Scalar::Bf16) if nearest && !ftz => {
+                        let v = self.arg(args[0], once);
+                        self.to_bfloat(b, v)
+                    }
+                    (Scalar::F32, Scalar::F64) if !ftz => {
                         // Sign and payload are kept, and the NaN made quiet: as the processor does, of what is seen.
                         let v = self.visible(args[0], once);
-                        let v = e.cast(Code::LLVMFPExt, v, b.ty);
-                        self.set_vector(inst, 0, v, once);
+                        e.cast(Code::LLVMFPExt, v, b.ty)
                     }
-                    (Scalar::F64, Scalar::F32) if data.attr::<Round>() == Round::Rn => {
+                    (Scalar::F64, Scalar::F32) if nearest && !ftz => {
                         let v = self.arg(args[0], once);
                         // A NaN keeps its sign and the upper bits of its payload: as the processor does it.
-                        let v = e.cast(Code::LLVMFPTrunc, v, b.ty);
-                        self.set_vector(inst, 0, v, once);
+                        e.cast(Code::LLVMFPTrunc, v, b.ty)
                     }
                     _ => return false,
-                }
+                };
+                self.set_vector(inst, 0, v, once);
                 true
             }
             Op::FRound => {

@@ -3,9 +3,7 @@
 
 use super::Lowering;
 use crate::sys::{Code, Int, Real, Ty, Val};
-use hetir::attr::{
-    AbsOperands, ApproxDiv, ApproxFn, FloatClass, FloatCmp, Ftz, Oob, PropagateNan, Relu, Round, Sat, XorSign,
-};
+use hetir::attr::{AbsOperands, FloatClass, FloatCmp, Ftz, Oob, PropagateNan, Relu, Round, Sat, XorSign};
 use hetir::entity::Inst;
 use hetir::op::Op;
 use hetir::types::{Scalar, Type};
@@ -48,11 +46,11 @@ impl<'c> Lowering<'_, '_, 'c> {
     }
 
     /// An operand as floats.
-    fn float_arg(&mut self, value: hetir::entity::Value, once: bool, f: Floats<'c>) -> Val<'c> {
+    pub(super) fn float_arg(&mut self, value: hetir::entity::Value, once: bool, f: Floats<'c>) -> Val<'c> {
         let v = self.arg(value, once);
         self.e.cast(Code::LLVMBitCast, v, f.ty)
     }
-    fn set_float(&mut self, inst: Inst, v: Val<'c>, once: bool) {
+    pub(super) fn set_float(&mut self, inst: Inst, v: Val<'c>, once: bool) {
         let ty = self.body.ty(self.body.results(inst)[0]);
         let element = self.element(ty);
         let held = if once || self.lanes == 1 { element } else { element.vector(self.lanes) };
@@ -101,7 +99,7 @@ impl<'c> Lowering<'_, '_, 'c> {
         values.first().map_or(v, |(v, _)| *v)
     }
     /// The canonical NaN for any; of f16 and bf16.
-    fn short_canonical(&self, f: Floats<'c>, v: Val<'c>) -> Val<'c> {
+    pub(super) fn short_canonical(&self, f: Floats<'c>, v: Val<'c>) -> Val<'c> {
         let e = self.e;
         match f.scalar {
             Scalar::F16 | Scalar::Bf16 => {
@@ -111,7 +109,7 @@ impl<'c> Lowering<'_, '_, 'c> {
                 let is_nan = e.icmp(Int::LLVMIntUGT, magnitude, self.pattern(f, infinity));
                 e.cast(Code::LLVMBitCast, e.select(is_nan, self.pattern(f, 0x7fff), bits), f.ty)
             }
-            Scalar::F32 if f.count > self.lanes => {
+            Scalar::F32 if f.count != 1 && f.count != self.lanes => {
                 let nan = self.float_of(f, 0x7fff_ffff);
                 e.select(e.fcmp(Real::LLVMRealUNO, v, v), nan, v)
             }
@@ -135,7 +133,7 @@ impl<'c> Lowering<'_, '_, 'c> {
         value
     }
     /// To [0, 1], NaN to +0.
-    fn saturated(&self, f: Floats<'c>, v: Val<'c>) -> Val<'c> {
+    pub(super) fn saturated(&self, f: Floats<'c>, v: Val<'c>) -> Val<'c> {
         let e = self.e;
         let (zero, one) = (f.ty.zero(), self.each(f, self.element_of(f).real(1.0)));
         let above = e.fcmp(Real::LLVMRealOGT, v, zero);
@@ -160,22 +158,24 @@ impl<'c> Lowering<'_, '_, 'c> {
         let f = self.floats(ty, once);
         let short = matches!(ty.scalar, Scalar::F16 | Scalar::Bf16);
         let ftz = data.attr::<Ftz>() == Ftz::Yes;
-        let nearest = data.attr::<Round>() == Round::Rn;
+        let round = data.attr::<Round>();
+        let nearest = round == Round::Rn;
         match data.op {
             Op::FAdd | Op::FSub | Op::FMul => {
-                if !nearest || (ftz && short) {
+                if !(nearest || self.directs(f)) || (ftz && short) {
                     return false;
                 }
                 let (mut a, mut b) = (self.float_arg(args[0], once, f), self.float_arg(args[1], once, f));
                 if ftz {
                     (a, b) = (self.flushed(f, a), self.flushed(f, b));
                 }
-                let code = match data.op {
-                    Op::FAdd => Code::LLVMFAdd,
-                    Op::FSub => Code::LLVMFSub,
-                    _ => Code::LLVMFMul,
+                let (code, name) = match data.op {
+                    Op::FAdd => (Code::LLVMFAdd, "add"),
+                    Op::FSub => (Code::LLVMFSub, "sub"),
+                    _ => (Code::LLVMFMul, "mul"),
                 };
-                let mut v = self.short_binary(f, code, a, b);
+                let mut v =
+                    if nearest { self.short_binary(f, code, a, b) } else { self.directed(f, name, round, &[a, b]) };
                 v = self.payload(f, v, &[b, a]);
                 if ftz {
                     v = self.flushed(f, v);
@@ -192,7 +192,11 @@ impl<'c> Lowering<'_, '_, 'c> {
                 true
             }
             Op::FFma => {
-                if !nearest || (ftz && short) || data.attr::<Oob>() == Oob::Yes || data.attr::<Relu>() == Relu::Yes {
+                if !(nearest || self.directs(f))
+                    || (ftz && short)
+                    || data.attr::<Oob>() == Oob::Yes
+                    || data.attr::<Relu>() == Relu::Yes
+                {
                     return false;
                 }
                 if short && !(self.unit.half && ty.scalar == Scalar::F16) {
@@ -203,7 +207,11 @@ impl<'c> Lowering<'_, '_, 'c> {
                     ops = ops.map(|v| self.flushed(f, v));
                 }
                 let [a, b, c] = ops;
-                let mut v = e.intrinsic("llvm.fma", &[f.ty], &[a, b, c]);
+                let mut v = if nearest {
+                    e.intrinsic("llvm.fma", &[f.ty], &[a, b, c])
+                } else {
+                    self.directed(f, "vfmadd", round, &[a, b, c])
+                };
                 v = self.payload(f, v, &[b, c, a]);
                 if ftz {
                     v = self.flushed(f, v);
@@ -218,37 +226,36 @@ impl<'c> Lowering<'_, '_, 'c> {
                 self.set_float(inst, v, once);
                 true
             }
-            Op::FDiv | Op::FRcp | Op::FSqrt | Op::FDivApprox => {
-                let approximate = data.op == Op::FDivApprox;
-                if (!nearest && !approximate) || short {
-                    return false;
-                }
-                // The quotient by way of the reciprocal has other special cases.
-                if approximate && data.attr::<ApproxDiv>() == ApproxDiv::Approx {
+            Op::FDiv | Op::FRcp | Op::FSqrt => {
+                if short || !(nearest || self.directs(f)) {
                     return false;
                 }
                 let flush = |this: &Self, v: Val<'c>| if ftz { this.flushed(f, v) } else { v };
                 let a = self.float_arg(args[0], once, f);
                 let a = flush(self, a);
+                let one = self.each(f, self.element_of(f).real(1.0));
+                let quotient = |this: &Self, a: Val<'c>, b: Val<'c>| {
+                    if nearest { e.bin(Code::LLVMFDiv, a, b) } else { this.directed(f, "div", round, &[a, b]) }
+                };
                 let v = match data.op {
                     Op::FSqrt => {
-                        let v = e.intrinsic("llvm.sqrt", &[f.ty], &[a]);
+                        let v = if nearest {
+                            e.intrinsic("llvm.sqrt", &[f.ty], &[a])
+                        } else {
+                            self.directed(f, "sqrt", round, &[a])
+                        };
                         self.payload(f, v, &[a])
                     }
-                    Op::FRcp => {
-                        let one = self.each(f, self.element_of(f).real(1.0));
-                        let v = e.bin(Code::LLVMFDiv, one, a);
-                        self.payload(f, v, &[a])
-                    }
+                    Op::FRcp => self.payload(f, quotient(self, one, a), &[a]),
                     _ => {
                         let b = self.float_arg(args[1], once, f);
                         let b = flush(self, b);
-                        let v = e.bin(Code::LLVMFDiv, a, b);
-                        self.payload(f, v, &[a, b])
+                        self.payload(f, quotient(self, a, b), &[a, b])
                     }
                 };
                 let mut v = flush(self, v);
-                if ftz && data.op == Op::FDiv {
+                // To nearest, no reciprocal below the normal range comes out as the smallest normal number.
+                if ftz && (data.op == Op::FDiv || data.op == Op::FRcp && !nearest) {
                     v = self.unless_tiny(inst, f, v, once);
                 }
                 self.set_float(inst, v, once);
@@ -360,29 +367,46 @@ impl<'c> Lowering<'_, '_, 'c> {
                 self.set_vector(inst, 0, v, once);
                 true
             }
-            Op::FApprox if ty == Type::F32 => {
-                let mut a = self.float_arg(args[0], once, f);
-                if ftz {
-                    a = self.flushed(f, a);
-                }
-                let v = match data.attr() {
-                    ApproxFn::Rcp => {
-                        let one = self.each(f, e.float().real(1.0));
-                        e.bin(Code::LLVMFDiv, one, a)
-                    }
-                    ApproxFn::Sqrt => e.intrinsic("llvm.sqrt", &[f.ty], &[a]),
-                    ApproxFn::Rsqrt
-                    | ApproxFn::Sin
-                    | ApproxFn::Cos
-                    | ApproxFn::Lg2
-                    | ApproxFn::Ex2
-                    | ApproxFn::Tanh => return false,
-                };
-                let v = if ftz { self.flushed(f, v) } else { v };
-                self.set_float(inst, v, once);
-                true
-            }
+            Op::FApprox | Op::FDivApprox => self.approx_op(inst),
             _ => false,
+        }
+    }
+
+    /// Whether the processor can round in other directions than to nearest.
+    fn directs(&self, f: Floats<'c>) -> bool {
+        self.unit.avx512 && matches!(f.scalar, Scalar::F32 | Scalar::F64)
+    }
+    /// Arithmetic rounded in a direction, by instructions that work on 64 bytes.
+    fn directed(&self, f: Floats<'c>, name: &str, round: Round, operands: &[Val<'c>]) -> Val<'c> {
+        let e = self.e;
+        let (suffix, width) = if f.scalar == Scalar::F64 { ("pd", 8) } else { ("ps", 16) };
+        let name = format!("llvm.x86.avx512.{name}.{suffix}.512");
+        // Bit 3: no exceptions.
+        let mode = self.c32(match round {
+            Round::Rm => 9,
+            Round::Rp => 10,
+            Round::Rn | Round::Rna => 8,
+            Round::Rz => 11,
+        });
+        let groups = f.count.div_ceil(width);
+        let group = |v: Val<'c>, at: u32| {
+            if f.count == 1 {
+                self.each(Floats { count: width, ..f }, v)
+            } else {
+                let lanes: Vec<_> = (at * width..(at + 1) * width).map(|n| n % f.count).collect();
+                e.shuffle(v, v.ty().undef(), &lanes)
+            }
+        };
+        let results = (0..groups).map(|at| {
+            let mut args: Vec<_> = operands.iter().map(|v| group(*v, at)).collect();
+            args.push(mode);
+            e.intrinsic(&name, &[], &args)
+        });
+        let all = e.joined(&results.collect::<Vec<_>>(), width);
+        match f.count {
+            1 => e.extract(all, self.c32(0)),
+            count if count < width => e.part_of(all, 0, count),
+            _ => all,
         }
     }
 
@@ -399,7 +423,7 @@ impl<'c> Lowering<'_, '_, 'c> {
         if f.scalar == Scalar::Bf16 { self.to_bfloat(f, v) } else { e.cast(Code::LLVMFPTrunc, v, f.ty) }
     }
     /// f32 to bf16, to nearest. Processors' own instruction makes zeros of denormals.
-    fn to_bfloat(&self, f: Floats<'c>, v: Val<'c>) -> Val<'c> {
+    pub(super) fn to_bfloat(&self, f: Floats<'c>, v: Val<'c>) -> Val<'c> {
         let e = self.e;
         let word = if f.count == 1 { self.i(32) } else { self.i(32).vector(f.count) };
         let k = |n: u64| self.each(f, self.i(32).int(n));

@@ -3,6 +3,7 @@
 //! A function of hetIR becomes one of LLVM, which the lanes of a warp execute together, or one lane alone. Values that
 //! are used in another block than their own pass through variables, which LLVM turns into values again.
 
+mod approx;
 mod call;
 mod convert;
 mod float;
