@@ -9,6 +9,7 @@ mod convert;
 mod float;
 mod flow;
 mod int;
+mod matrix;
 mod memory;
 mod plan;
 mod shape;
@@ -61,6 +62,8 @@ struct Unit<'m, 'c> {
     /// AVX-512 F, BW, DQ and VL; half precision arithmetic.
     avx512: bool,
     half: bool,
+    /// Dot products of bytes.
+    byte_products: bool,
     layout: SharedLayout,
     /// 32, or 1 for one lane at a time.
     lanes: u32,
@@ -86,6 +89,7 @@ pub(crate) fn kernel<'c>(
         shape,
         avx512: ["avx512f", "avx512bw", "avx512dq", "avx512vl"].iter().all(|f| machine.has(f)),
         half: machine.has("avx512fp16"),
+        byte_products: machine.has("avx512vnni"),
         layout: SharedLayout::of(module, kernel),
         lanes: if shape.form == Form::Warp { 32 } else { 1 },
         wanted: RefCell::new(vec![kernel]),
@@ -362,8 +366,9 @@ impl<'u, 'm, 'c> Lowering<'u, 'm, 'c> {
             | Op::BarrierArrive
             | Op::BarrierRed
             | Op::NanoSleep
-            | Op::Mma
             | Op::MovMatrix => self.warp_op(inst),
+            Op::Mma if self.byte_product(inst) => Ok(()),
+            Op::Mma => self.warp_op(inst),
             Op::PmEvent | Op::SetMaxReg | Op::GridDepWait | Op::GridDepLaunch | Op::BulkPrefetch => Ok(()),
             Op::CreatePolicy | Op::CreatePolicyRange | Op::CreatePolicyCvt => {
                 let zero = self.result_ty(inst, 0).zero();
