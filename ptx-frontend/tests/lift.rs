@@ -126,7 +126,7 @@ const HEAD: &str = ".version 9.0\n.target sm_90\n.address_size 64\n";
 
 fn kernel(name: &str, body: &str) -> String {
     format!(
-        ".visible .entry {name}(.param .u64 out)\n{{\n.reg .b32 %r<4>;\n.reg .b64 %d<4>;\n.reg .pred %p;\n{body}\n}}\n"
+        ".visible .entry {name}(.param .u64 out)\n{{\n.reg .b16 %h<4>;\n.reg .b32 %r<4>;\n.reg .b64 %d<4>;\n.reg .pred %p;\n{body}\n}}\n"
     )
 }
 
@@ -162,6 +162,13 @@ fn instructions_need_a_version_and_a_target() {
     assert_eq!(errors("7.8", "sm_90a", "ret;"), ["`sm_90a` needs PTX ISA 8.0 or newer"]);
     assert_eq!(errors("8.6", "sm_100a", "ret;"), [""; 0]);
     assert_eq!(errors("8.6", "sm_100f", "ret;"), ["`sm_100f` needs PTX ISA 8.8 or newer"]);
+    let equal = "set.eq.u32.f16 %r0, %h0, %h0;\nret;";
+    assert_eq!(errors("6.4", "sm_75", equal), ["`set.eq.u32.f16` needs PTX ISA 6.5 or newer"]);
+    assert_eq!(errors("6.4", "sm_75", "set.eq.f16.f16 %h0, %h0, %h0;\nret;"), [""; 0]);
+    let short = "cvt.rn.f16x2.e4m3x2 %r0, %h0;\nret;";
+    assert_eq!(errors("7.8", "sm_90", short), [""; 0]);
+    assert_eq!(errors("8.1", "sm_89", short), [""; 0]);
+    assert_eq!(errors("8.0", "sm_89", short).len(), 1);
     let fence = "wgmma.fence.sync.aligned;\nret;";
     assert_eq!(errors("9.0", "sm_90", fence), ["`wgmma.fence.sync.aligned` needs a target such as sm_90a"]);
     let registers = "setmaxnreg.inc.sync.aligned.u32 64;\nret;";

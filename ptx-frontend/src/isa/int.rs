@@ -151,7 +151,7 @@ pub(crate) const FORMS: &[Form] = &[
         let attrs = Attrs::of(Op::Bmsk).with(c.wrap());
         let args = [c.src_u32(1)?, c.src_u32(2)?];
         let result = c.op(attrs, Type::I32, &args);
-        c.dst(0, Ty::known("b32"), result)
+        c.dst(0, Ty::known("u32"), result)
     }),
     form("fns.b32 d, mask, base, offset", &[], |c| {
         let args = [c.src(1, Ty::known("b32"))?, c.src(2, Ty::known("b32"))?, c.src(3, Ty::known("s32"))?];

@@ -222,20 +222,23 @@ pub(crate) const FORMS: &[Form] = &[
             if c.operand_count() == 2 { c.src(1, Ty::known("f32"))? } else { c.constant(Type::F32, 0x3f80_0000) };
         let attrs = c.policy_attrs(Op::CreatePolicy);
         let policy = c.op(attrs, Type::I64, &[fraction]);
-        c.dst(0, Ty::known("b64"), policy)
+        c.dst(0, Ty::known("u64"), policy)
     }),
     form("createpolicy.range{.global}.primary{.secondary}.b64 d, [a], primary, total", &[PRIMARY, SECONDARY], |c| {
         let address = c.address(1)?;
+        if !matches!(address.space, None | Some(Space::Global)) {
+            return Err(c.error("a policy is for a range of global memory"));
+        }
         let address = c.add_offset(address);
         let (primary, total) = (c.src_u32(2)?, c.src_u32(3)?);
         let attrs = c.policy_attrs(Op::CreatePolicyRange);
         let policy = c.op(attrs, Type::I64, &[address, primary, total]);
-        c.dst(0, Ty::known("b64"), policy)
+        c.dst(0, Ty::known("u64"), policy)
     }),
     form("createpolicy.cvt.L2.b64 d, a", &[], |c| {
-        let property = c.src(1, Ty::known("b64"))?;
+        let property = c.src(1, Ty::known("u64"))?;
         let policy = c.op(Op::CreatePolicyCvt, Type::I64, &[property]);
-        c.dst(0, Ty::known("b64"), policy)
+        c.dst(0, Ty::known("u64"), policy)
     }),
     form("alloca.type d, size{, align}", &["type=u32 u64"], |c| {
         let ty = c.ty()?;
@@ -255,6 +258,9 @@ pub(crate) const FORMS: &[Form] = &[
     }),
     form("stackrestore.type a", &["type=u32 u64"], |c| {
         let ty = c.ty()?;
+        if !matches!(c.operand(0).kind, OperandKind::Reg { .. }) {
+            return Err(c.error("the stack's mark is in a register"));
+        }
         let mark = c.src(0, ty)?;
         let mark = if ty.ir == Type::I32 { c.op(Op::Zext, Type::I64, &[mark]) } else { mark };
         c.effect(Op::StackRestore, Type::B1, 0, &[mark]);
@@ -331,7 +337,7 @@ impl Lifter<'_, '_> {
         match (self.has("hint"), self.operand_count() > n) {
             (false, false) => Ok(attrs),
             (true, true) => {
-                args.push(self.src(n, Ty::known("b64"))?);
+                args.push(self.src(n, Ty::known("u64"))?);
                 Ok(attrs.with(Policy::Yes))
             }
             (true, false) => Err(self.error("`.L2::cache_hint` needs a cache policy as the last operand")),
@@ -563,11 +569,14 @@ impl Lifter<'_, '_> {
         if !legal {
             return Err(self.error(format!("there is no atomic `.{word}` of .{}", ty.name)));
         }
+        let count = self.lanes();
+        if count as u32 * ty.ir.bits() > 128 {
+            return Err(self.error(format!("{count} values of .{} are more than one atomic can take", ty.name)));
+        }
         let (place, value_at) = if returns { (1, 2) } else { (0, 1) };
         let address = self.address(place)?;
         let space = self.atomic_space(&address)?;
         let attrs = self.atomic_attrs(Op::Atom).with(op).with(space);
-        let count = self.lanes();
         let values = self.src_elements(value_at, ty, count, false)?;
         let mut policy = Vec::new();
         let attrs = self.policy(value_at + 1, attrs, &mut policy)?;
@@ -614,6 +623,9 @@ impl Lifter<'_, '_> {
         let space = self.space("space");
         let address = self.address(0)?;
         self.access_space(&address, space)?;
+        if level == Level::L1Uniform && !matches!(address.space, None | Some(Space::Global)) {
+            return Err(self.error("the uniform cache is for generic addresses"));
+        }
         let address = self.add_offset(address);
         self.effect(Attrs::of(Op::PrefetchOp).with(space).with(level).with(evict), Type::B1, 0, &[address]);
         Ok(())

@@ -7,7 +7,8 @@ use crate::parse::architecture;
 /// A need. It holds for an opcode that has one of the alternatives.
 struct Need {
     base: &'static str,
-    /// Alternatives, separated by spaces; each one word, or several with `+` between them. None: it always holds.
+    /// Alternatives, separated by spaces; each one word, or several with `+` between them. Words with dots in them end
+    /// the opcode. None: it always holds.
     words: &'static str,
     /// Ten times the major version, and the minor one; 0 where any will do.
     version: u32,
@@ -24,9 +25,11 @@ const NEEDS: &[Need] = &[
     need("abs", "bf16 bf16x2", 70, 80),
     need("activemask", "", 62, 0),
     need("add", "f16 f16x2", 42, 53),
+    need("add", "cc+s64 cc+u64", 43, 0),
     need("add", "bf16 bf16x2", 78, 90),
     need("add", "s16x2 u16x2", 80, 90),
     need("add", "f32x2 f32+f16 f32+bf16", 86, 100),
+    need("addc", "s64 u64", 43, 0),
     need("alloca", "", 73, 52),
     need("atom", "cta f64 gpu sys", 50, 60),
     need("atom", "acq_rel acquire relaxed release", 60, 70),
@@ -54,9 +57,11 @@ const NEEDS: &[Need] = &[
     need("cvt", "s2 s4 u2 u4", 0, 75),
     need("cvt", "pack", 65, 72),
     need("cvt", "bf16 bf16x2 f16x2 relu tf32", 70, 80),
-    need("cvt", "bf16+f16 bf16+f64 bf16+s16 bf16+s32 bf16+s64 bf16+u16 bf16+u32 bf16+u64", 78, 90),
-    need("cvt", "satfinite", 81, 70),
-    need("cvt", "e4m3x2 e5m2x2", 81, 89),
+    need("cvt", "bf16+f16 bf16+f64 bf16+s16 bf16+s32 bf16+s64 bf16+u16 bf16+u32 bf16+u64 bf16.bf16", 78, 90),
+    need("cvt", "rn+tf32 rz+tf32", 78, 90),
+    need("cvt", "e4m3x2 e5m2x2", 78, 89),
+    need("cvt", "satfinite+f16.f32 satfinite+f16x2.f32 satfinite+bf16.f32 satfinite+bf16x2.f32", 81, 70),
+    need("cvt", "satfinite+tf32.f32", 81, 70),
     need("cvta", "param", 77, 70),
     need("cvta", "shared::cta", 78, 0),
     need("cvta", "shared::cluster", 78, 90),
@@ -101,6 +106,8 @@ const NEEDS: &[Need] = &[
     need("ldu", "b128", 83, 70),
     need("lop3", "", 43, 0),
     need("lop3", "and or", 82, 70),
+    need("mad", "cc+s64 cc+u64", 43, 0),
+    need("madc", "s64 u64", 43, 0),
     need("mapa", "", 78, 90),
     need("match", "", 60, 70),
     need("max", "NaN bf16 bf16x2 f16 f16x2", 70, 80),
@@ -123,6 +130,7 @@ const NEEDS: &[Need] = &[
     need("mma", "m16n8k8 s32", 65, 75),
     need("mma", "b1", 70, 0),
     need("mma", "bf16 f64 m16n8k16 m16n8k32 m16n8k64 tf32", 70, 80),
+    need("mma", "f64+m16n8k4 f64+m16n8k8 f64+m16n8k16", 78, 90),
     need("mma", "sp", 71, 0),
     need("mma", "and", 71, 80),
     need("mma", "e4m3 e5m2", 84, 89),
@@ -152,7 +160,7 @@ const NEEDS: &[Need] = &[
     need("redux", "f32", 86, 100),
     need("redux", "", 70, 80),
     need("set", "f16 f16x2", 42, 53),
-    need("set", "f16x2+s32 f16x2+u32", 65, 0),
+    need("set", "s16.f16 u16.f16 s32.f16 u32.f16 s32.f16x2 u32.f16x2", 65, 0),
     need("set", "bf16 bf16x2", 78, 90),
     need("setp", "f16 f16x2", 42, 53),
     need("setp", "bf16 bf16x2", 78, 90),
@@ -171,8 +179,10 @@ const NEEDS: &[Need] = &[
     need("stacksave", "", 73, 52),
     need("stmatrix", "", 78, 90),
     need("sub", "f16 f16x2", 42, 53),
+    need("sub", "cc+s64 cc+u64", 43, 0),
     need("sub", "bf16 bf16x2", 78, 90),
     need("sub", "f32x2 f32+f16 f32+bf16", 86, 100),
+    need("subc", "s64 u64", 43, 0),
     need("szext", "", 76, 70),
     need("tanh", "", 70, 75),
     need("tanh", "bf16 bf16x2", 78, 90),
@@ -197,6 +207,9 @@ const SPECIFIC: &[(&str, &str, u32, u32)] = &[
     ("wgmma", "", 90, 90),
 ];
 
+/// The version that brought 8-bit floats to sm_89; sm_90 has always had them.
+const SHORT_FLOATS_ON_89: u32 = 81;
+
 /// From this version and target on, the lanes that take part must be named.
 const SYNC: (u32, u32) = (64, 70);
 
@@ -216,7 +229,10 @@ fn target_of<'a>(module: &'a Module<'_>) -> Option<&'a str> {
 pub(crate) fn unmet(module: &Module<'_>, opcode: &str) -> Option<String> {
     let (version, target) = written_for(module);
     let (base, modifiers) = split_opcode(opcode);
-    let has = |word: &str| modifiers.clone().any(|m| m == word);
+    let has = |word: &str| match word.contains('.') {
+        true => opcode.strip_suffix(word).is_some_and(|rest| rest.ends_with('.')),
+        false => modifiers.clone().any(|m| m == word),
+    };
     let holds = |need: &&Need| {
         need.base == base && (need.words.is_empty() || need.words.split(' ').any(|all| all.split('+').all(has)))
     };
@@ -227,6 +243,10 @@ pub(crate) fn unmet(module: &Module<'_>, opcode: &str) -> Option<String> {
         if need.target > target {
             return Some(format!("`{opcode}` needs the target sm_{} or newer", need.target));
         }
+    }
+    let short = base == "cvt" && (has("e4m3x2") || has("e5m2x2"));
+    if short && target < 90 && version < SHORT_FLOATS_ON_89 {
+        return Some(format!("`{opcode}` needs PTX ISA 8.1 or newer, or the target sm_90"));
     }
     let specific = SPECIFIC.iter().find(|(of, word, ..)| *of == base && (word.is_empty() || has(word)));
     if let (Some((_, _, first, last)), Some(name)) = (specific, target_of(module))

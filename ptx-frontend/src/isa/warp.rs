@@ -23,13 +23,13 @@ pub(crate) const FORMS: &[Form] = &[
         let ty = c.ty()?;
         let args = [c.src(1, ty)?, c.src_u32(2)?];
         let lanes = c.op(Op::MatchAny, ty.ir, &args);
-        c.dst(0, Ty::known("b32"), lanes)
+        c.dst(0, Ty::known("u32"), lanes)
     }),
     form("match.all.sync.type d{|p}, a, mask", &["type=b32 b64"], |c| {
         let ty = c.ty()?;
         let args = [c.src(1, ty)?, c.src_u32(2)?];
         let (lanes, all) = c.op2(Op::MatchAll, ty.ir, &args);
-        c.dst_with_predicate(lanes, all)
+        c.dst_with_predicate("u32", lanes, all)
     }),
     form("redux.sync.op.type d, a, mask", &["op=add min max", "type=u32 s32"], |c| c.redux()),
     form("redux.sync.op.b32 d, a, mask", &["op=and or xor"], |c| c.redux()),
@@ -41,7 +41,7 @@ pub(crate) const FORMS: &[Form] = &[
     form("elect.sync d|p, mask", &[], |c| {
         let mask = c.src_u32(1)?;
         let (lane, elected) = c.op2(Op::Elect, Type::I32, &[mask]);
-        c.dst_with_predicate(lane, elected)
+        c.dst_with_predicate("u32", lane, elected)
     }),
     form("bar.warp.sync mask", &[], |c| {
         let mask = c.src_u32(0)?;
@@ -80,9 +80,9 @@ impl Lifter<'_, '_> {
     fn members(&mut self, n: usize) -> Result<Value, Box<Diagnostic>> {
         if self.has("sync") { self.src_u32(n) } else { Ok(self.op(Op::ActiveMask, Type::I32, &[])) }
     }
-    fn dst_with_predicate(&mut self, value: Value, predicate: Value) -> Lifted {
+    fn dst_with_predicate(&mut self, ty: &str, value: Value, predicate: Value) -> Lifted {
         let (d, p) = self.pair(0);
-        self.write(d, Ty::known("b32"), value, false)?;
+        self.write(d, Ty::known(ty), value, false)?;
         self.write(p, Ty::known("pred"), predicate, false)
     }
     fn shuffle(&mut self) -> Lifted {
@@ -94,7 +94,7 @@ impl Lifter<'_, '_> {
         };
         let args = [self.src(1, Ty::known("b32"))?, self.src_u32(2)?, self.src_u32(3)?, self.members(4)?];
         let (value, in_range) = self.op2(Attrs::of(Op::Shuffle).with(mode), Type::I32, &args);
-        self.dst_with_predicate(value, in_range)
+        self.dst_with_predicate("b32", value, in_range)
     }
     fn vote(&mut self) -> Lifted {
         let mode = match self.word("mode") {
@@ -112,7 +112,11 @@ impl Lifter<'_, '_> {
         self.dst(0, Ty::known("b32"), lanes)
     }
     fn redux(&mut self) -> Lifted {
-        let ty = self.ty()?;
+        // Untyped bits are an integer's here.
+        let ty = match self.ty()? {
+            ty if ty.kind == Kind::Bits => Ty::known("u32"),
+            ty => ty,
+        };
         let (float, signed) = (ty.kind == Kind::Float, ty.sign == Sign::S);
         let op = match self.word("op") {
             Some("add") => ReduxOp::Add,
@@ -159,6 +163,9 @@ impl Lifter<'_, '_> {
         Ok(())
     }
     fn barrier_arrive(&mut self, aligned: bool) -> Lifted {
+        if self.constant_operand(1) == Ok(0) {
+            return Err(self.error("who arrives without waiting says for how many threads the barrier is"));
+        }
         let args = self.barrier_operands(0, true)?;
         self.effect(Attrs::of(Op::BarrierArrive).with(Self::aligned(aligned)), Type::B1, 0, &args);
         Ok(())
