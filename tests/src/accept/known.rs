@@ -548,6 +548,14 @@ pub const KNOWN: &[Known] = &[
         "the assembler takes floats for a lane",
         "shfl.sync.up.b32 %r0|%p0, %r0, 0f3f800000, %r0, %r0;",
     ),
+    known(
+        Side::Theirs,
+        "mov*",
+        "value is needed here",
+        "_",
+        "a sink is no value; the assembler takes one among the values of a vector",
+        "mov.v2.b32 {%r0,%r1}, {%r0,_};",
+    ),
 ];
 
 /// The difference that explains a case.
