@@ -56,6 +56,8 @@ settings! {
     check: Check = "HETGPU_CHECK", "0", check;
     /// devices by name, in the order in which programs number them: cpu, interp
     devices: Vec<String> = "HETGPU_DEVICE", "cpu", names;
+    /// threads of the CPU device; 0: as many as there are processors
+    cpu_threads: u32 = "HETGPU_CPU_THREADS", "0", |text| text.parse().ok();
     /// order in which the interpreter runs threads that are free to run in any order
     seed: u64 = "HETGPU_SEED", "0", |text| text.parse().ok();
 }
@@ -103,6 +105,8 @@ mod tests {
         assert_eq!(settings.check, Check::Memory);
         assert_eq!(settings.devices, ["cpu", "interp"]);
         assert_eq!(settings.seed, 0);
-        assert_eq!(complaints, ["HETGPU_SEED: 'many' is not understood; taking 0"]);
+        let expected =
+            ["HETGPU_CPU_THREADS", "HETGPU_SEED"].map(|name| format!("{name}: 'many' is not understood; taking 0"));
+        assert_eq!(complaints, expected);
     }
 }

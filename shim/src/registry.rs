@@ -48,7 +48,9 @@ fn cpu(settings: &Settings) -> Arc<dyn Device> {
         Check::Memory => hetgpu_cpu::Check::Memory,
         Check::All => hetgpu_cpu::Check::All,
     };
-    let options = hetgpu_cpu::Options { check, seed: settings.seed, services: services(), ..Default::default() };
+    let threads = settings.cpu_threads;
+    let options =
+        hetgpu_cpu::Options { check, threads, seed: settings.seed, services: services(), ..Default::default() };
     Arc::new(Queued::new(CpuDevice::new(options)))
 }
 
