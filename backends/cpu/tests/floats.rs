@@ -213,9 +213,8 @@ fn compare(device: &CpuDevice, case: &Case, by_block: bool, count: u32, random: 
 /// The last op in front of the store, but for casts.
 fn pure(module: &Module) -> Pure {
     let body = module.functions[0].body.as_ref().unwrap();
-    let insts = body.blocks[0].insts.iter().map(|i| (*i, body.inst(*i)));
-    let (inst, data) =
-        insts.filter(|(_, data)| !matches!(data.op, Op::Store | Op::Bitcast | Op::Ret)).next_back().unwrap();
+    let mut insts = body.blocks[0].insts.iter().map(|i| (*i, body.inst(*i)));
+    let (inst, data) = insts.rfind(|(_, data)| !matches!(data.op, Op::Store | Op::Bitcast | Op::Ret)).unwrap();
     let src: Type = body.ty(body.args(inst)[0]);
     Pure::of(data, src).unwrap()
 }

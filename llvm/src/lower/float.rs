@@ -361,9 +361,18 @@ impl<'c> Lowering<'_, '_, 'c> {
                     FloatClass::Infinite => e.fcmp(Real::LLVMRealOEQ, absolute, infinity),
                     FloatClass::Number => e.fcmp(Real::LLVMRealORD, a, a),
                     FloatClass::NotANumber => e.fcmp(Real::LLVMRealUNO, a, a),
-                    FloatClass::Normal | FloatClass::Subnormal => return false,
+                    // Zeros count as normal.
+                    FloatClass::Normal | FloatClass::Subnormal => {
+                        let small = e.fcmp(Real::LLVMRealOLT, absolute, normal);
+                        let subnormal = e.bin(Code::LLVMAnd, small, e.fcmp(Real::LLVMRealOGT, absolute, f.ty.zero()));
+                        if data.attr::<FloatClass>() == FloatClass::Subnormal {
+                            subnormal
+                        } else {
+                            let finite = e.fcmp(Real::LLVMRealOLT, absolute, infinity);
+                            e.bin(Code::LLVMAnd, finite, e.bin(Code::LLVMXor, subnormal, subnormal.ty().ones()))
+                        }
+                    }
                 };
-                let _ = normal;
                 self.set_vector(inst, 0, v, once);
                 true
             }
