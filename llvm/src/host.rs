@@ -18,9 +18,10 @@ use std::fmt;
 use std::path::PathBuf;
 
 /// Which instructions compiled code may use.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum Features {
     /// Whatever this processor has.
+    #[default]
     Native,
     /// SSE2 alone on x86-64.
     Sse2,

@@ -13,9 +13,9 @@ pub(crate) struct Compiler {
 }
 
 impl Compiler {
-    pub(crate) fn new(services: Services) -> Result<Self, CompileError> {
+    pub(crate) fn new(services: Services, features: Features) -> Result<Self, CompileError> {
         let options = Options {
-            features: Features::Native,
+            features,
             cache: services.cache.as_ref().map(|cache| cache.folder.clone()),
             cache_limit: services.cache.as_ref().map_or(0, |cache| cache.limit),
         };

@@ -8,6 +8,7 @@ use hetgpu_device::{
     Caps, DeviceError, ErrorKind, HostSpan, ImageCaps, ImageDescription, ImageId, ImageObject, ImagePlace, Images,
     Importance, KernelAttributes, Launch, LoadedModule, Outcome, Services, SyncDevice,
 };
+use hetgpu_llvm::host::{Features, Form};
 use hetir::diag::Severity;
 use hetir::entity::FuncId;
 use hetir::interp::{self, Checks, Heap};
@@ -37,6 +38,10 @@ pub struct Options {
     pub check: Check,
     /// Chooses among the orders in which the interpreter runs threads.
     pub seed: u64,
+    /// Instructions that compiled code may use. Where the processor lacks them, the interpreter executes all kernels.
+    pub features: Features,
+    /// Compiled code executes each lane by itself, also where the lanes of a warp could go together.
+    pub lane_by_lane: bool,
     /// What the process offers.
     pub services: Services,
 }
@@ -79,7 +84,7 @@ impl CpuDevice {
                 log(importance, line);
             }
         };
-        let compiler: Option<Box<dyn Compile>> = match Compiler::new(services.clone()) {
+        let compiler: Option<Box<dyn Compile>> = match Compiler::new(services.clone(), options.features) {
             Ok(compiler) => Some(Box::new(compiler)),
             Err(why) => {
                 log(Importance::Warning, format_args!("kernels are not compiled: {why}"));
@@ -129,7 +134,8 @@ impl CpuDevice {
     }
 
     fn compiled(&self, loaded: &Loaded, kernel: FuncId, block: [u32; 3]) -> Arc<Kernel> {
-        loaded.kernel(kernel, block, self.compiler.as_deref())
+        let first = if self.options.lane_by_lane { Form::Lane } else { Form::Warp };
+        loaded.kernel(kernel, block, first, self.compiler.as_deref())
     }
 
     fn log(&self, importance: Importance, line: std::fmt::Arguments<'_>) {

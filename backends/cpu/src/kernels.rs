@@ -106,8 +106,15 @@ impl Loaded {
         Self { module, program, globals: globals.to_vec(), kernels: Mutex::default() }
     }
 
-    /// The kernel for a block shape, compiled by the first who asks; kernels are compiled side by side.
-    pub(crate) fn kernel(&self, id: FuncId, block: [u32; 3], compiler: Option<&dyn Compile>) -> Arc<Kernel> {
+    /// The kernel for a block shape, compiled by the first who asks, if possible in form `first`; kernels are compiled
+    /// side by side.
+    pub(crate) fn kernel(
+        &self,
+        id: FuncId,
+        block: [u32; 3],
+        first: Form,
+        compiler: Option<&dyn Compile>,
+    ) -> Arc<Kernel> {
         let slot = {
             let mut all = self.kernels.lock().unwrap_or_else(PoisonError::into_inner);
             let slot = all.entry((id, block)).or_default();
@@ -116,14 +123,14 @@ impl Loaded {
             }
             Arc::clone(slot)
         };
-        Arc::clone(slot.get_or_init(|| Arc::new(self.compile(id, block, compiler))))
+        Arc::clone(slot.get_or_init(|| Arc::new(self.compile(id, block, first, compiler))))
     }
 
-    fn compile(&self, id: FuncId, block: [u32; 3], compiler: Option<&dyn Compile>) -> Kernel {
+    fn compile(&self, id: FuncId, block: [u32; 3], first: Form, compiler: Option<&dyn Compile>) -> Kernel {
         let layout = SharedLayout::of(&self.module, id);
         let places = self.globals.iter().enumerate().map(|(n, &address)| layout.offset(n).unwrap_or(address));
         let globals = places.collect();
-        let (code, form) = match self.code(id, block, compiler) {
+        let (code, form) = match self.code(id, block, first, compiler) {
             Ok((code, form)) => (Ok(code), form),
             Err(why) => (Err(why), Form::Warp),
         };
@@ -135,7 +142,13 @@ impl Loaded {
         Kernel { code, form, waits, layout, globals, block_time: AtomicU64::new(0) }
     }
 
-    fn code(&self, id: FuncId, block: [u32; 3], compiler: Option<&dyn Compile>) -> Result<(Compiled, Form), String> {
+    fn code(
+        &self,
+        id: FuncId,
+        block: [u32; 3],
+        first: Form,
+        compiler: Option<&dyn Compile>,
+    ) -> Result<(Compiled, Form), String> {
         let compiler = compiler.ok_or("nothing here makes machine code")?;
         if let Some(op) = uses(&self.module, id, &INTERPRETED) {
             return Err(format!("no machine code for `{}`", op.info().name));
@@ -144,9 +157,9 @@ impl Loaded {
             return Err("no machine code for clusters".into());
         }
         let with = |form| compiler.compile(&self.module, id, Shape { block, form }).map_err(|e| e.to_string());
-        let code = with(Form::Warp)?;
-        if !code.needs.lanes_wait {
-            return Ok((code, Form::Warp));
+        let code = with(first)?;
+        if first == Form::Lane || !code.needs.lanes_wait {
+            return Ok((code, first));
         }
         Ok((with(Form::Lane)?, Form::Lane))
     }

@@ -20,3 +20,4 @@ pub use device::{Check, CpuDevice, Options};
 
 /// The folder where compiled code is kept, where none is named.
 pub use hetgpu_llvm::cache::default_folder as default_cache;
+pub use hetgpu_llvm::host::Features;
