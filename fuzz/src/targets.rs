@@ -2,6 +2,7 @@
 //! it panics where a promise is broken.
 
 mod container;
+mod cpu;
 mod program;
 mod ptx;
 mod text;
@@ -19,6 +20,7 @@ pub struct Target {
 /// All targets.
 pub const ALL: &[Target] = &[
     Target { name: "container", seeds: container::seeds, run: container::run },
+    Target { name: "cpu", seeds: cpu::seeds, run: cpu::run },
     Target { name: "program", seeds: program::seeds, run: program::run },
     Target { name: "ptx", seeds: ptx::seeds, run: ptx::run },
     Target { name: "text", seeds: text::seeds, run: text::run },
