@@ -6,11 +6,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use hetgpu_fuzz::run::{Until, fuzz};
-use hetgpu_fuzz::targets::{ALL, Target};
+use hetgpu_fuzz::targets::{ALL, BY_NAME, Target};
 
 const USAGE: &str = "\
 hetgpu-fuzz [TARGET] [--seconds N] [--seed N] [--folder PATH]
-  fuzzes a target, or all of them one after the other, each for N seconds (10)
+  fuzzes a target, or all but `cpu` one after the other, each for N seconds (10)
   --folder PATH  where findings are written (.build/fuzz)
 hetgpu-fuzz TARGET --input FILE
   runs one input, for instance a finding";
@@ -41,9 +41,10 @@ fn run() -> Result<bool, String> {
             "--input" => input = Some(value()?),
             flag if flag.starts_with('-') => return Err(USAGE.into()),
             name => {
-                targets.retain(|target| target.name == name);
+                let known = || ALL.iter().chain(BY_NAME);
+                targets = known().filter(|target| target.name == name).copied().collect();
                 if targets.is_empty() {
-                    let names: Vec<_> = ALL.iter().map(|target| target.name).collect();
+                    let names: Vec<_> = known().map(|target| target.name).collect();
                     return Err(format!("no target `{name}`; there are {}", names.join(" ")));
                 }
             }

@@ -102,7 +102,7 @@ fn fuzz() -> Result<Counts, String> {
         return Ok(Counts::one(false));
     }
     let mut command = Command::new("sh");
-    command.current_dir(root()).args(["-c", "ulimit -d 4194304; exec \"$@\"", "fuzz"]);
+    command.current_dir(root()).args(["-c", "ulimit -v 4194304; exec \"$@\"", "fuzz"]);
     command.arg(root().join("target/debug/hetgpu-fuzz")).args(["--seconds", "8"]);
     counted(&mut command, Counts::closing_line)
 }
