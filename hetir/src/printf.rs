@@ -30,8 +30,15 @@ const MAX_WIDTH: usize = 4096;
 /// Output of one call is cut here, as devices do that have a buffer for it.
 const MAX_OUTPUT: usize = 1 << 20;
 
-/// Formats; `next` reads the next argument. Also gives the number of conversions, which is what `vprintf` returns; a
-/// width or precision that is an argument does not count. A conversion that is none is copied.
+/// Whether devices copy a conversion as it stands, as an H200 does with precisions that are arguments and with the sizes
+/// `z`, `j`, `t` and `L`.
+fn is_copied(conversion: &[u8]) -> bool {
+    conversion.windows(2).any(|pair| pair == b".*") || conversion.iter().any(|b| matches!(b, b'z' | b'j' | b't' | b'L'))
+}
+
+/// Formats; `next` reads the next argument. Also gives what `vprintf` returns: how many arguments it took, widths
+/// included. A conversion that is none is copied. An H200 does not count one of size `hh`, and prints something else than
+/// the argument, which is not followed.
 pub fn format<E>(
     text: &[u8],
     mut next: impl FnMut(Argument) -> Result<(u64, Vec<u8>), E>,
@@ -46,6 +53,12 @@ pub fn format<E>(
             continue;
         }
         let start = at - 1;
+        let end = at + text[at..].iter().take_while(|b| b"-+ #0123456789.*hlzjtqL".contains(b)).count();
+        if is_copied(&text[at..end]) {
+            at = (end + 1).min(text.len());
+            out.extend_from_slice(&text[start..at]);
+            continue;
+        }
         let mut spec = Spec::default();
         while let Some(&flag) = text.get(at) {
             match flag {
@@ -61,6 +74,7 @@ pub fn format<E>(
         let mut number = |at: &mut usize| -> Result<i64, E> {
             if text.get(*at) == Some(&b'*') {
                 *at += 1;
+                count += 1;
                 return Ok(i64::from(next(Argument::Word)?.0 as i32));
             }
             let mut n = 0i64;
@@ -80,7 +94,7 @@ pub fn format<E>(
         let (mut long, mut short) = (false, 0);
         while let Some(&modifier) = text.get(at) {
             match modifier {
-                b'l' | b'z' | b'j' | b't' | b'q' | b'L' => long = true,
+                b'l' | b'q' => long = true,
                 b'h' => short += 1,
                 _ => break,
             }
@@ -152,7 +166,7 @@ pub fn format<E>(
                 continue;
             }
         }
-        count += u32::from(conversion != b'%');
+        count += u32::from(conversion != b'%' && short < 2);
     }
     Ok((out, count))
 }
@@ -327,7 +341,9 @@ mod tests {
         assert_eq!(printed("%u %x %X %o", &[u32::MAX.into(), 255, 255, 8], &[]).0, "4294967295 ff FF 10");
         assert_eq!(printed("%#x %#X %#o %#x", &[255, 255, 8, 0], &[]).0, "0xff 0XFF 010 0");
         assert_eq!(printed("%lld %llx %hhd %hu", &[u64::MAX, u64::MAX, 511, 65537], &[]).0, "-1 ffffffffffffffff -1 1");
-        assert_eq!(printed("%*d|%-*d|%.*d", &[5, 1, 3, 2, 2, 3], &[]), ("    1|2  |03".into(), 3));
+        assert_eq!(printed("%*d|%-*d", &[5, 1, 3, 2], &[]), ("    1|2  ".into(), 4));
+        assert_eq!(printed("%hhd %d", &[1, 2], &[]), ("1 2".into(), 1));
+        assert_eq!(printed("%.*d %*.*d %zd %Lf %d", &[7], &[]), ("%.*d %*.*d %zd %Lf 7".into(), 1));
         assert_eq!(printed("%p %c%c %%", &[0x1234, 65, 66], &[]), ("0x1234 AB %".into(), 3));
     }
 
