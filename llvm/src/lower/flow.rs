@@ -33,8 +33,7 @@ impl<'c> Lowering<'_, '_, 'c> {
             }
         }
         if !kernel {
-            for (n, ty) in self.function.signature.results.iter().enumerate() {
-                let _ = n;
+            for ty in &self.function.signature.results {
                 let ty = self.wide(self.element(*ty));
                 let variable = e.alloca(self.entry, ty);
                 self.results.push(variable);

@@ -46,7 +46,6 @@ impl<'c> Lowering<'_, '_, 'c> {
         let a = arg(0);
         let b = if args.len() > 1 { Some(arg(1)) } else { None };
         let c = if args.len() > 2 { Some(arg(2)) } else { None };
-        let d = if args.len() > 3 { Some(arg(3)) } else { None };
         let wide = |t: crate::sys::Ty<'c>| if once || self.lanes == 1 { t } else { t.vector(self.lanes) };
         let it = wide(e.int_ty(bits));
         let k = |n: u64| {
@@ -64,10 +63,6 @@ impl<'c> Lowering<'_, '_, 'c> {
             if once || self.lanes == 1 { v } else { self.splat(v) }
         };
         let (b0, c0) = (b.unwrap_or(a), c.unwrap_or(a));
-        let min = |x, y, s: bool| {
-            let name = if s { "llvm.smin" } else { "llvm.umin" };
-            e.intrinsic(name, &[wide(e.int_ty(bits))], &[x, y])
-        };
         let no_poison = e.int_ty(1).int(0);
         let result = match data.op {
             Op::IAdd if data.attr::<Sat>() == Sat::Yes => e.intrinsic("llvm.sadd.sat", &[it], &[a, b0]),
@@ -91,13 +86,11 @@ impl<'c> Lowering<'_, '_, 'c> {
                 let zero = e.icmp(Int::LLVMIntEQ, b0, k(0));
                 // Lanes without a quotient of their own divide by 1.
                 let mut safe = e.select(zero, k(1), b0);
-                let mut overflow = None;
                 if signed {
                     let smallest = e.icmp(Int::LLVMIntEQ, a, k(1 << (bits - 1)));
                     let minus = e.icmp(Int::LLVMIntEQ, b0, it.ones());
                     let both = bin(Code::LLVMAnd, smallest, minus);
                     safe = e.select(both, k(1), safe);
-                    overflow = Some(both);
                 }
                 let code = match (data.op == Op::IDiv, signed) {
                     (true, true) => Code::LLVMSDiv,
@@ -107,7 +100,6 @@ impl<'c> Lowering<'_, '_, 'c> {
                 };
                 let value = bin(code, a, safe);
                 // The smallest number divided by 1 is itself, with nothing left: as by -1.
-                let _ = overflow;
                 e.select(zero, it.ones(), value)
             }
             Op::INeg => bin(Code::LLVMSub, k(0), a),
@@ -253,7 +245,6 @@ impl<'c> Lowering<'_, '_, 'c> {
                 e.cast(Code::LLVMBitCast, a, to)
             }
             Op::Bmsk | Op::Szext | Op::Bfe | Op::Bfi | Op::Fns | Op::Dp2a | Op::Prmt => {
-                let _ = (d, min);
                 return false;
             }
             _ => return false,
