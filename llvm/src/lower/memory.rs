@@ -623,7 +623,7 @@ impl<'c> Lowering<'_, '_, 'c> {
             }
             Place::Runs(base, runs) if runs.iter().all(|r| !r.same) => {
                 // The values are made before control splits.
-                let vectors: Vec<_> = values.iter().map(|v| self.visible(*v, false)).collect();
+                let vectors = self.bits_of(values, ty);
                 match self.fits(address, &runs) {
                     Fit::Always => self.store_runs(inst, space, base, &runs, &vectors, ty),
                     Fit::Never => {
@@ -648,15 +648,28 @@ impl<'c> Lowering<'_, '_, 'c> {
                 }
             }
             Place::Runs(..) => {
-                let vectors: Vec<_> = values.iter().map(|v| self.visible(*v, false)).collect();
+                let vectors = self.bits_of(values, ty);
                 let v = self.each_address(address);
                 self.scatter(inst, space, v, &vectors, ty);
             }
             Place::Each(v) => {
-                let vectors: Vec<_> = values.iter().map(|v| self.visible(*v, false)).collect();
+                let vectors = self.bits_of(values, ty);
                 self.scatter(inst, space, v, &vectors, ty);
             }
         }
+    }
+
+    /// Values for all lanes as integers: code for processors without bf16 may lose the payload of a NaN where it takes such
+    /// vectors apart.
+    fn bits_of(&mut self, values: &[Value], ty: Type) -> Vec<Val<'c>> {
+        let whole = self.wide(self.i(ty.bits()));
+        values
+            .iter()
+            .map(|v| {
+                let v = self.visible(*v, false);
+                self.e.cast(Code::LLVMBitCast, v, whole)
+            })
+            .collect()
     }
 
     fn last_active(&self, v: Val<'c>) -> Val<'c> {
