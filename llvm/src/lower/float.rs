@@ -157,7 +157,7 @@ impl<'c> Lowering<'_, '_, 'c> {
         let e = self.e;
         let f = self.floats(ty, once);
         let short = matches!(ty.scalar, Scalar::F16 | Scalar::Bf16);
-        let ftz = data.attr::<Ftz>() == Ftz::Yes;
+        let ftz = data.attr::<Ftz>() == Ftz::Yes && ty.scalar != Scalar::F64;
         let round = data.attr::<Round>();
         let nearest = round == Round::Rn;
         match data.op {

@@ -282,6 +282,11 @@ impl<'c> Lowering<'_, '_, 'c> {
             Some(l) => self.facts.loops.get(l).latches.len(),
             None => 0,
         };
+        // Lanes leave a divergent loop along one edge in different iterations.
+        let left = |from: Block| self.facts.left(from, block).any(|l| self.plan.divergent[l.index()]);
+        if edges.iter().any(|edge| left(edge.from)) {
+            return true;
+        }
         let one_each = edges.len() - back <= 1 && back <= 1;
         // Where control branches, one edge alone is taken.
         let branched = edges.iter().all(|edge| match &self.plan.flows[edge.from.index()] {

@@ -19,7 +19,7 @@ mod warp;
 
 use crate::abi::Warp;
 use crate::host::{CompileError, Form, Machine, Needs, Shape as Launch};
-use crate::sys::{Blk, Emit, Ty, Val};
+use crate::sys::{Blk, Code, Emit, Ty, Val};
 use hetir::analysis::cfg::Cfg;
 use hetir::analysis::dom::{Dominators, PostDominators};
 use hetir::analysis::live::{Liveness, defining_blocks};
@@ -43,8 +43,8 @@ pub(crate) struct Lowered<'c> {
     pub(crate) needs: Needs,
 }
 
-/// Where local memory begins, so that a null pointer into it is one.
-const LOCAL_START: u32 = 16;
+/// Where local memory begins, so that a null pointer into it is one. Frames begin at multiples of it.
+const LOCAL_START: u32 = 64;
 
 /// Why a function cannot be lowered.
 type Result<T> = std::result::Result<T, CompileError>;
@@ -233,9 +233,16 @@ impl<'u, 'm, 'c> Lowering<'u, 'm, 'c> {
             slots.push(at);
             at = at.saturating_add(slot.size);
         }
-        let frame_end = at.next_multiple_of(16);
+        let frame_end = at.next_multiple_of(LOCAL_START);
         let i32t = e.int_ty(32);
         let frame = if frame_is_given { e.param(code, 2) } else { i32t.int(LOCAL_START.into()) };
+        let largest = function.slots.iter().map(|slot| slot.align).max().unwrap_or(1);
+        let frame = if largest > LOCAL_START {
+            let up = e.bin(Code::LLVMAdd, frame, i32t.int(u64::from(largest) - 1));
+            e.bin(Code::LLVMAnd, up, i32t.int(!(u64::from(largest) - 1)))
+        } else {
+            frame
+        };
         let mut lowering = Self {
             unit,
             e,
@@ -304,7 +311,7 @@ impl<'u, 'm, 'c> Lowering<'u, 'm, 'c> {
             None
         } else {
             let bits = self.warp_field(e.int_ty(32), offset_of!(Warp, mask));
-            Some(e.cast(crate::sys::Code::LLVMBitCast, bits, e.int_ty(1).vector(32)))
+            Some(e.cast(Code::LLVMBitCast, bits, e.int_ty(1).vector(32)))
         };
         let count = self.body.blocks.len();
         for n in 0..count {
