@@ -19,6 +19,11 @@ const STAGES: &[Stage] = &[
     ("conformance", || conformance("interp", None)),
     ("filetest", || filetest(None, "interp")),
     ("device", || filetest(None, "device:interp")),
+    ("cpu", || {
+        let mut counts = conformance("cpu", None)?;
+        counts += filetest(None, "cpu")?;
+        Ok(counts)
+    }),
     ("coverage", || filetest(None, "coverage")),
     ("ptxas", || filetest(None, "ptxas")),
     ("accept", || accept(&[])),
