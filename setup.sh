@@ -18,6 +18,10 @@ PACKAGES+=(llvm-19-dev libpolly-19-dev zlib1g-dev libzstd-dev libxml2-dev libffi
 # One release each: pip would mix releases that do not fit together.
 TOOLKIT_PINS=(nvidia-cuda-nvcc==13.0.88 nvidia-cuda-crt==13.0.88 nvidia-nvvm==13.0.88 nvidia-cuda-runtime==13.0.96
               nvidia-cuda-cccl==13.0.85 nvidia-cuda-nvrtc==13.0.88)
+PYTHON_PINS=(nvidia-ml-py==13.580.82)
+
+# Older runtime libraries, which programs of those releases have inside or beside them.
+OLDER_RUNTIMES=(12.4.127 12.9.79)
 
 say() { printf 'setup: %s\n' "$*"; }
 fail() { printf 'setup: %s\n' "$@" >&2; exit 1; }
@@ -120,10 +124,37 @@ install_toolkit() {
     say "CUDA toolkit: $toolkit"
 }
 
+# Modules that tests in Python use.
+install_python_modules() {
+    local venv=.build/python
+    [ "$(cat "$venv/pins" 2>/dev/null)" = "${PYTHON_PINS[*]}" ] && return 0
+    say "installing Python modules for tests into $venv"
+    rm -rf "$venv"
+    python3 -m venv "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check --no-input "${PYTHON_PINS[@]}"
+    printf '%s' "${PYTHON_PINS[*]}" >"$venv/pins"
+}
+
+# Each in a folder of its own: .build/cuda/runtime-12.4 and so on.
+install_older_runtimes() {
+    local version folder
+    for version in "${OLDER_RUNTIMES[@]}"; do
+        folder=.build/cuda/runtime-${version%.*}
+        [ "$(cat "$folder/version" 2>/dev/null)" != "$version" ] || continue
+        say "installing CUDA's runtime library $version"
+        rm -rf "$folder"
+        .build/python/bin/pip install --quiet --disable-pip-version-check --no-input --no-deps --target "$folder" \
+            "nvidia-cuda-runtime-cu12==$version"
+        printf '%s' "$version" >"$folder/version"
+    done
+}
+
 install_packages "${PACKAGES[@]}"
 mkdir -p .build
 install_rust
 install_toolkit
+install_python_modules
+install_older_runtimes
 cat >.build/env <<EOF
 export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:\$PATH"
 export HETGPU_CUDA_TOOLKIT="$PWD/.build/cuda/toolkit"

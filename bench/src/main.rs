@@ -1,5 +1,6 @@
 //! `hetgpu-bench`: benchmarks. Each prints a table and writes JSON.
 
+mod api;
 mod cpu;
 mod jit;
 mod parse;
@@ -17,6 +18,8 @@ hetgpu-bench jit FEATURES [FOLDER [--json FILE]]
   how long kernels take to compile, from nothing and from the cache; FEATURES: native, sse2, avx2, avx512
 hetgpu-bench show STAGE FEATURES KERNEL FILE.ptx
   what a kernel becomes; STAGE: lowered, optimised, assembly
+hetgpu-bench api [--smoke] [--only NAME] [--libcuda FILE] [--json FILE]
+  what calls of the driver API cost: launches, waits, events, copies, memory, streams, the start of a program
 hetgpu-bench cpu [FLAGS]
   a suite of kernels by our driver API and by OpenCL for processors
   --size tiny|small|normal   how large the problems are (normal)
@@ -60,9 +63,33 @@ fn run() -> Result<(), String> {
             Ok(())
         }
         ("cpu", flags) => cpu::run(&options(flags)?),
+        ("api", flags) => api::run(&api_options(flags, &kernels)?),
+        // The start of a program, in a process of its own.
+        ("start", [libcuda, kernel]) => api::start(libcuda.as_ref(), kernel.as_ref()),
         ("worker", words) => cpu::worker::run(words),
         _ => Err(USAGE.into()),
     }
+}
+
+fn api_options(flags: &[&str], kernels: &Path) -> Result<api::Options, String> {
+    let libcuda = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release/libcuda.so");
+    let mut options =
+        api::Options { smoke: false, libcuda, kernel: kernels.join("empty.ptx"), json: None, only: String::new() };
+    let mut flags = flags.iter();
+    while let Some(flag) = flags.next() {
+        match (*flag, flags.as_slice().first()) {
+            ("--smoke", _) => {
+                options.smoke = true;
+                continue;
+            }
+            ("--libcuda", Some(file)) => options.libcuda = file.into(),
+            ("--json", Some(file)) => options.json = Some(file.into()),
+            ("--only", Some(part)) => options.only = (*part).into(),
+            _ => return Err(USAGE.into()),
+        }
+        flags.next();
+    }
+    Ok(options)
 }
 
 fn options(flags: &[&str]) -> Result<cpu::Options, String> {

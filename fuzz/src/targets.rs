@@ -27,7 +27,7 @@ pub const ALL: &[Target] = &[
     Target { name: "verify", seeds: verify::seeds, run: verify::run },
 ];
 
-/// Targets that run only by name: what they find is not all mended.
+/// Targets that run only by name: they reserve more addresses than a bound on memory for the others allows.
 pub const BY_NAME: &[Target] = &[Target { name: "cpu", seeds: cpu::seeds, run: cpu::run }];
 
 /// How a target answered, as far as it tells paths through the program apart.

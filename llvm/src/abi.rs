@@ -39,6 +39,11 @@ pub struct Warp {
     pub total_shared: u32,
     /// Turns left in loops that may wait for another thread, before [`YIELD`] is called. Set by the device.
     pub patience: u32,
+    /// The block's rank in its cluster, whose blocks' shared memories follow each other by `SHARED_STRIDE`, and how many
+    /// there are; 0 and 1 where the kernel has nothing to do with clusters.
+    pub rank: u32,
+    /// See `rank`.
+    pub cluster_blocks: u32,
     /// `%envreg1` and `%envreg2`: the grid barrier's workspace.
     pub workspace: u64,
     /// Numbers the launches of a context.

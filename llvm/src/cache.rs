@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 const MAGIC: [u8; 8] = *b"hetgpujc";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Magic, version, bytes of the code, key, needs, digest of all the rest.
 const HEADER: usize = 8 + 4 + 8 + BYTES + NEEDS + BYTES;
 /// Flags and local bytes.
@@ -203,8 +203,8 @@ struct Kept {
 }
 
 fn encode(entry: &Entry, key: &Digest) -> Vec<u8> {
-    let Needs { barriers, waits, lanes_wait, local_bytes, recursive } = entry.needs;
-    let flags = [barriers, waits, lanes_wait, recursive];
+    let Needs { barriers, waits, lanes_wait, local_bytes, images, clusters, recursive } = entry.needs;
+    let flags = [barriers, waits, lanes_wait, recursive, images, clusters];
     let flags = flags.iter().enumerate().fold(0, |byte, (bit, flag)| byte | u8::from(*flag) << bit);
     let mut header = Vec::with_capacity(HEADER);
     header.extend(MAGIC);
@@ -236,7 +236,7 @@ fn decode(header: &[u8; HEADER], object: Vec<u8>, key: &Digest) -> Option<Entry>
     let (fields, local_bytes) = fields.split_last_chunk::<4>()?;
     let (flags, fields) = fields.split_last()?;
     let (_, stored) = fields.split_last_chunk::<BYTES>()?;
-    if stored != key || *flags >= 1 << 4 {
+    if stored != key || *flags >= 1 << 6 {
         return None;
     }
     let flag = |bit: u32| flags & 1 << bit != 0;
@@ -245,6 +245,8 @@ fn decode(header: &[u8; HEADER], object: Vec<u8>, key: &Digest) -> Option<Entry>
         waits: flag(1),
         lanes_wait: flag(2),
         recursive: flag(3),
+        images: flag(4),
+        clusters: flag(5),
         local_bytes: u32::from_le_bytes(*local_bytes),
     };
     Some(Entry { needs, object })

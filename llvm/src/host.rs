@@ -1,5 +1,6 @@
 //! Kernels for the processor that this runs on, compiled in process.
 
+mod dump;
 mod elf;
 mod jit;
 mod key;
@@ -11,6 +12,7 @@ mod runtime;
 pub(crate) mod sys;
 
 pub use jit::{Code, Jit};
+pub(crate) use key::reached_functions;
 pub(crate) use machine::Machine;
 pub use pipeline::Stage;
 
@@ -71,6 +73,10 @@ pub struct Needs {
     pub lanes_wait: bool,
     /// Bytes of local memory that each lane has at least, before nested calls.
     pub local_bytes: u32,
+    /// Textures or surfaces are accessed.
+    pub images: bool,
+    /// The blocks of a cluster have to do with each other: they run together, and `Warp::rank` counts.
+    pub clusters: bool,
     /// Functions may call themselves, or are called by address: the stack is as deep as the program makes it.
     pub recursive: bool,
 }

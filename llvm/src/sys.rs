@@ -132,9 +132,6 @@ impl<'c> Emit<'c> {
     pub(crate) fn half(&self) -> Ty<'c> {
         self.wrap(llvm!(LLVMHalfTypeInContext(self.context)))
     }
-    pub(crate) fn bfloat(&self) -> Ty<'c> {
-        self.wrap(llvm!(LLVMBFloatTypeInContext(self.context)))
-    }
     pub(crate) fn float(&self) -> Ty<'c> {
         self.wrap(llvm!(LLVMFloatTypeInContext(self.context)))
     }
@@ -289,6 +286,10 @@ impl<'c> Emit<'c> {
     pub(crate) fn fcmp(&self, how: Real, a: Val<'c>, b: Val<'c>) -> Val<'c> {
         self.val(llvm!(LLVMBuildFCmp(self.builder, how, a.0, b.0, NO_NAME)))
     }
+    /// The value, or any one where it is poison.
+    pub(crate) fn freeze(&self, value: Val<'c>) -> Val<'c> {
+        self.val(llvm!(LLVMBuildFreeze(self.builder, value.0, NO_NAME)))
+    }
     pub(crate) fn select(&self, condition: Val<'c>, yes: Val<'c>, no: Val<'c>) -> Val<'c> {
         self.val(llvm!(LLVMBuildSelect(self.builder, condition.0, yes.0, no.0, NO_NAME)))
     }
@@ -324,6 +325,12 @@ impl<'c> Emit<'c> {
         let variable = llvm!(LLVMBuildAlloca(self.builder, ty.0, NO_NAME));
         self.at(here);
         self.val(variable)
+    }
+    /// The same for vectors that are also accessed by element, at a multiple of 64.
+    pub(crate) fn buffer(&self, entry: Blk<'c>, ty: Ty<'c>) -> Val<'c> {
+        let buffer = self.alloca(entry, ty);
+        llvm!(LLVMSetAlignment(buffer.0, 64));
+        buffer
     }
     pub(crate) fn load(&self, ty: Ty<'c>, from: Val<'c>, align: u32) -> Val<'c> {
         let load = llvm!(LLVMBuildLoad2(self.builder, ty.0, from.0, NO_NAME));

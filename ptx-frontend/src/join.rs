@@ -1,9 +1,11 @@
 //! Several texts of one program as one: what a device linker does, before there is any code to link.
 //!
 //! Texts made from separate source files refer to each other by declarations, which give way to the definition in the same
-//! text. What may be defined many times (`.weak`: inline functions, templates) stays once.
+//! text. What may be defined many times (`.weak`: inline functions, templates; `.common`: variables) stays once. Names that a text keeps to
+//! itself are changed where an earlier text has them too.
 
-use std::collections::HashSet;
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 
 /// The compute capability that a text was written for, times ten; 0 where it does not say.
 pub fn target(text: &str) -> u32 {
@@ -13,7 +15,7 @@ pub fn target(text: &str) -> u32 {
 }
 
 /// Major and minor number behind `.version`; 0 where there is none.
-fn version(text: &str) -> (u32, u32) {
+pub fn version(text: &str) -> (u32, u32) {
     let after = text.split_once(".version").map_or("", |(_, after)| after.trim_start());
     let word = after.split_whitespace().next().unwrap_or("");
     let (major, minor) = word.split_once('.').unwrap_or((word, ""));
@@ -29,14 +31,17 @@ pub fn join(texts: &[String]) -> String {
         out.push('\n');
     }
     let (mut declared, mut defined) = (HashSet::new(), HashSet::new());
-    for text in texts {
+    let mut taken: HashSet<String> =
+        texts.iter().flat_map(|text| Items::of(text)).filter_map(visible).map(|item| item.name.to_owned()).collect();
+    let texts: Vec<Cow<'_, str>> = texts.iter().map(|text| own_names(text, &mut taken)).collect();
+    for text in &texts {
         for item in Items::of(text) {
             let superfluous = visible(item).is_some_and(|Visible { name, linkage, defines }| {
                 let known = defined.contains(name);
                 let again = !declared.insert(name);
                 let drop = match (linkage, defines) {
                     (".extern", _) => again,
-                    (".weak", _) | (_, false) => known,
+                    (".weak" | ".common", _) | (_, false) => known,
                     (_, true) => false,
                 };
                 if defines {
@@ -51,6 +56,66 @@ pub fn join(texts: &[String]) -> String {
         out.push('\n');
     }
     out
+}
+
+/// The text with names of its own for what it keeps to itself; `taken` are those of the texts before it, and all
+/// that texts speak of to each other.
+fn own_names<'a>(text: &'a str, taken: &mut HashSet<String>) -> Cow<'a, str> {
+    let own: HashSet<&str> = Items::of(text).filter_map(hidden).collect();
+    let mut changed = HashMap::new();
+    for &name in own.iter().filter(|name| taken.contains(**name)) {
+        let mut number = 2u32;
+        let other = loop {
+            let other = format!("{name}${number}");
+            if !taken.contains(&other) && !text.contains(&other) {
+                break other;
+            }
+            number += 1;
+        };
+        changed.insert(name, other);
+    }
+    taken.extend(own.iter().filter(|name| !changed.contains_key(*name)).map(|name| (*name).to_owned()));
+    taken.extend(changed.values().cloned());
+    if changed.is_empty() { Cow::Borrowed(text) } else { Cow::Owned(renamed(text, &changed)) }
+}
+
+/// The text with other names; strings and comments stay.
+fn renamed(text: &str, names: &HashMap<&str, String>) -> String {
+    let mut out = String::with_capacity(text.len() + 64);
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let length = if is_name(first) {
+            let length = rest.find(|c| !is_name(c)).unwrap_or(rest.len());
+            if let Some(other) = names.get(&rest[..length]) {
+                out.push_str(other);
+                rest = &rest[length..];
+                continue;
+            }
+            length
+        } else if first == '"' {
+            rest[1..].find('"').map_or(rest.len(), |end| end + 2)
+        } else if rest.starts_with("//") {
+            rest.find('\n').unwrap_or(rest.len())
+        } else if let Some(comment) = rest.strip_prefix("/*") {
+            comment.find("*/").map_or(rest.len(), |end| end + 4)
+        } else {
+            first.len_utf8()
+        };
+        out.push_str(&rest[..length]);
+        rest = &rest[length..];
+    }
+    out
+}
+
+fn is_name(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | '$' | '%')
+}
+
+/// The name of a function or variable that other texts cannot speak of.
+fn hidden(item: &str) -> Option<&str> {
+    let item = strip(item);
+    let kinds = [".func", ".entry", ".global", ".const", ".shared"];
+    kinds.iter().any(|kind| item.starts_with(kind)).then(|| named(item).0)
 }
 
 fn is_header(item: &str) -> bool {
@@ -89,19 +154,32 @@ fn visible(item: &str) -> Option<Visible<'_>> {
     if ![".extern", ".visible", ".weak", ".common"].contains(&linkage) {
         return None;
     }
+    let (name, is_function) = named(item);
+    let defines = if is_function { item.contains('{') } else { linkage != ".extern" };
+    Some(Visible { linkage, name, defines })
+}
+
+/// The name that a function or variable has, behind its linkage, and whether it is a function.
+fn named(item: &str) -> (&str, bool) {
     let item = item.trim_start();
-    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '$' | '%');
     let function = item.strip_prefix(".func").or_else(|| item.strip_prefix(".entry"));
     if let Some(rest) = function {
-        let rest = rest.trim_start();
-        // The results of a function come before its name.
-        let rest = if rest.starts_with('(') { rest.split_once(')')?.1.trim_start() } else { rest };
+        // Attributes and the results of a function come before its name.
+        let mut rest = rest.trim_start();
+        while rest.starts_with(['.', '(']) {
+            let end = if rest.starts_with('(') || rest.starts_with(".attribute") {
+                rest.find(')').map(|end| end + 1)
+            } else {
+                rest.find(char::is_whitespace)
+            };
+            rest = end.map_or("", |end| rest[end..].trim_start());
+        }
         let end = rest.find(|c| !is_name(c)).unwrap_or(rest.len());
-        return Some(Visible { linkage, name: &rest[..end], defines: rest.contains('{') });
+        return (&rest[..end], true);
     }
-    let declarator = item.split(['=', '[', ';']).next()?.trim_end();
+    let declarator = item.split(['=', '[', ';']).next().unwrap_or("").trim_end();
     let start = declarator.rfind(|c| !is_name(c)).map_or(0, |at| at + 1);
-    Some(Visible { linkage, name: &declarator[start..], defines: linkage != ".extern" })
+    (&declarator[start..], false)
 }
 
 /// The items of a text, each with the white space and comments before it: a directive line, a declaration up to its
@@ -212,11 +290,11 @@ mod tests {
         let header = ".version 7.0\n.target sm_75\n.address_size 64\n";
         let a = format!(
             "{header}.extern .func f();\n.weak .func t();\n.weak .func t() {{ ret; }}\n.extern .global .u32 n;\n\
-             .visible .func g() {{ ret; }}\n"
+             .visible .func g() {{ ret; }}\n.common .global .u32 c;\n"
         );
         let b = format!(
             "{}.extern .func g();\n.weak .func t();\n.visible .func f() {{ ret; }}\n.weak .func t() {{ ret; }}\n\
-             .visible .global .u32 n = 41;\n",
+             .visible .global .u32 n = 41;\n.common .global .u32 c;\n",
             header.replace("7.0", "9.0")
         );
         for texts in [[a.clone(), b.clone()], [b, a]] {
@@ -226,8 +304,24 @@ mod tests {
             assert_eq!((count(".version"), count(".weak .func t() {"), count(".visible")), (1, 1, 3), "{joined}");
             let module = crate::lift_text(&joined, crate::Options::default()).into_result().unwrap();
             let bodies = module.functions.iter().filter(|function| function.body.is_some());
-            assert_eq!((module.globals.len(), bodies.count()), (1, 3));
+            assert_eq!((module.globals.len(), bodies.count()), (2, 3));
         }
+    }
+
+    #[test]
+    fn names_that_two_texts_keep_to_themselves_differ() {
+        let part = |name: &str, text: &str| {
+            format!(
+                ".version 7.0\n.target sm_75\n.address_size 64\n.global .align 1 .b8 $str[2] = {{{text}, 0}};\n\
+                 .func (.param .b32 r) own(.param .b32 p)\n{{ // own\n ret; }}\n\
+                 .visible .func {name}() {{ .reg .b64 %r; mov.u64 %r, $str; ret; }}\n"
+            )
+        };
+        let joined = join(&[part("a", "65"), part("b", "66"), part("c", "67")]);
+        let module = crate::lift_text(&joined, crate::Options::default()).into_result().unwrap();
+        let names: Vec<_> = module.globals.iter().map(|global| (global.name.as_str(), global.init[0])).collect();
+        assert_eq!(names, [("$str", 65), ("$str$2", 66), ("$str$3", 67)]);
+        assert_eq!((module.functions.len(), joined.matches("// own\n").count()), (6, 3));
     }
 
     #[test]

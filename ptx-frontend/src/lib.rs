@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod ast;
+pub mod builtin;
 pub mod container;
 mod isa;
 pub mod join;

@@ -1,6 +1,6 @@
 //! Device code: from an image to verified hetIR.
 
-use crate::{Error, Result, log, sys};
+use crate::{Error, Result, dump, log, sys};
 use hetir::diag::{self, Diagnostic, Severity};
 use hetir::entity::FuncId;
 use hetir::interp::SharedLayout;
@@ -89,7 +89,7 @@ fn damaged(diagnostic: &Diagnostic) -> Error {
 }
 
 /// A diagnostic of a binary image: its spans are of no use to a reader.
-fn plain(diagnostic: &Diagnostic) -> String {
+pub(crate) fn plain(diagnostic: &Diagnostic) -> String {
     let notes: String = diagnostic.notes.iter().map(|note| format!("\n  {note}")).collect();
     format!("{}{notes}", diagnostic.message)
 }
@@ -97,7 +97,15 @@ fn plain(diagnostic: &Diagnostic) -> String {
 impl Code {
     /// Takes the code for a device of that compute capability out of an image, which messages call `name`.
     pub fn load(source: ImageSource<'_>, name: &str, compute: (u32, u32)) -> Result<Arc<Self>> {
-        let loaded = Self::find(source, compute).and_then(|text| Self::from_text(text, name));
+        let loaded = Self::read(source).and_then(|found| {
+            let image = dump::wanted().then(|| found.clone());
+            let text = Self::choose(found, compute)?;
+            if let Some(image) = image {
+                // All forms are named by the text that is lifted.
+                dump::save(&ptx_frontend::builtin::complete(text.clone()), "image", || whole(image));
+            }
+            Self::from_text(text, name)
+        });
         loaded.inspect_err(|error| {
             // Programs seldom pass this hint on.
             if let Error::NoBinary(text) = error {
@@ -106,22 +114,30 @@ impl Code {
         })
     }
 
-    fn find(source: ImageSource<'_>, compute: (u32, u32)) -> Result<String> {
-        let limits = Limits::default();
-        let device_sm = compute.0 * 10 + compute.1;
-        let found = match source {
+    /// The PTX text of an image that suits a device of that compute capability.
+    pub(crate) fn find(source: ImageSource<'_>, compute: (u32, u32)) -> Result<String> {
+        Self::choose(Self::read(source)?, compute)
+    }
+
+    fn read(source: ImageSource<'_>) -> Result<HostModule> {
+        match source {
             ImageSource::Address(address) => {
-                container::read_module(&Program, address, &limits).map_err(|d| damaged(&d))?
+                container::read_module(&Program, address, &Limits::default()).map_err(|d| damaged(&d))
             }
             ImageSource::Bytes(bytes) => match container::sniff(bytes) {
-                Kind::Fatbin => HostModule::Fatbin(bytes.to_vec()),
-                Kind::Elf => HostModule::Elf(bytes.to_vec()),
-                Kind::Ptx => HostModule::Text(bytes.to_vec()),
+                Kind::Fatbin => Ok(HostModule::Fatbin(bytes.to_vec())),
+                Kind::Elf => Ok(HostModule::Elf(bytes.to_vec())),
+                Kind::Ptx => Ok(HostModule::Text(bytes.to_vec())),
                 Kind::Wrapper | Kind::Unknown => {
-                    return Err(Error::InvalidImage("neither a fatbin, nor an ELF file, nor PTX text".into()));
+                    Err(Error::InvalidImage("neither a fatbin, nor an ELF file, nor PTX text".into()))
                 }
             },
-        };
+        }
+    }
+
+    fn choose(found: HostModule, compute: (u32, u32)) -> Result<String> {
+        let limits = Limits::default();
+        let device_sm = compute.0 * 10 + compute.1;
         match found {
             HostModule::Text(bytes) => text(bytes),
             HostModule::Fatbin(bytes) => from_fatbins(&[bytes], device_sm, &limits),
@@ -135,6 +151,8 @@ impl Code {
 
     /// Takes PTX text.
     pub fn from_text(text: String, name: &str) -> Result<Arc<Self>> {
+        let text = ptx_frontend::builtin::complete(text);
+        dump::save(&text, "ptx", || text.clone().into_bytes());
         let lifted = ptx_frontend::lift_text(&text, ptx_frontend::Options { lenient: true });
         let (errors, others): (Vec<_>, Vec<_>) =
             lifted.diagnostics.into_iter().partition(|diagnostic| diagnostic.severity == Severity::Error);
@@ -143,6 +161,7 @@ impl Code {
         }
         let warnings = diag::render(&others, name, &text);
         let module = lifted.module;
+        dump::save(&text, "het", || hetir::text::print(&module).into_bytes());
         let kernels = module
             .functions
             .iter()
@@ -170,6 +189,14 @@ impl Code {
     /// A message with the line of the text that it speaks of.
     pub fn render(&self, diagnostic: &Diagnostic) -> String {
         diag::render(std::slice::from_ref(diagnostic), &self.name, &self.text).trim_end().to_owned()
+    }
+}
+
+/// A module's bytes as the program holds them; parts of a program one behind the other.
+fn whole(found: HostModule) -> Vec<u8> {
+    match found {
+        HostModule::Text(bytes) | HostModule::Fatbin(bytes) | HostModule::Elf(bytes) => bytes,
+        HostModule::Wrapper(HostFatbins { data, prelinked }) => [vec![data], prelinked].concat().concat(),
     }
 }
 
@@ -244,6 +271,12 @@ fn from_fatbins(fatbins: &[Vec<u8>], device_sm: u32, limits: &Limits) -> Result<
         }
         match container::choose(&images, device_sm) {
             Choice::Ptx(image) => texts.push(decoded(image, limits)?),
+            // What is written for a later device runs as far as its instructions are known; those that are not are
+            // named when the text is lifted.
+            Choice::TooNew(targets) if let Some(image) = container::earliest(&images) => {
+                log::info(format_args!("only PTX for {}: that for {} is taken", targets.join(", "), image.target()));
+                texts.push(decoded(image, limits)?);
+            }
             other => lacking = lacking.or(other.diagnostic(device_sm)),
         }
     }

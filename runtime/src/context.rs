@@ -159,9 +159,11 @@ impl Runtime {
         session.end();
         self.streams.remove_where(|stream| stream.session.id == session.id);
         self.events.remove_where(|event| event.session.id == session.id);
+        self.images.release_session(session.id);
         for module in self.modules.remove_where(|module| module.session.id == session.id) {
             self.dismantle(&module);
         }
+        self.graphs.blocks.forget_session(session.id);
         self.memory.release_session(session.id);
     }
 

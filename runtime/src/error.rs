@@ -40,8 +40,57 @@ pub enum Error {
     CooperativeTooLarge(String),
     /// Clusters that the device or the kernel does not allow.
     InvalidCluster(String),
+    /// What a stream that is being captured does not allow.
+    Capture(CaptureError),
+    /// An operation that the object's present state does not allow.
+    IllegalState(String),
+    /// An answer in that form would leave something out.
+    Lossy(String),
+    /// An executable graph that cannot become what it was asked to be.
+    UpdateRefused(String),
+    /// What the operating system said.
+    System(String),
     /// What the device said.
     Device(DeviceError),
+}
+
+/// Why a capture, or a call during one, fails.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CaptureError {
+    /// Not while a stream is captured.
+    Unsupported,
+    /// An earlier error has ended the capture.
+    Invalidated,
+    /// Two captures would become one.
+    Merge,
+    /// Ended in another stream than it was begun in.
+    Unmatched,
+    /// Work of another stream that the first one does not wait for.
+    Unjoined,
+    /// Captured work would wait for work that is not captured.
+    Isolation,
+    /// The default stream would wait for a captured one.
+    Implicit,
+    /// The event was last recorded in a captured stream.
+    Event,
+    /// Ended by another thread than it was begun by.
+    WrongThread,
+}
+
+impl fmt::Display for CaptureError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unsupported => "not while a stream is captured",
+            Self::Invalidated => "an earlier error has ended the capture",
+            Self::Merge => "two captures would become one",
+            Self::Unmatched => "the capture was begun in another stream",
+            Self::Unjoined => "the stream does not wait for all captured work; join the other streams by events",
+            Self::Isolation => "captured work cannot wait for work that is not captured",
+            Self::Implicit => "the default stream would wait for a stream that is captured",
+            Self::Event => "the event was recorded in a stream that is captured",
+            Self::WrongThread => "the capture was begun by another thread",
+        })
+    }
 }
 
 impl Error {
@@ -51,6 +100,12 @@ impl Error {
 
     pub(crate) fn out_of_memory(text: impl Into<String>) -> Self {
         Self::Device(DeviceError::new(ErrorKind::OutOfMemory, text))
+    }
+}
+
+impl From<CaptureError> for Error {
+    fn from(error: CaptureError) -> Self {
+        Self::Capture(error)
     }
 }
 
@@ -71,6 +126,10 @@ impl fmt::Display for Error {
             | Self::InvalidCode(text)
             | Self::FileNotFound(text)
             | Self::CooperativeTooLarge(text)
+            | Self::IllegalState(text)
+            | Self::Lossy(text)
+            | Self::UpdateRefused(text)
+            | Self::System(text)
             | Self::InvalidCluster(text) => f.write_str(text),
             Self::InvalidHandle(kind) => write!(f, "not a valid {kind} handle"),
             Self::InvalidContext => f.write_str("no context is current, or it is gone"),
@@ -80,6 +139,7 @@ impl fmt::Display for Error {
             Self::PrimaryActive => f.write_str("the primary context is active"),
             Self::AlreadyRegistered => f.write_str("the host memory is registered already"),
             Self::NotRegistered => f.write_str("the host memory is not registered"),
+            Self::Capture(error) => error.fmt(f),
             Self::Device(error) => error.fmt(f),
         }
     }

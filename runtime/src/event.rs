@@ -1,6 +1,8 @@
 //! Events: points in a stream that can be waited for and timed.
 
+use crate::capture::{Captured, Target};
 use crate::handle::{Handle, Kind};
+use crate::ipc::SharedEvent;
 use crate::queue::{Operation, Point, Stamp};
 use crate::session::Session;
 use crate::stream::StreamRef;
@@ -10,15 +12,33 @@ use std::sync::{Arc, Mutex};
 #[derive(Clone)]
 pub(crate) struct Record {
     pub(crate) point: Point,
-    stamp: Stamp,
-    session: Arc<Session>,
+    pub(crate) stamp: Stamp,
+    pub(crate) session: Arc<Session>,
+}
+
+impl Record {
+    fn is_passed(&self) -> bool {
+        self.stamp.get().is_some() || self.session.device.queue.passed(self.point)
+    }
 }
 
 pub struct Event {
     pub session: Arc<Session>,
     pub flags: u32,
     timed: bool,
-    record: Mutex<Option<Record>>,
+    last: Mutex<Last>,
+    /// Counts recordings, where other processes see the event.
+    pub(crate) shared: Option<Arc<SharedEvent>>,
+}
+
+/// What an event stands for.
+#[derive(Clone, Default)]
+pub(crate) enum Last {
+    #[default]
+    Nothing,
+    Work(Record),
+    /// Nodes of a graph that was being captured.
+    Captured(Captured),
 }
 
 impl Kind for Event {
@@ -27,15 +47,47 @@ impl Kind for Event {
 }
 
 impl Event {
+    pub(crate) fn last(&self) -> Last {
+        self.last.lock().unwrap_or_else(|e| e.into_inner()).clone()
+    }
+
+    pub(crate) fn set_last(&self, last: Last) {
+        *self.last.lock().unwrap_or_else(|e| e.into_inner()) = last;
+    }
+
     pub(crate) fn record(&self) -> Option<Record> {
-        self.record.lock().unwrap_or_else(|e| e.into_inner()).clone()
+        match self.last() {
+            Last::Work(record) => Some(record),
+            Last::Nothing | Last::Captured(_) => None,
+        }
+    }
+}
+
+impl Event {
+    /// Whether a recording that another process may have made is not passed.
+    fn is_ahead(&self) -> bool {
+        self.shared.as_ref().is_some_and(|shared| !shared.has_passed(shared.recorded()))
     }
 }
 
 impl Runtime {
     pub fn create_event(&self, timed: bool, flags: u32) -> Result<Handle<Event>> {
+        self.insert_event(timed, flags, None)
+    }
+
+    /// An event that other processes can open. It is not timed.
+    pub fn create_shared_event(&self, flags: u32) -> Result<Handle<Event>> {
+        self.insert_event(false, flags, Some(Arc::new(SharedEvent::new()?)))
+    }
+
+    pub(crate) fn insert_event(
+        &self,
+        timed: bool,
+        flags: u32,
+        shared: Option<Arc<SharedEvent>>,
+    ) -> Result<Handle<Event>> {
         let session = self.session()?;
-        Ok(self.events.insert(Arc::new(Event { session, flags, timed, record: Mutex::new(None) })))
+        Ok(self.events.insert(Arc::new(Event { session, flags, timed, last: Mutex::default(), shared })))
     }
 
     pub fn destroy_event(&self, handle: Handle<Event>) -> Result<()> {
@@ -45,38 +97,85 @@ impl Runtime {
     /// The event stands for everything in the stream up to now. For the default stream that includes what it waits for.
     pub fn record_event(&self, handle: Handle<Event>, stream: StreamRef) -> Result<()> {
         let event = self.events.get(handle)?;
-        let (session, lane) = self.lane(stream)?;
+        let (session, lane) = match self.target(stream)? {
+            Target::Lane(session, lane) => (session, lane),
+            Target::Capture(capture) => {
+                event.set_last(Last::Captured(self.captures.recorded(&capture)?));
+                return Ok(());
+            }
+        };
         if event.session.id != session.id {
             return Err(Error::InvalidHandle(Event::NAME));
         }
         let stamp = Stamp::default();
-        let point = session.push(lane, Vec::new(), Operation::Stamp(stamp.clone()))?;
-        *event.record.lock().unwrap_or_else(|e| e.into_inner()) = Some(Record { point, stamp, session });
+        let mut point = session.push(lane, Vec::new(), Operation::Stamp(stamp.clone()))?;
+        if let Some(shared) = event.shared.clone() {
+            let count = shared.record();
+            point = session.push(lane, Vec::new(), Operation::Own(Box::new(move || shared.pass(count))))?;
+        }
+        event.set_last(Last::Work(Record { point, stamp, session }));
         Ok(())
     }
 
     /// `NotReady` until the last recording was passed. An event that was never recorded is ready.
     pub fn query_event(&self, handle: Handle<Event>) -> Result<()> {
         let event = self.events.get(handle)?;
+        self.may_ask(&event)?;
         event.session.check()?;
         match event.record() {
-            Some(record) if !record.session.device.queue.passed(record.point) => Err(Error::NotReady),
+            _ if event.is_ahead() => Err(Error::NotReady),
+            Some(record) if !record.is_passed() => Err(Error::NotReady),
             _ => Ok(()),
         }
     }
 
     pub fn synchronise_event(&self, handle: Handle<Event>) -> Result<()> {
         let event = self.events.get(handle)?;
+        self.may_ask(&event)?;
         if let Some(record) = event.record() {
             record.session.wait(record.point)?;
         }
+        if let Some(shared) = &event.shared {
+            shared.wait(shared.recorded());
+        }
+        self.settle_pools();
         event.session.check()
+    }
+
+    /// Records everything that a session has been given so far.
+    pub fn record_session(&self, session: &Arc<Session>, handle: Handle<Event>) -> Result<()> {
+        session.check()?;
+        let event = self.events.get(handle)?;
+        if event.session.id != session.id {
+            return Err(Error::InvalidHandle(Event::NAME));
+        }
+        let stamp = Stamp::default();
+        let point = session.push_behind_all(Operation::Stamp(stamp.clone()))?;
+        event.set_last(Last::Work(Record { point, stamp, session: Arc::clone(session) }));
+        Ok(())
+    }
+
+    /// What a session is given from now on waits for the event's last recording.
+    pub fn session_wait(&self, session: &Arc<Session>, handle: Handle<Event>) -> Result<()> {
+        session.check()?;
+        match self.events.get(handle)?.record() {
+            Some(record) if record.session.device.index != session.device.index => {
+                Err(Error::NotSupported("waiting for an event of another device".into()))
+            }
+            Some(record) => session.hold_back(record.point),
+            None => Ok(()),
+        }
     }
 
     /// Milliseconds between two recordings.
     pub fn elapsed(&self, start: Handle<Event>, end: Handle<Event>) -> Result<f32> {
         let (start, end) = (self.events.get(start)?, self.events.get(end)?);
         start.session.check()?;
+        for event in [&start, &end] {
+            if let Last::Captured(captured) = event.last() {
+                return Err(self.captures.of_event(&captured));
+            }
+        }
         let record = |event: &Event| event.record().filter(|_| event.timed).ok_or(Error::InvalidHandle(Event::NAME));
         let (from, to) = (record(&start)?, record(&end)?);
         let (Some(from), Some(to)) = (from.stamp.get(), to.stamp.get()) else { return Err(Error::NotReady) };

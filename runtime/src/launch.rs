@@ -1,8 +1,9 @@
 //! Launches: what may be asked for, and how it gets to the device.
 
+use crate::capture::Target;
 use crate::code::KernelInfo;
 use crate::handle::Handle;
-use crate::memory::Owner;
+use crate::memory::{Memory, Owner};
 use crate::module::{Function, FunctionSettings, Kernel, Module};
 use crate::queue::Operation;
 use crate::session::Session;
@@ -13,6 +14,8 @@ use hetir::diag::Diagnostic;
 use hetir::entity::FuncId;
 use std::io::Write;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 /// How a call names a kernel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,14 +38,53 @@ pub struct LaunchRequest {
     pub params: Vec<u8>,
 }
 
+/// A launch that was checked and can be made any number of times.
+#[derive(Clone)]
+pub(crate) struct Prepared {
+    pub(crate) session: Arc<Session>,
+    pub(crate) module: Arc<Module>,
+    function: Arc<Function>,
+    pub(crate) kernel: FuncId,
+    pub(crate) request: LaunchRequest,
+    heap: Option<Heap>,
+}
+
 /// A launch in a queue.
 pub(crate) struct QueuedLaunch {
-    module: Arc<Module>,
-    kernel: FuncId,
-    request: LaunchRequest,
+    prepared: Prepared,
     workspace: u64,
-    heap: Option<Heap>,
     grid_id: u64,
+}
+
+impl QueuedLaunch {
+    /// Nanoseconds that it will take by what earlier launches of the kernel took.
+    pub(crate) fn guess(&self) -> Option<u64> {
+        self.prepared.guess()
+    }
+}
+
+/// How long launches of a kernel take.
+#[derive(Default)]
+pub(crate) struct Pace {
+    /// Nanoseconds and blocks of the last launch; 0 before it.
+    last: AtomicU64,
+}
+
+impl Pace {
+    /// Nanoseconds are worth knowing up to a tenth of a second, blocks up to more than any device runs at once.
+    const MOST: u64 = u32::MAX as u64;
+
+    fn took(&self, nanoseconds: u64, blocks: u64) {
+        let (nanoseconds, blocks) = (nanoseconds.clamp(1, Self::MOST), blocks.clamp(1, Self::MOST));
+        self.last.store(nanoseconds << 32 | blocks, Ordering::Relaxed);
+    }
+
+    /// For so many blocks; fewer than the last time may take as long.
+    fn of(&self, blocks: u64) -> Option<u64> {
+        let last = self.last.load(Ordering::Relaxed);
+        let (nanoseconds, before) = (last >> 32, last & Self::MOST);
+        (last != 0).then(|| nanoseconds.saturating_mul(blocks.div_ceil(before)))
+    }
 }
 
 /// Memory that the grid barrier of a cooperative launch may use.
@@ -167,8 +209,33 @@ pub fn check_cluster(caps: &Caps, info: &KernelInfo, settings: FunctionSettings,
 
 impl Runtime {
     /// Puts a launch into a stream.
-    pub fn launch(&self, what: Launchable, stream: StreamRef, mut request: LaunchRequest) -> Result<()> {
-        let (session, lane) = self.lane(stream)?;
+    pub fn launch(&self, what: Launchable, stream: StreamRef, request: LaunchRequest) -> Result<()> {
+        let (session, lane) = match self.target(stream)? {
+            Target::Lane(session, lane) => (session, lane),
+            Target::Capture(capture) => return self.capture_launch(&capture, what, request),
+        };
+        let prepared = self.prepare(what, &session, request)?;
+        let workspace = match prepared.request.cooperative {
+            true => self.memory.workspace(&session)?,
+            false => 0,
+        };
+        let queued = QueuedLaunch { prepared, workspace, grid_id: self.next_id() };
+        session.push(lane, Vec::new(), Operation::Launch(Box::new(queued)))?;
+        if workspace != 0 {
+            let memory = self.memory.clone();
+            let allocation = memory.forget(workspace, |_| Ok(()))?;
+            session.push(lane, Vec::new(), Operation::Own(Box::new(move || memory.release(&allocation))))?;
+        }
+        Ok(())
+    }
+
+    /// Checks a launch, for a session in which the kernel is or will be loaded.
+    pub(crate) fn prepare(
+        &self,
+        what: Launchable,
+        session: &Arc<Session>,
+        mut request: LaunchRequest,
+    ) -> Result<Prepared> {
         let (function, settings) = match what {
             Launchable::Function(handle) => {
                 let function = self.functions.get(handle)?;
@@ -177,7 +244,7 @@ impl Runtime {
             }
             Launchable::Kernel(handle) => {
                 let kernel = self.kernels.get(handle)?;
-                (self.functions.get(self.kernel_function_in(handle, &session)?)?, kernel.settings())
+                (self.functions.get(self.kernel_function_in(handle, session)?)?, kernel.settings())
             }
         };
         let module = self.modules.get(function.module)?;
@@ -190,28 +257,12 @@ impl Runtime {
         }
         request.cluster = cluster_of(info, request.cluster);
         check(session.device.device.caps(), info, settings, &request)?;
-        let workspace = match request.cooperative {
-            true => self.memory.allocate(
-                session.device.index,
-                Owner::system(session.id),
-                WORKSPACE_BYTES,
-                "grid barrier",
-            )?,
-            false => 0,
-        };
         let heap = match module.code.module.function("malloc") {
-            Some(_) => Some(self.heap(&session)?),
+            Some(_) => Some(self.heap(session)?),
             None => None,
         };
         let kernel = info.function;
-        let queued = QueuedLaunch { module, kernel, request, workspace, heap, grid_id: self.next_id() };
-        session.push(lane, Vec::new(), Operation::Launch(Box::new(queued)))?;
-        if workspace != 0 {
-            let memory = self.memory.clone();
-            let allocation = memory.forget(workspace, |_| Ok(()))?;
-            session.push(lane, Vec::new(), Operation::Call(Box::new(move |_| memory.release(&allocation))))?;
-        }
-        Ok(())
+        Ok(Prepared { session: session.clone(), module, function, kernel, request, heap })
     }
 
     /// The session's heap for device-side allocation, made when it is first needed.
@@ -244,26 +295,55 @@ impl Listener for Ears {
     }
 }
 
+impl Memory {
+    /// For the grid barrier of a cooperative launch.
+    pub(crate) fn workspace(&self, session: &Session) -> Result<u64> {
+        self.allocate(session.device.index, Owner::system(session.id), WORKSPACE_BYTES, "grid barrier")
+    }
+}
+
 /// Runs a launch; its error says where in the kernel it happened.
 pub(crate) fn run(queue: &dyn Queue, session: &Arc<Session>, queued: QueuedLaunch) -> Result<()> {
-    let QueuedLaunch { module, kernel, request, workspace, heap, grid_id } = queued;
-    let launch = hetgpu_device::Launch {
-        module: module.loaded,
-        kernel,
-        grid: request.grid,
-        block: request.block,
-        cluster: request.cluster,
-        dynamic_shared: request.dynamic_shared,
-        params: request.params.into(),
-        cooperative: request.cooperative,
-        workspace,
-        grid_id,
-        heap,
-        form: Form::Plain,
-        listener: Arc::new(Ears { session: session.clone(), module: module.clone() }),
-    };
-    let outcome = queue.run(Work::Launch(Box::new(launch)));
-    outcome.map_err(|error| named(error, &module).into())
+    let QueuedLaunch { prepared, workspace, grid_id } = queued;
+    prepared.run(queue, session, workspace, grid_id)
+}
+
+impl Prepared {
+    fn blocks(&self) -> u64 {
+        self.request.grid.iter().fold(1, |blocks, &n| blocks.saturating_mul(n.into()))
+    }
+
+    /// Nanoseconds that it will take by what earlier launches of the kernel took.
+    pub(crate) fn guess(&self) -> Option<u64> {
+        self.function.pace.of(self.blocks())
+    }
+
+    /// Runs the launch with zeroed memory for its grid barrier, or 0.
+    pub(crate) fn run(&self, queue: &dyn Queue, session: &Arc<Session>, workspace: u64, grid_id: u64) -> Result<()> {
+        if cfg!(feature = "idle") {
+            return Ok(());
+        }
+        let Self { module, function, kernel, request, heap, .. } = self;
+        let launch = hetgpu_device::Launch {
+            module: module.loaded,
+            kernel: *kernel,
+            grid: request.grid,
+            block: request.block,
+            cluster: request.cluster,
+            dynamic_shared: request.dynamic_shared,
+            params: request.params.as_slice().into(),
+            cooperative: request.cooperative,
+            workspace,
+            grid_id,
+            heap: *heap,
+            form: Form::Plain,
+            listener: Arc::new(Ears { session: session.clone(), module: module.clone() }),
+        };
+        let start = Instant::now();
+        let outcome = queue.run(Work::Launch(Box::new(launch)));
+        function.pace.took(start.elapsed().as_nanos() as u64, self.blocks());
+        outcome.map_err(|error| named(error, module).into())
+    }
 }
 
 /// The error with its place in the text that the kernel was written in.

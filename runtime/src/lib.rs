@@ -8,41 +8,70 @@
 //! - A fault inside a kernel poisons its session: later work is dropped, later calls get the same error.
 
 pub mod log;
+pub mod presence;
 
+mod capture;
 mod code;
 mod context;
+mod dump;
 mod error;
 mod event;
+mod graph;
 mod handle;
 mod host;
+mod image;
+mod ipc;
 mod launch;
+mod link;
+mod managed;
 mod memory;
 mod module;
 mod place;
+mod pool;
 mod queue;
 mod session;
 mod settings;
+mod share;
 mod space;
 mod stream;
 mod sys;
 mod system;
+mod vmm;
+mod word;
 
+pub use capture::{CaptureInfo, CaptureMode, CaptureStatus, exchange_capture_mode};
 pub use code::{Code, ImageSource, KernelInfo, Param, UNNAMED};
 pub use context::{Context, ContextFlags};
-pub use error::{Error, Result};
+pub use error::{CaptureError, Error, Result};
 pub use event::Event;
+pub use graph::{
+    AsGiven, Attributes, BatchNode, Block, Body, BranchKind, Comparison, Condition, Conditional, CopyNode, Dependency,
+    DotDetail, Edge, Executable, FillNode, Graph, GraphMemory, HostCall, InstantiateError, KernelNode, MemoryOp, Node,
+    NodeRequest, NodeType, UpdateProblem, UpdateReport, UserObject,
+};
 pub use handle::{Handle, Kind, Table};
-pub use hetgpu_device::Shape;
+pub use hetgpu_device::{Access, AddressMode, Channel, Dimensions, Filter, Format, LinearImage, Sampler, Shape};
 pub use host::HostRange;
+pub use image::{
+    Array, ArrayDescription, Corner, Images, Levels, Notes, Reference, ReferenceState, Resource, TexelCopy, TexelSide,
+    TextureRequest, View,
+};
+pub use ipc::EventTicket;
 pub use launch::{
     LaunchRequest, Launchable, check, check_cluster, cluster_limit, cluster_of, dynamic_shared_limit, resident_blocks,
     threads_limit,
 };
-pub use memory::{Allocation, AllocationKind, Memory, Owner};
+pub use link::Linker;
+pub use managed::{Advise, Location, Wishes};
+pub use memory::{Allocation, AllocationKind, Memory, Origin, Owner};
 pub use module::{Function, FunctionSettings, Kernel, Library, Module};
 pub use place::Place;
-pub use queue::Lane;
-pub use session::{Limits, Local, Session};
+pub use pool::{Level, Pool, PoolTraits, Reuse};
+pub use queue::{Lane, in_host_function};
+pub use session::{Attribute, Limits, Local, Session};
 pub use settings::{Check, SETTINGS, Setting, Settings};
+pub use share::{Ticket, program_file};
 pub use stream::{Stream, StreamRef};
 pub use system::{CopyRequest, DeviceState, FillRequest, Runtime};
+pub use vmm::{Mapping, Physical, PhysicalTraits, VMM_GRANULARITY};
+pub use word::{Compare, Word, WordOperation};

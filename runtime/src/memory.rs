@@ -1,10 +1,17 @@
 //! Addresses: one range for all devices, handed out here, and what lies at each.
 
+use crate::managed::Advice;
+use crate::pool::Pool;
+use crate::presence::Presence;
+use crate::share::Foreign;
 use crate::space::Space;
-use crate::{Error, Result, sys};
-use hetgpu_device::{Device, DeviceError, Fill, Pattern, Queue, Work};
+use crate::vmm::Mapping;
+use crate::{Check, Error, Result, sys};
+use hetgpu_device::{Device, DeviceError, Fill, Pattern, PhysicalId, Queue, Work};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 /// Where device addresses begin. Drivers of every vendor can map memory at fixed addresses from here on.
 pub(crate) const RANGE_START: u64 = 0x10_0000_0000;
@@ -12,6 +19,8 @@ pub(crate) const RANGE_START: u64 = 0x10_0000_0000;
 pub(crate) const RANGE_END: u64 = 0x5000_0000_0000;
 /// Ranges are taken in pages of this size; smaller allocations share one.
 pub(crate) const PAGE: u64 = 2 << 20;
+/// What the host maps at a time.
+pub(crate) const HOST_PAGE: u64 = 4096;
 /// Alignment of every allocation, and the unit of those that share a page.
 pub(crate) const ALIGNMENT: u64 = 512;
 
@@ -26,6 +35,21 @@ pub enum AllocationKind {
     Pinned,
     /// Host memory of the program, made known to the devices.
     Registered,
+    /// Physical memory that the program mapped.
+    Mapped,
+}
+
+/// Where an allocation's memory comes from, beside its kind.
+#[derive(Clone, Debug)]
+pub enum Origin {
+    /// It is the allocation's own.
+    Own,
+    /// A part of a pool's.
+    Pool(Arc<Pool>),
+    /// A mapping of physical memory.
+    Mapping(Arc<Mapping>),
+    /// Another process's.
+    Foreign(Arc<Foreign>),
 }
 
 /// Who may free an allocation.
@@ -61,8 +85,13 @@ pub struct Allocation {
     pub id: u64,
     /// What the interface wants to remember about it.
     pub flags: u32,
+    pub origin: Origin,
+    /// For managed memory: where the program wants it.
+    pub advice: Option<Arc<Advice>>,
+    /// The program wants what it asks for about this memory to be done when a call returns, as far as calls can wait.
+    pub synchronises: bool,
     /// Addresses taken for it.
-    reserved: u64,
+    pub(crate) reserved: u64,
 }
 
 impl Allocation {
@@ -72,11 +101,26 @@ impl Allocation {
 
     /// True where the host can touch it.
     pub fn host_visible(&self) -> bool {
-        self.kind != AllocationKind::Device
+        !matches!(self.kind, AllocationKind::Device | AllocationKind::Mapped)
+    }
+
+    /// The memory that it is a part of: start and size.
+    pub fn block(&self) -> (u64, u64) {
+        match &self.origin {
+            Origin::Pool(pool) => pool.chunk_of(self.start).unwrap_or((self.start, self.reserved)),
+            Origin::Mapping(_) => (self.start, self.bytes),
+            Origin::Foreign(foreign) => foreign.block(),
+            Origin::Own if self.kind == AllocationKind::Registered => {
+                let start = self.start / HOST_PAGE * HOST_PAGE;
+                (start, self.end().next_multiple_of(HOST_PAGE) - start)
+            }
+            Origin::Own if self.reserved < PAGE && !self.host_visible() => (self.start / PAGE * PAGE, PAGE),
+            Origin::Own => (self.start, self.reserved),
+        }
     }
 }
 
-struct Inner {
+pub(crate) struct Inner {
     pages: Space,
     /// Free parts of shared pages, by device.
     shared: Vec<Space>,
@@ -85,16 +129,49 @@ struct Inner {
     cleaners: Vec<Option<Box<dyn Queue>>>,
     allocations: BTreeMap<u64, Allocation>,
     next_id: u64,
+    /// Files that other processes may open, by the start of the range that each stands for.
+    pub(crate) exposed: BTreeMap<u64, OwnedFd>,
+}
+
+/// What a new allocation is.
+pub(crate) struct New {
+    pub(crate) start: u64,
+    pub(crate) bytes: u64,
+    pub(crate) kind: AllocationKind,
+    pub(crate) device: usize,
+    pub(crate) owner: Owner,
+    pub(crate) flags: u32,
+    pub(crate) origin: Origin,
+    pub(crate) reserved: u64,
+}
+
+/// Memory of a pool.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Chunk {
+    /// Device, managed or pinned.
+    pub(crate) kind: AllocationKind,
+    pub(crate) device: usize,
+    pub(crate) bytes: u64,
+    /// A multiple of `PAGE` that holds `bytes`.
+    pub(crate) reserved: u64,
+    /// Other processes may map it.
+    pub(crate) shared: bool,
 }
 
 /// Every allocation of the process.
 pub struct Memory {
-    devices: Vec<Arc<dyn Device>>,
+    pub(crate) devices: Vec<Arc<dyn Device>>,
+    /// Allocations from pools are mapped one by one, so that a checking device knows where each ends.
+    pub(crate) exact: bool,
+    /// Bytes of physical memory, by device.
+    pub(crate) physical_used: Vec<Arc<AtomicU64>>,
     inner: Mutex<Inner>,
+    /// Whom it tells how much of each device is in use.
+    presence: OnceLock<Presence>,
 }
 
 impl Memory {
-    pub(crate) fn new(devices: Vec<Arc<dyn Device>>) -> Self {
+    pub(crate) fn new(devices: Vec<Arc<dyn Device>>, check: Check) -> Self {
         let inner = Inner {
             pages: Space::new(RANGE_START, RANGE_END - RANGE_START),
             shared: devices.iter().map(|_| Space::default()).collect(),
@@ -102,17 +179,54 @@ impl Memory {
             cleaners: devices.iter().map(|_| None).collect(),
             allocations: BTreeMap::new(),
             next_id: 1,
+            exposed: BTreeMap::new(),
         };
-        Self { devices, inner: Mutex::new(inner) }
+        let physical_used = devices.iter().map(|_| Arc::default()).collect();
+        let presence = OnceLock::new();
+        Self { devices, exact: check != Check::Off, physical_used, inner: Mutex::new(inner), presence }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    /// Tells how much of each device is in use, from now on.
+    pub(crate) fn tell(&self, presence: Presence) {
+        let inner = self.lock();
+        inner.used.iter().enumerate().for_each(|(device, &bytes)| presence.used(device, bytes));
+        let _ = self.presence.set(presence);
+    }
+
+    /// Counts bytes of a device that were taken or given back.
+    fn count(&self, inner: &mut Inner, device: usize, change: impl Fn(u64) -> u64) {
+        let used = &mut inner.used[device];
+        *used = change(*used);
+        if let Some(presence) = self.presence.get() {
+            presence.used(device, *used);
+        }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(|e| e.into_inner())
     }
 
     /// Bytes in use on a device.
     pub fn used(&self, device: usize) -> u64 {
-        self.lock().used[device]
+        self.lock().used[device] + self.physical_used[device].load(Ordering::Relaxed)
+    }
+
+    /// Counts memory that a device takes by itself as in use.
+    pub(crate) fn charge(&self, device: usize, bytes: u64) -> Result<()> {
+        let caps = self.devices[device].caps();
+        let mut inner = self.lock();
+        let free = caps.memory.saturating_sub(inner.used[device]);
+        if bytes > free {
+            let text = format!("{bytes} bytes wanted, {free} of {} free on {}", caps.memory, caps.name);
+            return Err(Error::out_of_memory(text));
+        }
+        inner.used[device] += bytes;
+        Ok(())
+    }
+
+    /// What was charged is free again.
+    pub(crate) fn discharge(&self, device: usize, bytes: u64) {
+        self.lock().used[device] -= bytes;
     }
 
     /// The allocation that holds `address`.
@@ -161,8 +275,9 @@ impl Memory {
             inner.give(device, start, reserved);
             return Err(error.into());
         }
-        inner.used[device] += room;
-        inner.record(start, bytes, AllocationKind::Device, device, owner, 0, reserved);
+        self.count(&mut inner, device, |used| used + room);
+        let (kind, origin) = (AllocationKind::Device, Origin::Own);
+        inner.record(New { start, bytes, kind, device, owner, flags: 0, origin, reserved });
         Ok(start)
     }
 
@@ -177,15 +292,26 @@ impl Memory {
             .filter(|&reserved| reserved <= self.devices[device].caps().memory)
             .ok_or_else(|| Error::out_of_memory(format!("{bytes} bytes of managed memory")))?;
         let mut inner = self.lock();
+        let start = self.commit(&mut inner, bytes, reserved)?;
+        let (kind, origin) = (AllocationKind::Managed, Origin::Own);
+        inner.record(New { start, bytes, kind, device, owner, flags, origin, reserved });
+        Ok(start)
+    }
+
+    /// Host memory in the range of device addresses.
+    fn commit(&self, inner: &mut Inner, bytes: u64, reserved: u64) -> Result<u64> {
         let start = inner.take_pages(reserved)?;
         let made = sys::commit(start, reserved)
             .map_err(|refused| Error::out_of_memory(refused.to_string()))
             .and_then(|()| self.share_everywhere(start, bytes));
-        if let Err(error) = made {
-            inner.give_pages(start, reserved);
-            return Err(error);
-        }
-        inner.record(start, bytes, AllocationKind::Managed, device, owner, flags, reserved);
+        made.inspect_err(|_| inner.give_pages(start, reserved))?;
+        Ok(start)
+    }
+
+    /// Host memory wherever the host has room.
+    fn pin(&self, bytes: u64, reserved: u64) -> Result<u64> {
+        let start = sys::allocate(reserved).map_err(|refused| Error::out_of_memory(refused.to_string()))?;
+        self.share_everywhere(start, bytes).inspect_err(|_| sys::release(start, reserved))?;
         Ok(start)
     }
 
@@ -198,12 +324,9 @@ impl Memory {
             .checked_next_multiple_of(4096)
             .filter(|&reserved| reserved <= RANGE_END)
             .ok_or_else(|| Error::out_of_memory(format!("{bytes} bytes of host memory")))?;
-        let start = sys::allocate(reserved).map_err(|refused| Error::out_of_memory(refused.to_string()))?;
-        if let Err(error) = self.share_everywhere(start, bytes) {
-            sys::release(start, reserved);
-            return Err(error);
-        }
-        self.lock().record(start, bytes, AllocationKind::Pinned, device, Owner::program(session), flags, reserved);
+        let start = self.pin(bytes, reserved)?;
+        let (kind, owner, origin) = (AllocationKind::Pinned, Owner::program(session), Origin::Own);
+        self.lock().record(New { start, bytes, kind, device, owner, flags, origin, reserved });
         Ok(start)
     }
 
@@ -212,11 +335,17 @@ impl Memory {
         let end = start.checked_add(bytes).filter(|_| start != 0 && bytes != 0);
         let end = end.ok_or_else(|| Error::invalid("a host range to register must not be empty"))?;
         let mut inner = self.lock();
-        if inner.allocations.range(..end).next_back().is_some_and(|(_, other)| other.end() > start) {
-            return Err(Error::AlreadyRegistered);
+        match inner.allocations.range(..end).next_back().filter(|(_, other)| other.end() > start) {
+            Some((_, other)) if other.kind == AllocationKind::Registered => return Err(Error::AlreadyRegistered),
+            Some((_, other)) => {
+                let message = format!("{start:#x} lies in memory that was allocated at {:#x}", other.start);
+                return Err(Error::invalid(message));
+            }
+            None => {}
         }
         self.share_everywhere(start, bytes)?;
-        inner.record(start, bytes, AllocationKind::Registered, device, Owner::program(session), flags, 0);
+        let (kind, owner, origin) = (AllocationKind::Registered, Owner::program(session), Origin::Own);
+        inner.record(New { start, bytes, kind, device, owner, flags, origin, reserved: 0 });
         Ok(())
     }
 
@@ -239,6 +368,15 @@ impl Memory {
         Ok(())
     }
 
+    /// Remembers what the program wants of memory at an address.
+    pub fn set_synchronises(&self, address: u64, value: bool) {
+        let mut inner = self.lock();
+        if let Some((_, found)) = inner.allocations.range_mut(..=address).next_back().filter(|(_, a)| address < a.end())
+        {
+            found.synchronises = value;
+        }
+    }
+
     /// Takes the allocation that starts at `start` out of the records, if `right` agrees. The memory itself goes with
     /// `release`, when nothing can be using it any more.
     pub fn forget(&self, start: u64, right: impl Fn(&Allocation) -> Result<()>) -> Result<Allocation> {
@@ -251,6 +389,13 @@ impl Memory {
     /// Gives the memory of a forgotten allocation back.
     pub fn release(&self, allocation: &Allocation) {
         let Allocation { start, device, reserved, kind, .. } = *allocation;
+        match &allocation.origin {
+            Origin::Pool(pool) => return pool.take_back(self, start, allocation.bytes),
+            // Taken away by the program, not with a session.
+            Origin::Mapping(_) => return,
+            Origin::Foreign(foreign) => return self.leave_room(device, foreign),
+            Origin::Own => {}
+        }
         let mut inner = self.lock();
         match kind {
             AllocationKind::Device => {
@@ -258,18 +403,81 @@ impl Memory {
                 if !whole_pages || reserved >= PAGE {
                     self.devices[device].unmap(start);
                 }
-                inner.used[device] -= allocation.bytes.next_multiple_of(ALIGNMENT);
+                let room = allocation.bytes.next_multiple_of(ALIGNMENT);
+                self.count(&mut inner, device, |used| used - room);
                 inner.give(device, start, reserved);
+                if reserved >= PAGE {
+                    inner.exposed.remove(&start);
+                }
             }
             AllocationKind::Managed | AllocationKind::Pinned | AllocationKind::Registered => {
-                for device in self.devices.iter().filter(|device| device.caps().shares_host_memory) {
-                    device.unmap(start);
-                }
+                self.hide_everywhere(start);
                 match kind {
                     AllocationKind::Managed => inner.give_pages(start, reserved),
                     AllocationKind::Pinned => sys::release(start, reserved),
-                    AllocationKind::Device | AllocationKind::Registered => {}
+                    AllocationKind::Device | AllocationKind::Registered | AllocationKind::Mapped => {}
                 }
+            }
+            AllocationKind::Mapped => {}
+        }
+    }
+
+    fn hide_everywhere(&self, start: u64) {
+        self.devices.iter().filter(|device| device.caps().shares_host_memory).for_each(|device| device.unmap(start));
+    }
+
+    /// Memory for a pool: start, and the physical memory that it is, where it may be shared with other processes.
+    pub(crate) fn map_chunk(&self, chunk: &Chunk) -> Result<(u64, Option<PhysicalId>)> {
+        let &Chunk { kind, device, bytes, reserved, shared } = chunk;
+        let target = &self.devices[device];
+        let mut inner = self.lock();
+        match kind {
+            AllocationKind::Pinned => return Ok((self.pin(bytes, reserved)?, None)),
+            AllocationKind::Managed => return Ok((self.commit(&mut inner, bytes, reserved)?, None)),
+            AllocationKind::Device | AllocationKind::Mapped | AllocationKind::Registered => {}
+        }
+        let free = target.caps().memory.saturating_sub(inner.used[device]);
+        if reserved > free {
+            return Err(Error::out_of_memory(format!("{reserved} bytes wanted for a memory pool, {free} free")));
+        }
+        let start = inner.take_pages(reserved)?;
+        const NAME: &str = "a memory pool";
+        let made = match (shared, target.physical()) {
+            (true, Some(physical)) => physical.create(reserved).and_then(|memory| {
+                let shown = physical.map(memory, start, NAME);
+                let shown = shown.and_then(|()| physical.allow(start, hetgpu_device::Access::ReadWrite));
+                shown.map(|()| Some(memory)).inspect_err(|_| {
+                    target.unmap(start);
+                    physical.destroy(memory);
+                })
+            }),
+            _ => target.map(start, bytes.next_multiple_of(target.caps().map_granularity), NAME).map(|()| None),
+        };
+        let memory = made.inspect_err(|_| inner.give_pages(start, reserved))?;
+        self.count(&mut inner, device, |used| used + reserved);
+        Ok((start, memory))
+    }
+
+    pub(crate) fn unmap_chunk(&self, chunk: &Chunk, start: u64, memory: Option<PhysicalId>) {
+        let &Chunk { kind, device, reserved, .. } = chunk;
+        let mut inner = self.lock();
+        match kind {
+            AllocationKind::Pinned => {
+                self.hide_everywhere(start);
+                sys::release(start, reserved);
+            }
+            AllocationKind::Managed => {
+                self.hide_everywhere(start);
+                inner.give_pages(start, reserved);
+            }
+            AllocationKind::Device | AllocationKind::Mapped | AllocationKind::Registered => {
+                self.devices[device].unmap(start);
+                if let (Some(memory), Some(physical)) = (memory, self.devices[device].physical()) {
+                    physical.destroy(memory);
+                }
+                self.count(&mut inner, device, |used| used - reserved);
+                inner.exposed.remove(&start);
+                inner.give_pages(start, reserved);
             }
         }
     }
@@ -290,9 +498,14 @@ impl Memory {
 
 impl Inner {
     /// Addresses for whole pages, taken from the host's address space too.
-    fn take_pages(&mut self, bytes: u64) -> Result<u64> {
-        let mut from = RANGE_START;
-        while let Some(at) = self.pages.find(from, bytes, PAGE) {
+    pub(crate) fn take_pages(&mut self, bytes: u64) -> Result<u64> {
+        self.take_pages_from(RANGE_START, bytes, PAGE)
+    }
+
+    /// The same, at the first address from `from` on that is free and a multiple of `align`.
+    pub(crate) fn take_pages_from(&mut self, from: u64, bytes: u64, align: u64) -> Result<u64> {
+        let mut from = from;
+        while let Some(at) = self.pages.find(from, bytes, align) {
             match sys::reserve(at, bytes) {
                 Ok(()) => {
                     self.pages.take(at, bytes);
@@ -323,7 +536,7 @@ impl Inner {
         Ok(())
     }
 
-    fn give_pages(&mut self, at: u64, bytes: u64) {
+    pub(crate) fn give_pages(&mut self, at: u64, bytes: u64) {
         sys::release(at, bytes);
         self.pages.give(at, bytes);
     }
@@ -332,19 +545,28 @@ impl Inner {
         if reserved >= PAGE { self.give_pages(at, reserved) } else { self.shared[device].give(at, reserved) }
     }
 
-    fn record(
-        &mut self,
-        start: u64,
-        bytes: u64,
-        kind: AllocationKind,
-        device: usize,
-        owner: Owner,
-        flags: u32,
-        reserved: u64,
-    ) {
+    pub(crate) fn record(&mut self, new: New) {
+        let New { start, bytes, kind, device, owner, flags, origin, reserved } = new;
         let id = self.next_id;
         self.next_id += 1;
-        let allocation = Allocation { start, bytes, kind, device, owner, id, flags, reserved };
+        let advice = (kind == AllocationKind::Managed).then(|| Arc::new(Advice::default()));
+        let synchronises = matches!(kind, AllocationKind::Device | AllocationKind::Managed | AllocationKind::Mapped);
+        let allocation =
+            Allocation { start, bytes, kind, device, owner, id, flags, origin, advice, synchronises, reserved };
         self.allocations.insert(start, allocation);
+    }
+
+    pub(crate) fn allocations(&self) -> impl Iterator<Item = &Allocation> {
+        self.allocations.values()
+    }
+
+    /// Allocations that begin in a range, and the one that holds its first byte.
+    pub(crate) fn around(&self, start: u64, end: u64) -> impl Iterator<Item = &Allocation> {
+        let first = self.allocations.range(..start).next_back().filter(|(_, a)| a.end() > start);
+        first.into_iter().chain(self.allocations.range(start..end)).map(|(_, allocation)| allocation)
+    }
+
+    pub(crate) fn remove(&mut self, start: u64) {
+        self.allocations.remove(&start);
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::code::{Code, KernelInfo};
 use crate::handle::{Handle, Kind};
+use crate::launch::Pace;
 use crate::memory::Owner;
 use crate::session::Session;
 use crate::{Error, Result, Runtime, sys};
@@ -49,6 +50,7 @@ pub struct Function {
     pub code: Arc<Code>,
     pub index: usize,
     settings: Mutex<FunctionSettings>,
+    pub(crate) pace: Pace,
 }
 
 /// A kernel of a library.
@@ -109,6 +111,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Module {
+    /// Its variables with their addresses.
+    pub(crate) fn variables(&self) -> impl Iterator<Item = (&Global, u64)> {
+        self.code.module.globals.iter().zip(self.globals.iter().copied())
+    }
+
     /// Address and size of a variable.
     pub fn global(&self, name: &str) -> Result<(u64, u64)> {
         let visible = |global: &Global| global.space != Space::Shared && global.name == name;
@@ -166,7 +173,10 @@ impl Runtime {
         };
         let module = Arc::new(module);
         let handle = self.modules.insert(module.clone());
-        let function = |index| Function { module: handle, code: code.clone(), index, settings: Mutex::default() };
+        let function = |index| {
+            let (code, settings, pace) = (code.clone(), Mutex::default(), Pace::default());
+            Function { module: handle, code, index, settings, pace }
+        };
         let functions = (0..code.kernels.len()).map(|index| self.functions.insert(Arc::new(function(index))));
         let _ = module.functions.set(functions.collect());
         Ok(handle)
@@ -210,6 +220,7 @@ impl Runtime {
 
     /// Lets go of what a module has besides its handle. Its work must be finished.
     pub(crate) fn dismantle(&self, module: &Module) {
+        self.images.release_module(module);
         for &function in module.functions.get().into_iter().flatten() {
             let _ = self.functions.remove(function);
         }

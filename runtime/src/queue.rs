@@ -3,32 +3,39 @@
 //! Operations go into lanes. A lane runs its operations one after the other; an operation may name operations of other
 //! lanes that must be finished first. Those always lie before it, so that there are no cycles. As many workers as the
 //! device has queues run at the same time take whatever is ready, oldest first; each lane has a queue of the device.
+//!
+//! Waking a thread costs more than a short kernel. So whoever waits for a point runs what stands before it himself,
+//! where nobody else does yet; and where little is to do, nobody is woken for it: a worker that dozes will find it
+//! soon. Functions of the host run on workers only, as programs know them to.
+
+mod order;
 
 use crate::launch::{self, QueuedLaunch};
 use crate::place::{self, Place};
 use crate::session::Session;
-use crate::{Error, Result, log};
+use crate::word::Condition;
+use crate::{Error, Result, log, sys};
 use hetgpu_device::{Device, DeviceError, ErrorKind, Fill, Shape, Work as DeviceWork};
-use std::collections::{HashMap, VecDeque};
+pub use order::Lane;
+pub(crate) use order::Point;
+use order::{Before, Order};
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
-use std::time::Instant;
-
-/// A line of operations that run in order.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct Lane(u64);
-
-/// A point in a lane: everything up to and including its `count`-th operation.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Point {
-    pub(crate) lane: Lane,
-    pub(crate) count: u64,
-}
+use std::thread::Thread;
+use std::time::{Duration, Instant};
 
 /// When an event was passed.
 pub(crate) type Stamp = Arc<OnceLock<Instant>>;
 
+/// Work that is put together when it runs.
+pub(crate) type Run = Box<dyn FnOnce(&dyn hetgpu_device::Queue, &Arc<Session>) -> Result<()> + Send>;
+
 /// Something to do.
 pub(crate) enum Operation {
+    /// Only the order that it stands for.
+    Nothing,
     Copy {
         to: Place,
         from: Place,
@@ -37,102 +44,368 @@ pub(crate) enum Operation {
     Fill(Fill),
     Launch(Box<QueuedLaunch>),
     Stamp(Stamp),
+    /// Several pieces of work in one, on the device's queue of the lane.
+    Run(Run),
+    /// Begins when the condition holds.
+    Await(Condition),
+    /// The runtime's own: it runs on any thread, even in a poisoned session, and waits for nothing.
+    Own(Box<dyn FnOnce() + Send>),
     /// A function of the host. It runs even in a poisoned session, and is told of the fault.
     Call(Box<dyn FnOnce(Option<Error>) + Send>),
 }
 
-struct Entry<W = Work> {
-    after: Vec<Point>,
-    /// Place in the order of all requests to this device.
-    order: u64,
-    work: W,
+/// Nanoseconds that stand for more than is worth waiting for, or for an unknown time.
+const LONG: u64 = 1_000_000;
+/// So much work does not wake anybody while somebody dozes, and is waited for awake.
+const SHORT: u64 = 20_000;
+
+/// Bytes of its stack that a thread of the program must have left to run operations.
+const STACK: usize = 1 << 20;
+
+impl Operation {
+    /// How many nanoseconds it takes, as far as is known; `LONG` for what only a worker does.
+    fn guess(&self) -> u64 {
+        /// Of a copy on the host.
+        const BYTES_A_NANOSECOND: u64 = 8;
+        let bytes = |row: u64, rows: u64| row.saturating_mul(rows) / BYTES_A_NANOSECOND;
+        let guess = match self {
+            Self::Nothing | Self::Stamp(_) | Self::Await(_) => 100,
+            Self::Own(_) => 1_000,
+            Self::Copy { shape, .. } => bytes(shape.row, shape.rows.saturating_mul(shape.slices)),
+            Self::Fill(fill) => bytes(fill.count.saturating_mul(fill.pattern.bytes().len() as u64), fill.rows),
+            Self::Launch(queued) => queued.guess().unwrap_or(LONG),
+            Self::Run(_) | Self::Call(_) => LONG,
+        };
+        guess.min(LONG)
+    }
 }
 
 struct Work {
     operation: Operation,
     session: Arc<Session>,
+    guess: u64,
 }
 
-struct LaneState<W> {
-    /// Of the device's queue.
-    priority: i32,
-    waiting: VecDeque<Entry<W>>,
-    issued: u64,
-    done: u64,
-    running: bool,
-    /// Nothing will be added; the lane goes when it is empty.
-    closed: bool,
-}
-
-impl<W> Default for LaneState<W> {
-    fn default() -> Self {
-        Self { priority: 0, waiting: VecDeque::new(), issued: 0, done: 0, running: false, closed: false }
+impl Work {
+    /// Whether what it waits for has come. A poisoned session waits for nothing.
+    fn may_begin(&self) -> bool {
+        match &self.operation {
+            Operation::Await(condition) => self.session.fault().is_some() || condition.holds(),
+            _ => true,
+        }
     }
 }
 
-struct State<W = Work> {
-    lanes: HashMap<Lane, LaneState<W>>,
-    next_lane: u64,
-    next_order: u64,
+impl order::Item for Work {
+    fn is_polled(&self) -> bool {
+        matches!(self.operation, Operation::Await(_))
+    }
+}
+
+#[derive(Default)]
+struct State {
+    order: Order<Work>,
+    /// The device's queue of each lane that has one.
+    queues: HashMap<Lane, Arc<dyn hetgpu_device::Queue>>,
     workers: u32,
-    /// Workers that have nothing to do.
-    idle: u32,
+    /// No thread can be had: who waits does everything.
+    alone: bool,
+    /// Workers that sleep, with or without end.
+    sleeping: u32,
+    /// Workers that have been called and have not come yet.
+    called: u32,
+    /// Workers that look for work without sleeping.
+    looking: u32,
+    /// One of those who sleep comes back by itself.
+    dozing: bool,
+    /// Nanoseconds that what nobody has taken yet will take.
+    backlog: u64,
+    /// What is running, and the nanoseconds that it takes.
+    running: Vec<(Lane, u64)>,
+    /// Threads of the program that sleep until a point is passed.
+    waiting: Vec<(Point, Thread)>,
+    /// How often a thread of the program waited.
+    waits: u64,
 }
 
-impl<W> Default for State<W> {
-    fn default() -> Self {
-        Self { lanes: HashMap::new(), next_lane: 1, next_order: 0, workers: 0, idle: 0 }
-    }
-}
-
-impl<W> State<W> {
-    /// A lane that is gone has finished everything.
-    fn passed(&self, point: &Point) -> bool {
-        self.lanes.get(&point.lane).is_none_or(|lane| lane.done >= point.count)
-    }
-
-    fn next_ready(&self) -> Option<Lane> {
-        let ready = self.lanes.iter().filter(|(_, lane)| !lane.running);
-        ready
-            .filter_map(|(&id, lane)| Some((lane.waiting.front()?, id)))
-            .filter(|(entry, _)| entry.after.iter().all(|point| self.passed(point)))
-            .min_by_key(|(entry, _)| entry.order)
-            .map(|(_, id)| id)
+impl State {
+    /// Makes ready what waited for a condition that holds.
+    fn poll(&mut self) {
+        if self.order.polls() {
+            self.order.poll(Work::may_begin);
+        }
     }
 }
 
 struct Shared {
     device: Arc<dyn Device>,
     state: Mutex<State>,
-    /// The device's queue of each lane that has one.
-    queues: Mutex<HashMap<Lane, Arc<dyn hetgpu_device::Queue>>>,
     /// There may be something to run.
     work: Condvar,
-    /// Something was finished.
-    progress: Condvar,
+    /// Counts operations: those appended, and those finished.
+    pushed: AtomicU64,
+    finished: AtomicU64,
+    /// Waiting awake takes a processor from nobody who would finish sooner with it.
+    spins: bool,
 }
 
+type Guard<'a> = MutexGuard<'a, State>;
+
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> Guard<'_> {
         self.state.lock().unwrap_or_else(|e| e.into_inner())
     }
 
-    /// The device's queue of a lane, opened when it is first needed.
-    fn queue(&self, lane: Lane) -> Result<Arc<dyn hetgpu_device::Queue>> {
-        let priority = self.lock().lanes.get(&lane).map_or(0, |lane| lane.priority);
-        let mut queues = self.queues.lock().unwrap_or_else(|e| e.into_inner());
-        if let Some(queue) = queues.get(&lane) {
-            return Ok(queue.clone());
+    /// Whether somebody must be called, once the lock is free, for what is ready. `now`: it must not wait until a dozing
+    /// worker comes back.
+    fn must_call(self: &Arc<Self>, state: &mut State, now: bool) -> bool {
+        // Conditions are looked at by whoever dozes.
+        let watch = state.order.polls() && !state.dozing;
+        let ready = state.order.ready() as u32 + u32::from(watch);
+        if ready == 0 || state.looking > 0 || state.called >= ready {
+            return false;
         }
-        let queue = Arc::from(self.device.open_queue(priority)?);
-        queues.insert(lane, Arc::clone(&queue));
+        if !now && !watch && state.dozing && state.backlog < SHORT && state.waiting.is_empty() {
+            return false;
+        }
+        if state.sleeping > state.called {
+            state.called += 1;
+            return true;
+        }
+        if state.workers < self.device.caps().concurrent_queues.max(1) {
+            match self.hire() {
+                Ok(()) => state.workers += 1,
+                // Those that there are will come to it.
+                Err(_) => state.alone = state.workers == 0,
+            }
+        }
+        false
+    }
+
+    fn hire(self: &Arc<Self>) -> std::io::Result<()> {
+        let shared = Arc::clone(self);
+        std::thread::Builder::new().name("hetgpu".into()).spawn(move || shared.serve()).map(drop)
+    }
+
+    fn call(&self, must: bool) {
+        if must {
+            self.work.notify_one();
+        }
+    }
+
+    /// Takes the operation of a lane that is ready, and runs it.
+    fn step<'a>(self: &'a Arc<Self>, mut state: Guard<'a>, lane: Lane) -> Guard<'a> {
+        let Some(work) = state.order.take(lane) else { return state };
+        state.backlog -= work.guess;
+        state.running.push((lane, work.guess));
+        let queue = state.queues.get(&lane).cloned();
+        let must = self.must_call(&mut state, false);
+        drop(state);
+        self.call(must);
+        self.run(lane, queue, work);
+        let mut state = self.lock();
+        state.running.retain(|&(running, _)| running != lane);
+        if state.order.finish(lane) {
+            state.queues.remove(&lane);
+        }
+        self.finished.fetch_add(1, Ordering::Relaxed);
+        state.poll();
+        if state.waiting.is_empty() {
+            return state;
+        }
+        let State { order, waiting, .. } = &mut *state;
+        let passed: Vec<_> = waiting.extract_if(.., |(point, _)| order.passed(*point)).collect();
+        if passed.is_empty() {
+            return state;
+        }
+        drop(state);
+        passed.iter().for_each(|(_, thread)| thread.unpark());
+        self.lock()
+    }
+
+    /// The device's queue of a lane, opened when it is first needed.
+    fn open_queue(&self, lane: Lane) -> Result<Arc<dyn hetgpu_device::Queue>> {
+        let priority = self.lock().order.priority(lane);
+        let queue: Arc<dyn hetgpu_device::Queue> = Arc::from(self.device.open_queue(priority)?);
+        self.lock().queues.insert(lane, Arc::clone(&queue));
         Ok(queue)
     }
 
-    /// Takes a lane out of the records that nothing will be added to and nothing is left in.
-    fn remove(&self, state: &mut State, lane: Lane) {
-        state.lanes.remove(&lane);
-        self.queues.lock().unwrap_or_else(|e| e.into_inner()).remove(&lane);
+    fn run(&self, lane: Lane, queue: Option<Arc<dyn hetgpu_device::Queue>>, Work { operation, session, .. }: Work) {
+        let queue = || queue.map_or_else(|| self.open_queue(lane), Ok);
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| match (operation, session.fault()) {
+            (Operation::Call(call), fault) => {
+                IN_CALL.set(true);
+                let _over = Over;
+                call(fault);
+                Ok(())
+            }
+            (Operation::Own(call), _) => {
+                call();
+                Ok(())
+            }
+            // Events of a poisoned session still complete, so that nobody waits for ever; the wait then reports the fault.
+            (Operation::Stamp(stamp), _) => {
+                let _ = stamp.set(Instant::now());
+                Ok(())
+            }
+            (Operation::Nothing, _) | (_, Some(_)) => Ok(()),
+            (Operation::Await(condition), None) => condition.check(),
+            (Operation::Run(run), None) => run(queue()?.as_ref(), &session),
+            (Operation::Copy { to, from, shape }, None) => place::copy(queue()?.as_ref(), &to, &from, &shape),
+            (Operation::Launch(queued), None) => launch::run(queue()?.as_ref(), &session, *queued),
+            (Operation::Fill(fill), None) => Ok(queue()?.run(DeviceWork::Fill(fill))?),
+        }));
+        let error = match outcome {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error,
+            Err(panic) => Error::Device(DeviceError::new(
+                ErrorKind::LaunchFailed,
+                format!("internal error: {}", panic_text(panic.as_ref())),
+            )),
+        };
+        log::error(format_args!("{error}"));
+        session.poison(error);
+    }
+
+    /// What a worker does.
+    fn serve(self: &Arc<Self>) {
+        /// How long it looks for more without sleeping, after work that nobody waited for.
+        const LOOK: Duration = Duration::from_micros(20);
+        /// How long it dozes.
+        const DOZE: Duration = Duration::from_micros(100);
+        /// How often it looks at conditions before it dozes for longer, and how much longer.
+        const EAGER: u32 = 100;
+        const LAZY: u32 = 10;
+        let mut looks = 0;
+        let (mut ran, mut waits, mut pushed) = (false, 0, 0);
+        let mut state = self.lock();
+        loop {
+            state.poll();
+            if let Some(lane) = state.order.first_ready() {
+                looks = 0;
+                waits = state.waits;
+                state = self.step(state, lane);
+                ran = true;
+                continue;
+            }
+            // Who waits helps himself, and wants the processor.
+            if std::mem::take(&mut ran) && self.spins && state.waits == waits && state.looking == 0 {
+                state.looking += 1;
+                let before = self.pushed.load(Ordering::Relaxed);
+                drop(state);
+                spin(LOOK, &self.pushed, before);
+                state = self.lock();
+                state.looking -= 1;
+                continue;
+            }
+            let now = self.pushed.load(Ordering::Relaxed);
+            let traffic = now != std::mem::replace(&mut pushed, now);
+            looks = if state.order.polls() { looks + 1 } else { 0 };
+            state.sleeping += 1;
+            if !state.dozing && (traffic || looks > 0) {
+                state.dozing = true;
+                let time = if looks > EAGER { DOZE * LAZY } else { DOZE };
+                state = self.work.wait_timeout(state, time).unwrap_or_else(|e| e.into_inner()).0;
+                state.dozing = false;
+            } else {
+                state = self.work.wait(state).unwrap_or_else(|e| e.into_inner());
+            }
+            state.sleeping -= 1;
+            // A call that meets somebody who comes by himself wakes one more than it must.
+            state.called = state.called.saturating_sub(1);
+        }
+    }
+
+    /// Waits until a point is passed, and runs what stands before it.
+    fn wait(self: &Arc<Self>, point: Point) {
+        let mut state = self.lock();
+        if state.order.passed(point) {
+            return;
+        }
+        state.waits += 1;
+        let mut fits = None;
+        let mut patience = if self.spins { 3 } else { 0 };
+        while !state.order.passed(point) {
+            let before = state.order.before(point);
+            match before {
+                Before::Ready(lane) if state.alone || !state.order.next(lane).is_some_and(is_call) => {
+                    if state.alone || *fits.get_or_insert_with(|| sys::stack_left() >= STACK) {
+                        state = self.step(state, lane);
+                        continue;
+                    }
+                }
+                Before::Running(lane) if patience > 0 => {
+                    let guess = state.running.iter().find(|(running, _)| *running == lane).map(|(_, guess)| *guess);
+                    if guess.is_some_and(|guess| guess < SHORT) {
+                        patience -= 1;
+                        let before = self.finished.load(Ordering::Relaxed);
+                        drop(state);
+                        spin(Duration::from_nanos(SHORT), &self.finished, before);
+                        state = self.lock();
+                        continue;
+                    }
+                }
+                Before::Polled if patience > 0 => {
+                    patience -= 1;
+                    let before = self.finished.load(Ordering::Relaxed);
+                    drop(state);
+                    spin(Duration::from_nanos(SHORT), &self.finished, before);
+                    state = self.lock();
+                    state.poll();
+                    continue;
+                }
+                Before::Ready(_) | Before::Running(_) | Before::Polled | Before::Nothing => {}
+            }
+            state.waiting.push((point, std::thread::current()));
+            let must = self.must_call(&mut state, true);
+            drop(state);
+            self.call(must);
+            std::thread::park();
+            state = self.lock();
+            let me = std::thread::current().id();
+            state.waiting.retain(|(_, thread)| thread.id() != me);
+        }
+        // What else there is stays for others.
+        let must = self.must_call(&mut state, false);
+        drop(state);
+        self.call(must);
+    }
+}
+
+thread_local! {
+    static IN_CALL: Cell<bool> = const { Cell::new(false) };
+}
+
+struct Over;
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        IN_CALL.set(false);
+    }
+}
+
+/// Whether the calling thread is in a function of the host that a stream runs, which must not wait for streams.
+pub fn in_host_function() -> bool {
+    IN_CALL.get()
+}
+
+fn is_call(work: &Work) -> bool {
+    matches!(work.operation, Operation::Call(_))
+}
+
+/// Until a counter moves on from this, and no longer than that.
+fn spin(most: Duration, counter: &AtomicU64, before: u64) {
+    /// So long nobody else gets the processor.
+    const ALONE: Duration = Duration::from_micros(2);
+    let start = Instant::now();
+    while counter.load(Ordering::Relaxed) == before {
+        match start.elapsed() {
+            time if time >= most => break,
+            // Who moves the counter may be waiting for this processor.
+            time if time >= ALONE => std::thread::yield_now(),
+            _ => (0..16).for_each(|_| std::hint::spin_loop()),
+        }
     }
 }
 
@@ -141,180 +414,87 @@ pub(crate) struct Queue(Arc<Shared>);
 
 impl Queue {
     pub(crate) fn new(device: Arc<dyn Device>) -> Self {
-        let (state, queues) = (Mutex::default(), Mutex::default());
-        Self(Arc::new(Shared { device, state, queues, work: Condvar::new(), progress: Condvar::new() }))
+        let spins = std::thread::available_parallelism().is_ok_and(|processors| processors.get() > 1);
+        let (state, work) = (Mutex::default(), Condvar::new());
+        let (pushed, finished) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self(Arc::new(Shared { device, state, work, pushed, finished, spins }))
     }
 
     pub(crate) fn open(&self, priority: i32) -> Lane {
-        let mut state = self.0.lock();
-        let lane = Lane(state.next_lane);
-        state.next_lane += 1;
-        state.lanes.insert(lane, LaneState { priority, ..LaneState::default() });
-        lane
+        self.0.lock().order.open(priority)
     }
 
     /// No more operations for this lane. What it holds still runs.
     pub(crate) fn close(&self, lane: Lane) {
         let mut state = self.0.lock();
-        if let Some(found) = state.lanes.get_mut(&lane) {
-            found.closed = true;
-            if found.done == found.issued {
-                self.0.remove(&mut state, lane);
-            }
+        if state.order.close(lane) {
+            state.queues.remove(&lane);
         }
     }
 
     pub(crate) fn exists(&self, lane: Lane) -> bool {
-        self.0.lock().lanes.contains_key(&lane)
+        self.0.lock().order.exists(lane)
     }
 
-    /// Appends an operation and returns the point at which it is finished.
+    pub(crate) fn priority(&self, lane: Lane) -> i32 {
+        self.0.lock().order.priority(lane)
+    }
+
+    /// Changes how early what stands in a lane is taken; the device's queue keeps what it was opened with.
+    pub(crate) fn set_priority(&self, lane: Lane, priority: i32) {
+        self.0.lock().order.set_priority(lane, priority);
+    }
+
+    /// Appends an operation, to run after these points and after the present ends of these lanes. Returns the point at
+    /// which it is finished.
     pub(crate) fn push(
         &self,
         lane: Lane,
         session: &Arc<Session>,
-        after: Vec<Point>,
+        mut after: Vec<Point>,
+        behind: &[Lane],
         operation: Operation,
     ) -> Result<Point> {
+        let guess = operation.guess();
+        let work = Work { operation, session: Arc::clone(session), guess };
         let mut state = self.0.lock();
-        let order = state.next_order;
-        let after = after.into_iter().filter(|point| point.lane != lane && !state.passed(point)).collect();
-        let found = state.lanes.get_mut(&lane).filter(|lane| !lane.closed);
-        let found = found.ok_or(Error::InvalidHandle("stream"))?;
-        found.waiting.push_back(Entry { after, order, work: Work { operation, session: session.clone() } });
-        found.issued += 1;
-        let count = found.issued;
-        state.next_order += 1;
-        if state.idle == 0 && state.workers < self.0.device.caps().concurrent_queues.max(1) {
-            let shared = self.0.clone();
-            let started = std::thread::Builder::new().name("hetgpu".into()).spawn(move || work(&shared));
-            match started {
-                Ok(_) => state.workers += 1,
-                // Those that there are will come to it.
-                Err(_) if state.workers > 0 => {}
-                Err(e) => return Err(Error::out_of_memory(format!("no thread for the device: {e}"))),
-            }
-        }
-        self.0.work.notify_one();
-        Ok(Point { lane, count })
+        after.extend(behind.iter().map(|&other| state.order.end(other)).filter(|point| !state.order.passed(*point)));
+        let point = state.order.push(lane, after, work).ok_or(Error::InvalidHandle("stream"))?;
+        state.backlog += guess;
+        self.0.pushed.fetch_add(1, Ordering::Relaxed);
+        let must = self.0.must_call(&mut state, false);
+        drop(state);
+        self.0.call(must);
+        Ok(point)
     }
 
     /// The end of a lane as it is now.
     pub(crate) fn end(&self, lane: Lane) -> Point {
-        Point { lane, count: self.0.lock().lanes.get(&lane).map_or(0, |lane| lane.issued) }
+        self.0.lock().order.end(lane)
     }
 
+    /// Whether a point is passed. Who asks may go on asking until it is, so that a worker is called for what stands before
+    /// it. He does not help: it could be what he does afterwards that it waits for.
     pub(crate) fn passed(&self, point: Point) -> bool {
-        self.0.lock().passed(&point)
+        let mut state = self.0.lock();
+        let passed = state.order.passed(point);
+        let must = !passed && self.0.must_call(&mut state, true);
+        drop(state);
+        self.0.call(must);
+        if !passed {
+            // He may ask again at once, and would keep the lock from who is at work.
+            (0..32).for_each(|_| std::hint::spin_loop());
+        }
+        passed
     }
 
     pub(crate) fn wait(&self, point: Point) {
-        let mut state = self.0.lock();
-        while !state.passed(&point) {
-            state = self.0.progress.wait(state).unwrap_or_else(|e| e.into_inner());
-        }
+        self.0.wait(point);
     }
-}
-
-fn work(shared: &Shared) {
-    let mut state = shared.lock();
-    loop {
-        let Some(id) = state.next_ready() else {
-            state.idle += 1;
-            state = shared.work.wait(state).unwrap_or_else(|e| e.into_inner());
-            state.idle -= 1;
-            continue;
-        };
-        let lane = state.lanes.get_mut(&id).expect("a ready lane exists");
-        let entry = lane.waiting.pop_front().expect("a ready lane has an operation");
-        lane.running = true;
-        drop(state);
-        run(shared, id, entry.work);
-        state = shared.lock();
-        let lane = state.lanes.get_mut(&id).expect("a running lane exists");
-        lane.running = false;
-        lane.done += 1;
-        if lane.closed && lane.done == lane.issued {
-            shared.remove(&mut state, id);
-        }
-        if state.idle > 0 {
-            shared.work.notify_all();
-        }
-        shared.progress.notify_all();
-    }
-}
-
-fn run(shared: &Shared, lane: Lane, Work { operation, session }: Work) {
-    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| match (operation, session.fault()) {
-        (Operation::Call(call), fault) => {
-            call(fault);
-            Ok(())
-        }
-        // Events of a poisoned session still complete, so that nobody waits for ever; the wait then reports the fault.
-        (Operation::Stamp(stamp), _) => {
-            let _ = stamp.set(Instant::now());
-            Ok(())
-        }
-        (_, Some(_)) => Ok(()),
-        (Operation::Copy { to, from, shape }, None) => place::copy(shared.queue(lane)?.as_ref(), &to, &from, &shape),
-        (Operation::Launch(queued), None) => launch::run(shared.queue(lane)?.as_ref(), &session, *queued),
-        (Operation::Fill(fill), None) => Ok(shared.queue(lane)?.run(DeviceWork::Fill(fill))?),
-    }));
-    let error = match outcome {
-        Ok(Ok(())) => return,
-        Ok(Err(error)) => error,
-        Err(panic) => Error::Device(DeviceError::new(
-            ErrorKind::LaunchFailed,
-            format!("internal error: {}", panic_text(panic.as_ref())),
-        )),
-    };
-    log::error(format_args!("{error}"));
-    session.poison(error);
 }
 
 /// What a panic said.
 pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic without a message")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const A: Lane = Lane(1);
-    const B: Lane = Lane(2);
-
-    fn push(state: &mut State<()>, lane: Lane, order: u64, after: &[Point]) {
-        let lane = state.lanes.entry(lane).or_default();
-        lane.waiting.push_back(Entry { after: after.to_vec(), order, work: () });
-        lane.issued += 1;
-    }
-
-    #[test]
-    fn the_oldest_of_what_is_ready_runs_next() {
-        let mut state = State::default();
-        assert_eq!(state.next_ready(), None);
-        push(&mut state, A, 5, &[]);
-        push(&mut state, B, 3, &[]);
-        assert_eq!(state.next_ready(), Some(B));
-        state.lanes.get_mut(&B).unwrap().running = true;
-        assert_eq!(state.next_ready(), Some(A), "a lane runs one operation at a time");
-    }
-
-    #[test]
-    fn an_operation_waits_for_the_points_that_it_names() {
-        let mut state = State::default();
-        push(&mut state, A, 1, &[]);
-        push(&mut state, A, 2, &[]);
-        push(&mut state, B, 0, &[Point { lane: A, count: 2 }]);
-        for done in 0..2 {
-            state.lanes.get_mut(&A).unwrap().done = done;
-            assert_eq!(state.next_ready(), Some(A), "{done} of 2 are done");
-        }
-        state.lanes.get_mut(&A).unwrap().done = 2;
-        assert_eq!(state.next_ready(), Some(B));
-        state.lanes.remove(&A);
-        assert_eq!(state.next_ready(), Some(B), "a lane that is gone has passed everything");
-    }
 }

@@ -1,6 +1,6 @@
 //! What lives from the creation or activation of a context to its destruction or reset.
 
-use crate::queue::{Lane, Operation, Point};
+use crate::queue::{Lane, Operation, Point, Queue};
 use crate::{DeviceState, Error, Result, sys};
 use hetgpu_device::Heap;
 use std::collections::HashMap;
@@ -37,6 +37,30 @@ struct Lanes {
     blocking: Vec<Lane>,
     /// The others.
     free: Vec<Lane>,
+    /// What new lanes wait for.
+    gates: Vec<Point>,
+    /// What the program set for a lane, by the interface's numbers.
+    attributes: HashMap<(Lane, u32), Attribute>,
+}
+
+/// A value that the interface gives its meaning.
+pub type Attribute = [u32; 16];
+
+impl Lanes {
+    /// What a lane synchronises with by its kind.
+    fn behind(&self, lane: Lane) -> &[Lane] {
+        if self.default == Some(lane) {
+            &self.blocking
+        } else if self.blocking.contains(&lane) {
+            self.default.as_slice()
+        } else {
+            &[]
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = Lane> {
+        self.default.iter().chain(&self.blocking).chain(&self.free).copied()
+    }
 }
 
 /// Streams, events, modules and memory belong to one of these.
@@ -57,7 +81,14 @@ pub struct Session {
 
 impl Session {
     pub(crate) fn new(id: u64, device: Arc<DeviceState>) -> Arc<Self> {
-        let lanes = Lanes { default: None, threads: HashMap::new(), blocking: Vec::new(), free: Vec::new() };
+        let lanes = Lanes {
+            default: None,
+            threads: HashMap::new(),
+            blocking: Vec::new(),
+            free: Vec::new(),
+            gates: Vec::new(),
+            attributes: HashMap::new(),
+        };
         Arc::new(Self {
             id,
             device,
@@ -119,29 +150,47 @@ impl Session {
         self.locals().remove(&key)
     }
 
+    /// Opens a lane, behind what new lanes wait for.
+    fn open(self: &Arc<Self>, lanes: &mut Lanes, priority: i32) -> Lane {
+        let queue = &self.device.queue;
+        let lane = queue.open(priority);
+        lanes.gates.retain(|&gate| !queue.passed(gate));
+        if !lanes.gates.is_empty() {
+            // A lane that was just opened takes it.
+            let _ = queue.push(lane, self, lanes.gates.clone(), &[], Operation::Nothing);
+        }
+        lane
+    }
+
     /// The lane of the default stream, which synchronises with all blocking ones.
-    pub(crate) fn default_lane(&self) -> Lane {
-        *self.lanes().default.get_or_insert_with(|| self.device.queue.open(0))
+    pub(crate) fn default_lane(self: &Arc<Self>) -> Lane {
+        let mut lanes = self.lanes();
+        let lane = lanes.default.unwrap_or_else(|| self.open(&mut lanes, 0));
+        lanes.default = Some(lane);
+        lane
     }
 
     /// The lane of the calling thread's own default stream.
-    pub(crate) fn thread_lane(&self) -> Lane {
+    pub(crate) fn thread_lane(self: &Arc<Self>) -> Lane {
         let mut lanes = self.lanes();
-        let Lanes { threads, blocking, .. } = &mut *lanes;
-        *threads.entry(std::thread::current().id()).or_insert_with(|| {
-            let lane = self.device.queue.open(0);
-            blocking.push(lane);
-            lane
-        })
+        let thread = std::thread::current().id();
+        if let Some(&lane) = lanes.threads.get(&thread) {
+            return lane;
+        }
+        let lane = self.open(&mut lanes, 0);
+        lanes.threads.insert(thread, lane);
+        lanes.blocking.push(lane);
+        lane
     }
 
-    pub(crate) fn open_lane(&self, blocking: bool, priority: i32) -> Lane {
+    pub(crate) fn open_lane(self: &Arc<Self>, blocking: bool, priority: i32) -> Lane {
         let queue = &self.device.queue;
-        let lane = queue.open(priority);
         let mut lanes = self.lanes();
-        let Lanes { blocking: with_default, free, .. } = &mut *lanes;
+        let lane = self.open(&mut lanes, priority);
+        let Lanes { blocking: with_default, free, attributes, .. } = &mut *lanes;
         with_default.retain(|&other| queue.exists(other));
         free.retain(|&other| queue.exists(other));
+        attributes.retain(|&(other, _), _| queue.exists(other));
         if blocking {
             with_default.push(lane)
         } else {
@@ -150,29 +199,72 @@ impl Session {
         lane
     }
 
+    /// What the program set for a lane.
+    pub(crate) fn attribute(&self, lane: Lane, id: u32) -> Option<Attribute> {
+        self.lanes().attributes.get(&(lane, id)).copied()
+    }
+
+    pub(crate) fn set_attribute(&self, lane: Lane, id: u32, value: Attribute) {
+        self.lanes().attributes.insert((lane, id), value);
+    }
+
     /// What the lane holds still runs, and `synchronise` still waits for it.
     pub(crate) fn close_lane(&self, lane: Lane) {
         self.device.queue.close(lane);
     }
 
     /// Appends to a lane, with the waits that its kind implies.
-    pub(crate) fn push(self: &Arc<Self>, lane: Lane, mut after: Vec<Point>, operation: Operation) -> Result<Point> {
-        let queue = &self.device.queue;
+    pub(crate) fn push(self: &Arc<Self>, lane: Lane, after: Vec<Point>, operation: Operation) -> Result<Point> {
         // Held until the operation is in its lane: two threads must not both see the other's lane without its operation.
         let lanes = self.lanes();
-        if lanes.default == Some(lane) {
-            after.extend(lanes.blocking.iter().map(|&other| queue.end(other)));
-        } else if lanes.blocking.contains(&lane) {
-            after.extend(lanes.default.map(|default| queue.end(default)));
+        self.device.queue.push(lane, self, after, lanes.behind(lane), operation)
+    }
+
+    /// Appends to a lane what no other thread's work may come between. `push` gets what the first operation waits for.
+    pub(crate) fn push_unit<R>(
+        &self,
+        lane: Lane,
+        mut after: Vec<Point>,
+        push: impl FnOnce(&Queue, Vec<Point>) -> R,
+    ) -> R {
+        let lanes = self.lanes();
+        let queue = &self.device.queue;
+        after.extend(lanes.behind(lane).iter().map(|&other| queue.end(other)));
+        push(queue, after)
+    }
+
+    /// Appends what runs when everything is done that the session has been given so far.
+    pub(crate) fn push_behind_all(self: &Arc<Self>, operation: Operation) -> Result<Point> {
+        let lanes = self.lanes();
+        let queue = &self.device.queue;
+        let lane = queue.open(0);
+        let point = queue.push(lane, self, Vec::new(), &lanes.all().collect::<Vec<_>>(), operation);
+        queue.close(lane);
+        point
+    }
+
+    /// What is appended from now on, in any lane, waits for a point.
+    pub(crate) fn hold_back(self: &Arc<Self>, point: Point) -> Result<()> {
+        let mut lanes = self.lanes();
+        let queue = &self.device.queue;
+        lanes.gates.retain(|&gate| !queue.passed(gate));
+        lanes.gates.push(point);
+        for lane in lanes.all() {
+            // A lane that was closed takes nothing that would have to wait.
+            let _ = queue.push(lane, self, vec![point], &[], Operation::Nothing);
         }
-        queue.push(lane, self, after, operation)
+        Ok(())
+    }
+
+    /// Whether a lane synchronises with the default lane.
+    pub(crate) fn is_blocking(&self, lane: Lane) -> bool {
+        self.lanes().blocking.contains(&lane)
     }
 
     /// The present end of every lane.
     pub(crate) fn ends(&self) -> Vec<Point> {
         let lanes = self.lanes();
-        let all = lanes.default.iter().chain(&lanes.blocking).chain(&lanes.free);
-        all.map(|&lane| self.device.queue.end(lane)).collect()
+        lanes.all().map(|lane| self.device.queue.end(lane)).collect()
     }
 
     /// The present end of a lane, and of those that it waits for by its kind.
@@ -247,7 +339,7 @@ impl Session {
         }
         self.ended.store(true, Ordering::Release);
         let mut lanes = self.lanes();
-        let Lanes { default, threads, blocking, free } = &mut *lanes;
+        let Lanes { default, threads, blocking, free, .. } = &mut *lanes;
         threads.clear();
         for lane in default.take().into_iter().chain(blocking.drain(..)).chain(free.drain(..)) {
             self.device.queue.close(lane);

@@ -1,5 +1,8 @@
 //! Settings from the environment: one row each, parsed once.
 
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
 /// One setting, as documentation shows it.
 pub struct Setting {
     pub variable: &'static str,
@@ -15,7 +18,7 @@ macro_rules! settings {
 
         /// Every setting, in the order of the documentation.
         pub const SETTINGS: &[Setting] = &[
-            Setting { variable: "HETGPU_LOG", default: "warn", doc: "what is logged: off, error, warn, info, trace; with :PATH appended, where to" },
+            Setting { variable: "HETGPU_LOG", default: "warn", doc: "what is logged: off, error, warn, info or trace, and topics: api (every call, its result and its time), jit (what is compiled); as in info,api; with :PATH appended, where to" },
             $(Setting { variable: $variable, default: $default, doc: concat!($($doc),+).trim_ascii() }),+
         ];
 
@@ -52,6 +55,12 @@ pub enum Check {
 }
 
 settings! {
+    /// a folder in which every module is saved: the image, its PTX, its hetIR, and what kernels are compiled to; nowhere if empty
+    dump: Option<PathBuf> = "HETGPU_DUMP", "", |text| Some((!text.is_empty()).then(|| text.into()));
+    /// the version of CUDA that programs are told: 1000 times the major, 10 times the minor
+    driver_version: i32 = "HETGPU_DRIVER_VERSION", "13000", |text| text.parse().ok().filter(|version| (1000..100_000).contains(version));
+    /// the compute capability that programs are told: which PTX of an image is taken, at most 12.1
+    compute: (u32, u32) = "HETGPU_COMPUTE", "9.0", capability;
     /// memory: find accesses outside an allocation by a single byte; 1: also races and uninitialised reads (both slower)
     check: Check = "HETGPU_CHECK", "0", check;
     /// devices by name, in the order in which programs number them: cpu, interp
@@ -69,6 +78,17 @@ fn check(text: &str) -> Option<Check> {
         "1" | "on" | "yes" | "all" => Some(Check::All),
         _ => None,
     }
+}
+
+/// `9.0` or `90`. Programs for later targets than those whose PTX is read would be refused anyway.
+fn capability(text: &str) -> Option<(u32, u32)> {
+    const RANGE: RangeInclusive<(u32, u32)> = (5, 0)..=(12, 1);
+    let (major, minor) = match text.split_once('.') {
+        Some(parts) => parts,
+        None => text.split_at_checked(text.len().checked_sub(1)?)?,
+    };
+    let capability = (major.parse().ok()?, minor.parse().ok().filter(|&minor| minor < 10)?);
+    RANGE.contains(&capability).then_some(capability)
 }
 
 fn names(text: &str) -> Option<Vec<String>> {
@@ -91,6 +111,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn capabilities_have_two_numbers() {
+        for (text, expected) in [("9.0", (9, 0)), ("75", (7, 5)), ("100", (10, 0)), ("12.1", (12, 1))] {
+            assert_eq!(capability(text), Some(expected), "{text}");
+        }
+        for text in ["", "9", "9.", ".5", "9.10", "13.0", "2.0", "sm_90", "\u{e9}5"] {
+            assert_eq!(capability(text), None, "{text}");
+        }
+    }
+
+    #[test]
     fn unset_means_the_default_and_nonsense_is_reported() {
         let (settings, complaints) = Settings::read(|_| None);
         assert!(settings.check == Check::Off && settings.seed == 0 && complaints.is_empty());
@@ -99,12 +129,17 @@ mod tests {
             Some(match name {
                 "HETGPU_CHECK" => "memory".into(),
                 "HETGPU_DEVICE" => "cpu, interp".into(),
+                "HETGPU_DUMP" => "/tmp/modules".into(),
+                "HETGPU_DRIVER_VERSION" => "12080".into(),
+                "HETGPU_COMPUTE" => "8.6".into(),
                 _ => "many".into(),
             })
         });
         assert_eq!(settings.check, Check::Memory);
         assert_eq!(settings.devices, ["cpu", "interp"]);
         assert_eq!(settings.seed, 0);
+        assert_eq!(settings.dump, Some("/tmp/modules".into()));
+        assert_eq!((settings.driver_version, settings.compute), (12080, (8, 6)));
         let expected =
             ["HETGPU_CPU_THREADS", "HETGPU_SEED"].map(|name| format!("{name}: 'many' is not understood; taking 0"));
         assert_eq!(complaints, expected);

@@ -23,6 +23,12 @@ impl Space {
         })
     }
 
+    /// Whether a range is free as a whole.
+    pub(crate) fn holds(&self, at: u64, bytes: u64) -> bool {
+        let around = self.free.range(..=at).next_back();
+        around.is_some_and(|(&start, &length)| at + bytes <= start + length)
+    }
+
     /// Removes a range that is free as a whole.
     pub(crate) fn take(&mut self, at: u64, bytes: u64) {
         let (&start, &length) = self.free.range(..=at).next_back().expect("the range to take is free");
@@ -78,6 +84,7 @@ mod tests {
         assert_eq!(space.find(0, 0x3000, 1), None);
         space.give(0x1000, 0x1000);
         assert_eq!(space.find(0, 0x3000, 1), Some(0));
+        assert!(space.holds(0, 0x3000) && space.holds(0x800, 0x10) && !space.holds(0x2000, 0x1001));
         assert_eq!(space.free.len(), 1);
     }
 

@@ -1,9 +1,13 @@
 //! Streams: named lanes of a session.
 
+use crate::capture::Target;
+use crate::error::CaptureError;
 use crate::event::Event;
+use crate::graph::{Body, HostCall};
 use crate::handle::{Handle, Kind};
 use crate::queue::{Lane, Operation};
-use crate::session::Session;
+use crate::session::{Attribute, Session};
+use crate::word::Condition;
 use crate::{Error, Result, Runtime};
 use std::sync::Arc;
 
@@ -11,7 +15,6 @@ pub struct Stream {
     pub id: u64,
     pub session: Arc<Session>,
     pub flags: u32,
-    pub priority: i32,
     pub(crate) lane: Lane,
 }
 
@@ -35,12 +38,13 @@ impl Runtime {
     pub fn create_stream(&self, blocking: bool, flags: u32, priority: i32) -> Result<Handle<Stream>> {
         let session = self.session()?;
         let lane = session.open_lane(blocking, priority);
-        Ok(self.streams.insert(Arc::new(Stream { id: self.next_id(), session, flags, priority, lane })))
+        Ok(self.streams.insert(Arc::new(Stream { id: self.next_id(), session, flags, lane })))
     }
 
     /// Its handle is dead at once; what it holds still runs.
     pub fn destroy_stream(&self, handle: Handle<Stream>) -> Result<()> {
         let stream = self.streams.remove(handle)?;
+        self.abandon_capture(&stream.session, stream.lane)?;
         stream.session.close_lane(stream.lane);
         Ok(())
     }
@@ -72,16 +76,17 @@ impl Runtime {
 
     /// Waits for everything in the stream. The default stream includes what it would wait for.
     pub fn synchronise_stream(&self, stream: StreamRef) -> Result<()> {
-        let (session, lane) = self.lane(stream)?;
+        let (session, lane) = self.lane_to_wait_for(stream)?;
         for point in session.ends_before(lane) {
             session.wait(point)?;
         }
+        self.settle_pools();
         session.check()
     }
 
     /// `NotReady` while something in the stream is not finished.
     pub fn query_stream(&self, stream: StreamRef) -> Result<()> {
-        let (session, lane) = self.lane(stream)?;
+        let (session, lane) = self.lane_to_wait_for(stream)?;
         let finished = session.ends_before(lane).into_iter().all(|point| session.device.queue.passed(point));
         session.check()?;
         if finished { Ok(()) } else { Err(Error::NotReady) }
@@ -89,19 +94,71 @@ impl Runtime {
 
     /// What follows in the stream waits for the event's last recording.
     pub fn stream_wait(&self, stream: StreamRef, event: Handle<Event>) -> Result<()> {
-        let (session, lane) = self.lane(stream)?;
         let event = self.events.get(event)?;
+        if self.capture_wait(stream, &event)? {
+            return Ok(());
+        }
+        let (session, lane) = self.lane(stream)?;
+        if let Some(shared) = event.shared.clone() {
+            let count = shared.recorded();
+            if !shared.has_passed(count) {
+                session.push(lane, Vec::new(), Operation::Await(Condition::Passed(shared, count)))?;
+            }
+            return Ok(());
+        }
         let Some(record) = event.record() else { return Ok(()) };
         if event.session.device.index != session.device.index {
             return Err(Error::NotSupported("waiting for an event of another device".into()));
         }
-        session.push(lane, vec![record.point], Operation::Call(Box::new(|_| ())))?;
+        session.push(lane, vec![record.point], Operation::Nothing)?;
         Ok(())
+    }
+
+    /// What the program set for a stream, by the interface's number.
+    pub fn stream_attribute(&self, stream: StreamRef, id: u32) -> Result<Option<Attribute>> {
+        let (session, lane) = self.lane(stream)?;
+        Ok(session.attribute(lane, id))
+    }
+
+    pub fn set_stream_attribute(&self, stream: StreamRef, id: u32, value: Attribute) -> Result<()> {
+        let (session, lane) = self.lane(stream)?;
+        session.set_attribute(lane, id, value);
+        Ok(())
+    }
+
+    /// What follows in the stream, and what it holds, is as urgent as that.
+    pub fn set_stream_priority(&self, stream: StreamRef, priority: i32) -> Result<()> {
+        let (session, lane) = self.lane(stream)?;
+        session.device.queue.set_priority(lane, priority);
+        Ok(())
+    }
+
+    pub fn stream_priority(&self, stream: StreamRef) -> Result<i32> {
+        let (session, lane) = self.lane(stream)?;
+        Ok(session.device.queue.priority(lane))
     }
 
     /// Runs a function of the host in the stream's order.
     pub fn stream_call(&self, stream: StreamRef, call: impl FnOnce(Option<Error>) + Send + 'static) -> Result<()> {
-        let (session, lane) = self.lane(stream)?;
+        let (session, lane) = match self.target(stream)? {
+            Target::Lane(session, lane) => (session, lane),
+            Target::Capture(capture) => return Err(self.captures.invalidate(&capture, CaptureError::Unsupported)),
+        };
+        session.push(lane, Vec::new(), Operation::Call(Box::new(call)))?;
+        Ok(())
+    }
+
+    /// Runs a function of the host in the stream's order, unless there was a fault.
+    pub fn stream_host(&self, stream: StreamRef, host: HostCall) -> Result<()> {
+        let (session, lane) = match self.target(stream)? {
+            Target::Lane(session, lane) => (session, lane),
+            Target::Capture(capture) => return self.capture_node(&capture, Body::Host(host)).map(drop),
+        };
+        let call = move |fault: Option<Error>| {
+            if fault.is_none() {
+                host.run();
+            }
+        };
         session.push(lane, Vec::new(), Operation::Call(Box::new(call)))?;
         Ok(())
     }

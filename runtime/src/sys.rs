@@ -1,7 +1,13 @@
 //! The only unsafe code of the runtime: host address space and host bytes.
 
 use hetgpu_device::{Device, DeviceError, HostSpan};
+use std::cell::Cell;
+use std::ffi::CStr;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::ptr;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Why the host's address space could not be changed.
 pub(crate) type Refused = std::io::Error;
@@ -41,6 +47,62 @@ pub(crate) fn release(at: u64, bytes: u64) {
     unsafe { libc::munmap(ptr::without_provenance_mut(at as usize), bytes as usize) };
 }
 
+/// Makes the pages of a range be there. It is a hint: that the system cannot is no error.
+pub(crate) fn populate(at: u64, bytes: u64) {
+    // SAFETY: contents do not change.
+    unsafe { libc::madvise(ptr::without_provenance_mut(at as usize), bytes as usize, libc::MADV_POPULATE_WRITE) };
+}
+
+/// Gives the pages of a range up; they read as zeros then.
+pub(crate) fn discard(at: u64, bytes: u64) {
+    // SAFETY: callers pass private anonymous memory (`commit`) whose contents the program has said it does not want.
+    unsafe { libc::madvise(ptr::without_provenance_mut(at as usize), bytes as usize, libc::MADV_DONTNEED) };
+}
+
+/// A file of another process, by its number there.
+pub(crate) fn file_of_process(process: u32, file: i32) -> Result<OwnedFd, Refused> {
+    let path = format!("/proc/{process}/fd/{file}");
+    Ok(std::fs::OpenOptions::new().read(true).write(true).open(path)?.into())
+}
+
+/// What a file is, however it was opened.
+pub(crate) fn inode(file: &OwnedFd) -> Result<u64, Refused> {
+    use std::os::unix::fs::MetadataExt;
+    Ok(std::fs::File::from(file.try_clone()?).metadata()?.ino())
+}
+
+/// A file without a name, with these contents.
+pub(crate) fn file_with(contents: &[u8]) -> Result<OwnedFd, Refused> {
+    use std::os::unix::fs::FileExt;
+    // SAFETY: the name is a C string; the call makes a file and nothing else.
+    let made = unsafe { libc::memfd_create(c"hetgpu-pool".as_ptr(), libc::MFD_CLOEXEC) };
+    if made < 0 {
+        return Err(Refused::last_os_error());
+    }
+    // SAFETY: it was opened just now and belongs to nobody else.
+    let file = std::fs::File::from(unsafe { OwnedFd::from_raw_fd(made) });
+    file.write_all_at(contents, 0)?;
+    Ok(file.into())
+}
+
+/// The beginning of a file.
+pub(crate) fn contents(file: OwnedFd) -> Result<Vec<u8>, Refused> {
+    use std::os::unix::fs::FileExt;
+    let mut bytes = vec![0; 4096];
+    let got = std::fs::File::from(file).read_at(&mut bytes, 0)?;
+    bytes.truncate(got);
+    Ok(bytes)
+}
+
+/// A copy of a file descriptor that a program passed.
+pub(crate) fn borrowed_file(file: i32) -> Result<OwnedFd, Refused> {
+    if file < 0 {
+        return Err(Refused::from_raw_os_error(libc::EBADF));
+    }
+    // SAFETY: it is not kept beyond this call, which fails where it is not open.
+    unsafe { BorrowedFd::borrow_raw(file) }.try_clone_to_owned()
+}
+
 /// Makes host memory visible to a device; see `Device::share`.
 pub(crate) fn share(device: &dyn Device, host: u64, bytes: u64) -> Result<(), DeviceError> {
     device.share(span(host, bytes))
@@ -76,9 +138,147 @@ pub(crate) fn print(bytes: &[u8]) {
     unsafe { libc::fwrite(bytes.as_ptr().cast(), 1, bytes.len(), stdout) };
 }
 
+/// The word at an address of known host memory, as one access.
+pub(crate) fn load(at: u64, wide: bool) -> u64 {
+    // SAFETY: the address is aligned and lies in memory that stays until the work that names it has ended; others access
+    // it at the same time, which is what atomics are for.
+    unsafe {
+        match wide {
+            true => AtomicU64::from_ptr(ptr::with_exposed_provenance_mut(at as usize)).load(Ordering::Acquire),
+            false => AtomicU32::from_ptr(ptr::with_exposed_provenance_mut(at as usize)).load(Ordering::Acquire).into(),
+        }
+    }
+}
+
+/// Writes a word of known host memory, as one access and after everything before it.
+pub(crate) fn store(at: u64, wide: bool, value: u64) {
+    // SAFETY: as in `load`.
+    unsafe {
+        match wide {
+            true => AtomicU64::from_ptr(ptr::with_exposed_provenance_mut(at as usize)).store(value, Ordering::SeqCst),
+            false => {
+                let word = AtomicU32::from_ptr(ptr::with_exposed_provenance_mut(at as usize));
+                word.store(value as u32, Ordering::SeqCst);
+            }
+        }
+    }
+}
+
+/// A number that nobody can guess.
+pub(crate) fn random() -> u64 {
+    let mut bytes = [0; 8];
+    // SAFETY: no more is written than the array has. So few bytes come whole.
+    unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
+    u64::from_ne_bytes(bytes)
+}
+
+/// A page that several processes have, zeroed when it is new, and only accessed by the atomics of `T`.
+pub(crate) struct SharedPage<T> {
+    page: *const T,
+    /// The file it is in, where this process made it.
+    file: Option<OwnedFd>,
+}
+
+// SAFETY: what is there is atomics.
+unsafe impl<T: Sync> Send for SharedPage<T> {}
+// SAFETY: as above.
+unsafe impl<T: Sync> Sync for SharedPage<T> {}
+
+const SHARED_PAGE: usize = 4096;
+
+impl<T: Sync> SharedPage<T> {
+    /// A new one, and the number of the file that it is in.
+    pub(crate) fn new(name: &CStr) -> Result<(Self, u32), Refused> {
+        // SAFETY: the name ends in a zero byte; a descriptor that comes back is nobody else's.
+        let file = unsafe {
+            match libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC) {
+                -1 => return Err(Refused::last_os_error()),
+                file => OwnedFd::from_raw_fd(file),
+            }
+        };
+        let file = std::fs::File::from(file);
+        file.set_len(SHARED_PAGE as u64)?;
+        let page = Self::map(&file)?;
+        let number = file.as_raw_fd() as u32;
+        Ok((Self { page, file: Some(file.into()) }, number))
+    }
+
+    /// One that another process made.
+    pub(crate) fn open(process: u32, file: u32) -> Result<Self, Refused> {
+        let mut options = std::fs::OpenOptions::new();
+        // What is no regular file must not be waited for.
+        options.read(true).write(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
+        let file = options.open(format!("/proc/{process}/fd/{file}"))?;
+        let about = file.metadata()?;
+        if !about.is_file() || about.len() < SHARED_PAGE as u64 {
+            return Err(Refused::from_raw_os_error(libc::EINVAL));
+        }
+        Ok(Self { page: Self::map(&file)?, file: None })
+    }
+
+    fn map(file: &std::fs::File) -> Result<*const T, Refused> {
+        const { assert!(size_of::<T>() <= SHARED_PAGE && align_of::<T>() <= SHARED_PAGE) };
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: a new mapping where the host has room.
+        let got = unsafe { libc::mmap(ptr::null_mut(), SHARED_PAGE, access, libc::MAP_SHARED, file.as_raw_fd(), 0) };
+        if got == libc::MAP_FAILED { Err(Refused::last_os_error()) } else { Ok(got.cast()) }
+    }
+
+    pub(crate) fn get(&self) -> &T {
+        // SAFETY: the page is mapped as long as `self` lives, large enough, and any bytes are a `T`: callers choose structures
+        // of atomics.
+        unsafe { &*self.page }
+    }
+}
+
+impl<T> Drop for SharedPage<T> {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is this one's, and nothing refers to it any more.
+        unsafe { libc::munmap(self.page.cast_mut().cast(), SHARED_PAGE) };
+        self.file = None;
+    }
+}
+
+thread_local! {
+    /// Where the thread's stack ends, and where it begins.
+    static STACK: Cell<Option<(usize, usize)>> = const { Cell::new(None) };
+}
+
+/// Bytes that are left of the calling thread's stack; none where it runs on another one.
+pub(crate) fn stack_left() -> usize {
+    let (low, high) = STACK.get().unwrap_or_else(|| {
+        let stack = own_stack().unwrap_or_default();
+        STACK.set(Some(stack));
+        stack
+    });
+    let here = ptr::from_ref(&low).addr();
+    if (low..high).contains(&here) { here - low } else { 0 }
+}
+
+fn own_stack() -> Option<(usize, usize)> {
+    let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
+    let (mut start, mut bytes) = (ptr::null_mut(), 0);
+    // SAFETY: the attributes are filled before they are read, and destroyed once.
+    unsafe {
+        if libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()) != 0 {
+            return None;
+        }
+        let known = libc::pthread_attr_getstack(attributes.as_ptr(), &mut start, &mut bytes) == 0;
+        libc::pthread_attr_destroy(attributes.as_mut_ptr());
+        known.then(|| (start.addr(), start.addr() + bytes))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_thread_knows_how_much_of_its_stack_is_left() {
+        const BYTES: usize = 512 << 10;
+        let left = std::thread::Builder::new().stack_size(BYTES).spawn(stack_left).unwrap().join().unwrap();
+        assert!((1..=BYTES).contains(&left), "{left}");
+    }
 
     #[test]
     fn a_reserved_range_is_refused_the_second_time() {

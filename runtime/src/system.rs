@@ -1,16 +1,23 @@
 //! The runtime as a whole: devices, tables, and the requests that need several of them.
 
+use crate::capture::{Captures, Target};
 use crate::context::Context;
 use crate::event::Event;
+use crate::graph::Graphs;
 use crate::handle::{Handle, Table};
-use crate::memory::{Allocation, AllocationKind, Memory, Owner};
+use crate::image::Images;
+use crate::link::Linker;
+use crate::memory::{AllocationKind, Memory, Origin, Owner};
 use crate::module::{Function, Kernel, Library, Module};
 use crate::place::{self, Place};
+use crate::pool::{Pool, Pools};
+use crate::presence::{self, Presence};
 use crate::queue::{Operation, Queue};
 use crate::session::Session;
 use crate::stream::{Stream, StreamRef};
-use crate::{Error, Result, Settings};
-use hetgpu_device::{Device, Fill, HostBuffer, Pattern, Shape};
+use crate::vmm::{Physical, Reservations};
+use crate::{Error, Result, Settings, dump, log};
+use hetgpu_device::{Access, Device, Fill, HostBuffer, Pattern, Shape};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -39,13 +46,24 @@ pub struct Runtime {
     pub libraries: Table<Library>,
     pub functions: Table<Function>,
     pub kernels: Table<Kernel>,
+    pub images: Images,
+    pub linkers: Table<Linker>,
+    pub(crate) graphs: Graphs,
+    pub(crate) captures: Captures,
+    pub pools: Table<Pool>,
+    pub physical: Table<Physical>,
+    pub(crate) reservations: Reservations,
+    pub(crate) known_pools: Pools,
     devices: Vec<Arc<DeviceState>>,
-    ids: AtomicU64,
+    ids: Arc<AtomicU64>,
 }
 
 impl Runtime {
     pub fn new(settings: Settings, devices: Vec<Arc<dyn Device>>) -> Self {
-        let memory = Arc::new(Memory::new(devices.clone()));
+        if let Some(folder) = &settings.dump {
+            dump::into(folder);
+        }
+        let memory = Arc::new(Memory::new(devices.clone(), settings.check));
         let states = devices.into_iter().enumerate().map(|(index, device)| {
             let queue = Queue::new(device.clone());
             Arc::new(DeviceState { index, device, queue, primary: OnceLock::new() })
@@ -60,8 +78,16 @@ impl Runtime {
             libraries: Table::default(),
             functions: Table::default(),
             kernels: Table::default(),
+            images: Images::default(),
+            linkers: Table::default(),
+            graphs: Graphs::default(),
+            captures: Captures::default(),
+            pools: Table::default(),
+            physical: Table::default(),
+            reservations: Reservations::default(),
+            known_pools: Pools::default(),
             devices: states.collect(),
-            ids: AtomicU64::new(1),
+            ids: Arc::new(AtomicU64::new(1)),
         };
         for state in &runtime.devices {
             let context = runtime.new_context(state, true, 0);
@@ -70,9 +96,26 @@ impl Runtime {
         runtime
     }
 
+    /// Says to tools of this user that the process uses its devices, and how much of them.
+    pub fn announce(&self) {
+        let uuids: Vec<_> = self.devices.iter().map(|state| state.device.caps().uuid).collect();
+        let folder = presence::folder();
+        // Whoever looks cleans up; so does whoever comes.
+        presence::processes(&folder);
+        match Presence::announce(&folder, &uuids) {
+            Ok(presence) => self.memory.tell(presence),
+            Err(error) => log::info(format_args!("tools will not see this process: {}: {error}", folder.display())),
+        }
+    }
+
     /// A number that names nothing else.
     pub(crate) fn next_id(&self) -> u64 {
         self.ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Where those numbers come from.
+    pub(crate) fn ids(&self) -> Arc<AtomicU64> {
+        self.ids.clone()
     }
 
     pub fn device_count(&self) -> usize {
@@ -97,69 +140,88 @@ impl Runtime {
     /// Frees device or managed memory, after all work that may use it.
     pub fn free(&self, start: u64) -> Result<()> {
         let session = self.session()?;
-        let allocation = self.memory.forget(start, |allocation| match allocation.kind {
+        if let Some(block) = self.graphs.blocks.end(start)? {
+            session.drain();
+            drop(block);
+            return session.check();
+        }
+        let allocation = self.memory.forget(start, |allocation| match (allocation.kind, &allocation.origin) {
             _ if !allocation.owner.program => Err(Error::invalid("the program did not allocate this memory")),
-            AllocationKind::Device | AllocationKind::Managed => Ok(()),
-            AllocationKind::Pinned | AllocationKind::Registered => Err(Error::invalid("host memory is freed as such")),
+            (_, Origin::Foreign(foreign)) if !foreign.pooled() => {
+                Err(Error::invalid("memory of another process is closed"))
+            }
+            (AllocationKind::Device | AllocationKind::Managed, _) | (_, Origin::Pool(_)) => Ok(()),
+            (AllocationKind::Pinned | AllocationKind::Registered, _) => {
+                Err(Error::invalid("host memory is freed as such"))
+            }
+            (AllocationKind::Mapped, _) => Err(Error::invalid("mapped memory is unmapped")),
         })?;
         session.drain();
         self.memory.release(&allocation);
         session.check()
     }
 
-    /// Device memory, usable from this point of the stream on.
-    pub fn allocate_in(&self, stream: StreamRef, bytes: u64) -> Result<u64> {
-        let (session, _) = self.lane(stream)?;
-        self.memory.allocate(session.device.index, Owner::program(session.id), bytes, "an allocation")
-    }
-
-    /// Frees memory when the stream gets there.
-    pub fn free_in(&self, stream: StreamRef, start: u64) -> Result<()> {
-        let (session, lane) = self.lane(stream)?;
-        let allocation = self.memory.forget(start, |allocation| match allocation.kind {
-            AllocationKind::Device if allocation.owner.program => Ok(()),
-            _ => Err(Error::invalid("only device memory is freed in the order of a stream")),
-        })?;
-        let memory = self.memory.clone();
-        let release = Box::new(move |_: Option<Error>| memory.release(&allocation));
-        session.push(lane, Vec::new(), Operation::Call(release))?;
-        Ok(())
-    }
-
     /// Frees pinned memory, or forgets registered memory, after all work that may use it.
     pub fn free_host(&self, start: u64, kind: AllocationKind) -> Result<()> {
         let session = self.session()?;
-        let allocation = self.memory.forget(start, |allocation| match (allocation.kind == kind, kind) {
-            (true, _) => Ok(()),
-            (false, _) => Err(Error::InvalidHandle("allocation")),
+        let known = self.memory.find(start).is_some();
+        let allocation = self.memory.forget(start, |allocation| match &allocation.origin {
+            Origin::Own if allocation.kind == kind => Ok(()),
+            _ => Err(Error::invalid("host memory of another kind")),
         });
-        let allocation = match (allocation, kind) {
-            (Err(Error::InvalidValue(_)), AllocationKind::Registered) => return Err(Error::NotRegistered),
-            (Err(Error::InvalidHandle(_)), _) => return Err(Error::invalid("host memory of another kind")),
-            (other, _) => other?,
+        let allocation = match kind {
+            AllocationKind::Registered if !known => return Err(Error::NotRegistered),
+            _ => allocation?,
         };
         session.drain();
         self.memory.release(&allocation);
         session.check()
     }
 
-    fn within(&self, address: u64, bytes: u64) -> Result<Option<Allocation>> {
-        let Some(allocation) = self.memory.find(address) else { return Ok(None) };
-        match allocation.end() - address >= bytes {
-            true => Ok(Some(allocation)),
-            false => Err(Error::invalid(format!(
-                "{bytes} bytes at {address:#x} reach past the end of the allocation at {:#x} of {} bytes",
-                allocation.start, allocation.bytes
-            ))),
+    /// Whether a range lies in memory of one kind: an allocation, or mappings without a gap between them that its devices
+    /// may access. None where nothing lies at its start.
+    fn within(&self, address: u64, bytes: u64, needs: Access) -> Result<Option<Found>> {
+        let mut found: Option<Found> = None;
+        let mut at = address;
+        loop {
+            let Some(allocation) = self.memory.find(at) else { break };
+            if let Origin::Mapping(mapping) = &allocation.origin
+                && mapping.access(allocation.device) < needs
+            {
+                return Err(Error::invalid(format!("{at:#x} may not be accessed so")));
+            }
+            let first =
+                found.get_or_insert(Found { device: allocation.device, host_visible: allocation.host_visible() });
+            if first.device != allocation.device {
+                break;
+            }
+            match allocation.end().checked_sub(address) {
+                Some(held) if held >= bytes => return Ok(found),
+                _ if allocation.kind != AllocationKind::Mapped => break,
+                _ => at = allocation.end(),
+            }
+        }
+        match found {
+            Some(_) => {
+                Err(Error::invalid(format!("{bytes} bytes at {address:#x} reach past the end of what lies there")))
+            }
+            None => Ok(None),
         }
     }
 
     /// What an address stands for, and whether it is memory that the program may reuse as soon as a call returns.
-    fn locate(&self, session: &Session, address: u64, bytes: u64, device_only: bool) -> Result<(Place, bool)> {
-        match self.within(address, bytes)? {
-            Some(allocation) if allocation.host_visible() => Ok((Place::Host(address), false)),
-            Some(allocation) if allocation.device != session.device.index => {
-                Err(Error::NotSupported("a copy between two devices".into()))
+    pub(crate) fn locate(
+        &self,
+        session: &Session,
+        range: (u64, u64),
+        device_only: bool,
+        needs: Access,
+    ) -> Result<(Place, bool)> {
+        let (address, bytes) = range;
+        match self.within(address, bytes, needs)? {
+            Some(found) if found.host_visible => Ok((Place::Host(address), false)),
+            Some(found) if found.device != session.device.index => {
+                Ok((Place::Elsewhere(self.device(found.device)?.device.clone(), address), false))
             }
             Some(_) => Ok((Place::Device(address), false)),
             None if device_only => Err(Error::invalid(format!("{address:#x} is not an address of device memory"))),
@@ -171,17 +233,15 @@ impl Runtime {
     /// Copies. With `wait` the copy is done when the call returns; without, memory that is not pinned is read before the
     /// call returns, and written before it returns.
     pub fn copy(&self, stream: StreamRef, request: CopyRequest, wait: bool) -> Result<()> {
-        let CopyRequest { to, to_device, from, from_device, shape } = request;
-        let (session, lane) = self.lane(stream)?;
-        place::check(&shape)?;
-        let (from_span, to_span) = (place::span(shape.from_span())?, place::span(shape.to_span())?);
-        if shape.is_empty() {
+        let (session, lane) = match self.target(stream)? {
+            Target::Lane(session, lane) => (session, lane),
+            Target::Capture(capture) => return self.capture_copy(&capture, request, wait),
+        };
+        let Some(PreparedCopy { to, mut from, shape, pageable }) = self.prepare_copy(&session, &request)? else {
             return Ok(());
-        }
-        let (mut from, from_pageable) = self.locate(&session, from, from_span, from_device)?;
-        let (to, to_pageable) = self.locate(&session, to, to_span, to_device)?;
-        let wait = wait || to_pageable;
-        if from_pageable && !wait {
+        };
+        let wait = wait || pageable.1;
+        if pageable.0 && !wait {
             from = from.captured(&shape)?;
         }
         let point = session.push(lane, Vec::new(), Operation::Copy { to, from, shape })?;
@@ -191,11 +251,51 @@ impl Runtime {
         Ok(())
     }
 
+    /// Checks a copy; none where nothing is copied.
+    pub(crate) fn prepare_copy(&self, session: &Session, request: &CopyRequest) -> Result<Option<PreparedCopy>> {
+        let CopyRequest { to, to_device, from, from_device, shape } = *request;
+        place::check(&shape)?;
+        let (from_span, to_span) = (place::span(shape.from_span())?, place::span(shape.to_span())?);
+        if shape.is_empty() {
+            return Ok(None);
+        }
+        let (from, from_pageable) = self.locate(session, (from, from_span), from_device, Access::Read)?;
+        let (to, to_pageable) = self.locate(session, (to, to_span), to_device, Access::ReadWrite)?;
+        Ok(Some(PreparedCopy { to, from, shape, pageable: (from_pageable, to_pageable) }))
+    }
+
+    /// Copies that are all right, or none of them: the number of the first that is wrong comes with the error. Without
+    /// `now` sources are read when the stream gets there; pageable memory is written then in any case.
+    pub fn copy_batch(
+        &self,
+        stream: StreamRef,
+        requests: &[(CopyRequest, bool)],
+    ) -> std::result::Result<(), (Option<usize>, Error)> {
+        let (session, lane) = self.uncaptured(stream).map_err(|error| (None, error))?;
+        let mut ready = Vec::with_capacity(requests.len());
+        for (index, &(request, now)) in requests.iter().enumerate() {
+            let CopyRequest { to, to_device, from, from_device, shape } = request;
+            let operation = || {
+                place::check(&shape)?;
+                let (from_span, to_span) = (place::span(shape.from_span())?, place::span(shape.to_span())?);
+                let (from, pageable) = self.locate(&session, (from, from_span), from_device, Access::Read)?;
+                let (to, _) = self.locate(&session, (to, to_span), to_device, Access::ReadWrite)?;
+                let from = if pageable && now { from.captured(&shape)? } else { from };
+                Ok(Operation::Copy { to, from, shape })
+            };
+            ready.push(operation().map_err(|error| (Some(index), error))?);
+        }
+        for operation in ready {
+            session.push(lane, Vec::new(), operation).map_err(|error| (None, error))?;
+        }
+        Ok(())
+    }
+
     /// Writes bytes to device memory, in the order of the default stream.
     pub fn write(&self, at: u64, data: Vec<u8>) -> Result<()> {
         let (session, lane) = self.lane(StreamRef::Default)?;
         let shape = Shape::line(data.len() as u64);
-        let (to, _) = self.locate(&session, at, shape.row, true)?;
+        let (to, _) = self.locate(&session, (at, shape.row), true, Access::ReadWrite)?;
         let point = session.push(
             lane,
             Vec::new(),
@@ -208,7 +308,7 @@ impl Runtime {
     pub fn read(&self, at: u64, bytes: u64) -> Result<Vec<u8>> {
         let session = self.session()?;
         session.synchronise()?;
-        self.locate(&session, at, bytes, true)?;
+        self.locate(&session, (at, bytes), true, Access::Read)?;
         let mut data = vec![0; bytes as usize];
         session.device.device.read(at, &mut data)?;
         Ok(data)
@@ -216,30 +316,61 @@ impl Runtime {
 
     /// Repeats a pattern of 1, 2 or 4 bytes over `rows` rows of `count` elements.
     pub fn fill(&self, stream: StreamRef, request: FillRequest, wait: bool) -> Result<()> {
-        let FillRequest { at, pattern, count, rows, pitch } = request;
-        let (session, lane) = self.lane(stream)?;
-        let size = pattern.len() as u64;
-        let pattern = Pattern::new(&pattern).ok_or_else(|| Error::invalid(format!("a pattern of {size} bytes")))?;
-        let row = count.checked_mul(size).ok_or_else(|| Error::invalid("a fill that is too long"))?;
-        let shape = Shape { rows, to_pitch: pitch, from_pitch: row, ..Shape::line(row) };
-        place::check(&shape)?;
-        let span = place::span(shape.to_span())?;
-        if shape.is_empty() {
-            return Ok(());
+        let (session, lane) = match self.target(stream)? {
+            Target::Lane(session, lane) => (session, lane),
+            Target::Capture(capture) => return self.capture_fill(&capture, request, wait),
+        };
+        let Some(fill) = self.prepare_fill(&request)? else { return Ok(()) };
+        let found = self.within(fill.at, 1, Access::ReadWrite)?;
+        if found.is_some_and(|found| found.device != session.device.index && !found.host_visible) {
+            return Err(Error::invalid(format!("{:#x} is memory of another device", fill.at)));
         }
-        if at % size != 0 || (rows > 1 && pitch % size != 0) {
-            return Err(Error::invalid("a fill that is not aligned to its pattern"));
-        }
-        if self.within(at, span)?.is_none() {
-            return Err(Error::invalid(format!("{at:#x} is not an address of device memory")));
-        }
-        let fill = Fill { at, pattern, count, rows, pitch };
-        let point = session.push(lane, Vec::new(), Operation::Fill(fill))?;
+        let operation = Operation::Fill(fill);
+        let point = session.push(lane, Vec::new(), operation)?;
         if wait {
             session.wait(point)?;
         }
         Ok(())
     }
+
+    /// Checks a fill; none where nothing is filled.
+    pub(crate) fn prepare_fill(&self, request: &FillRequest) -> Result<Option<Fill>> {
+        let FillRequest { at, count, rows, pitch, .. } = *request;
+        let size = request.pattern.len() as u64;
+        let pattern = Pattern::new(&request.pattern);
+        let pattern = pattern.ok_or_else(|| Error::invalid(format!("a pattern of {size} bytes")))?;
+        let row = count.checked_mul(size).ok_or_else(|| Error::invalid("a fill that is too long"))?;
+        let shape = Shape { rows, to_pitch: pitch, from_pitch: row, ..Shape::line(row) };
+        place::check(&shape)?;
+        let span = place::span(shape.to_span())?;
+        if shape.is_empty() {
+            return Ok(None);
+        }
+        if at % size != 0 || (rows > 1 && pitch % size != 0) {
+            return Err(Error::invalid("a fill that is not aligned to its pattern"));
+        }
+        if self.within(at, span, Access::ReadWrite)?.is_none() {
+            return Err(Error::invalid(format!("{at:#x} is not an address of device memory")));
+        }
+        Ok(Some(Fill { at, pattern, count, rows, pitch }))
+    }
+}
+
+/// A copy that was checked.
+#[derive(Clone, Debug)]
+pub(crate) struct PreparedCopy {
+    pub(crate) to: Place,
+    pub(crate) from: Place,
+    pub(crate) shape: Shape,
+    /// Whether source and destination are memory that the program may reuse as soon as a call returns.
+    pub(crate) pageable: (bool, bool),
+}
+
+/// What a range lies in.
+#[derive(Clone, Copy)]
+struct Found {
+    device: usize,
+    host_visible: bool,
 }
 
 /// A copy as asked for.

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{copy, enter, fill, runtime};
-use hetgpu_runtime::{Error, StreamRef};
+use hetgpu_runtime::{Compare, Error, StreamRef, Word, WordOperation};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -159,7 +159,7 @@ fn memory_freed_in_a_stream_lives_until_the_stream_gets_there() {
     runtime.fill(stream, fill(at, 1, 4), false).unwrap();
     runtime.free_in(stream, at).unwrap();
     std::thread::sleep(A_WHILE);
-    assert_eq!(device.mapped(), [(at, 4)]);
+    assert_eq!(device.mapped(), [(at, 32 << 20)], "what a pool takes at a time");
     assert!(matches!(runtime.free_in(stream, at), Err(Error::InvalidValue(_))), "freed already");
     device.release();
     runtime.synchronise_stream(stream).unwrap();
@@ -279,4 +279,100 @@ fn the_primary_context_is_active_while_it_is_retained() {
     runtime.release_primary(0).unwrap();
     runtime.release_primary(0).unwrap();
     assert_eq!(runtime.release_primary(0), Err(Error::InvalidContext), "released more often than retained");
+}
+
+#[test]
+fn who_waits_runs_what_stands_before_him_where_nobody_has_begun() {
+    let (runtime, device) = runtime(1 << 30, 1);
+    let at = runtime.allocate(4).unwrap();
+    let stream = StreamRef::Handle(runtime.create_stream(false, 1, 0).unwrap());
+    let me = Some(std::thread::current().id());
+    // A worker that has just been called may come first.
+    let helped = (0..1000).any(|_| {
+        runtime.fill(stream, fill(at, 1, 4), false).unwrap();
+        runtime.synchronise_stream(stream).unwrap();
+        device.filler() == me
+    });
+    assert!(helped);
+}
+
+#[test]
+fn a_thread_with_little_stack_leaves_the_work_to_others() {
+    let (runtime, device) = runtime(1 << 30, 1);
+    let at = runtime.allocate(4).unwrap();
+    std::thread::scope(|scope| {
+        let small = std::thread::Builder::new().stack_size(256 << 10);
+        let work = || {
+            enter(&runtime);
+            (0..100).for_each(|_| {
+                runtime.fill(StreamRef::Thread, fill(at, 1, 4), false).unwrap();
+                runtime.synchronise_stream(StreamRef::Thread).unwrap();
+                assert_ne!(device.filler(), Some(std::thread::current().id()));
+            });
+        };
+        small.spawn_scoped(scope, work).unwrap().join().unwrap();
+    });
+    assert_eq!(device.fills(), 100);
+}
+
+#[test]
+fn functions_of_the_host_run_on_a_thread_of_their_own() {
+    let (runtime, _) = runtime(1 << 30, 1);
+    let me = std::thread::current().id();
+    for _ in 0..100 {
+        let (send, receive) = std::sync::mpsc::channel();
+        let call = move |_| send.send((std::thread::current().id(), hetgpu_runtime::in_host_function())).unwrap();
+        runtime.stream_call(StreamRef::Default, call).unwrap();
+        runtime.synchronise_stream(StreamRef::Default).unwrap();
+        let (thread, inside) = receive.try_recv().unwrap();
+        assert!(thread != me && inside);
+    }
+    assert!(!hetgpu_runtime::in_host_function());
+}
+
+#[test]
+fn work_that_nobody_waits_for_is_done_all_the_same() {
+    let (runtime, device) = runtime(1 << 30, 1);
+    let at = runtime.allocate(4).unwrap();
+    for round in 1..=200 {
+        runtime.fill(StreamRef::Default, fill(at, 1, 4), false).unwrap();
+        let start = std::time::Instant::now();
+        while device.fills() < round {
+            assert!(start.elapsed() < Duration::from_secs(10), "round {round}");
+            std::thread::yield_now();
+        }
+        std::thread::sleep(Duration::from_micros(round as u64 * 7 % 400));
+    }
+}
+
+#[test]
+fn a_stream_waits_for_a_word_that_another_one_writes() {
+    let (runtime, device) = runtime(1 << 30, 1);
+    let (word, at) = (runtime.allocate(8).unwrap(), runtime.allocate(4).unwrap());
+    let make = || StreamRef::Handle(runtime.create_stream(false, 1, 0).unwrap());
+    let (first, second) = (make(), make());
+    let word = Word { at: word, wide: true };
+    runtime.words(second, &[WordOperation::Wait(word, Compare::Equal, 9)]).unwrap();
+    runtime.fill(second, fill(at, 4, 4), false).unwrap();
+    std::thread::sleep(A_WHILE);
+    assert_eq!(runtime.query_stream(second), Err(Error::NotReady));
+    assert_eq!(device.fills(), 0);
+    runtime.words(first, &[WordOperation::Write(word, 9)]).unwrap();
+    runtime.synchronise_stream(second).unwrap();
+    assert_eq!(runtime.read(at, 4).unwrap(), [4; 4]);
+}
+
+#[test]
+fn a_poisoned_context_waits_for_no_word() {
+    let (runtime, device) = runtime(1 << 30, 1);
+    runtime.create_context(0, 0, 0).unwrap();
+    let (word, at) = (runtime.allocate(8).unwrap(), runtime.allocate(4).unwrap());
+    let make = || StreamRef::Handle(runtime.create_stream(false, 1, 0).unwrap());
+    let (first, second) = (make(), make());
+    runtime.words(second, &[WordOperation::Wait(Word { at: word, wide: true }, Compare::Equal, 9)]).unwrap();
+    // The runtime's own check does not see that the device has lost the memory.
+    hetgpu_device::SyncDevice::unmap(device.as_ref(), at);
+    runtime.fill(first, fill(at, 1, 4), false).unwrap();
+    let session = runtime.stream_session(second).unwrap();
+    assert!(session.synchronise().is_err());
 }

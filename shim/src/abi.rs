@@ -5,14 +5,18 @@
 //! parameters are writable, strings are NUL-terminated, arrays are as long as the count beside them) are what makes the
 //! dereferences here sound. Null is checked.
 
+use crate::calls::capture;
+use crate::journal;
 use crate::result::{Code, Failure, Outcome};
 use crate::state;
-use hetgpu_runtime::log::{self, Level};
+use hetgpu_runtime::log::{self, Level, Topic};
 use hetgpu_runtime::{Handle, Kind, Runtime, StreamRef};
 use std::ffi::{CStr, c_char};
 use std::fmt;
 use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
 
 /// Which stream the handle 0 means.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,8 +34,12 @@ pub(crate) struct Call {
 }
 
 impl Call {
+    /// Functions of the host that a stream runs have no part in the API: they could wait for what waits for them.
     pub(crate) fn runtime(&self) -> Outcome<&'static Runtime> {
-        state::runtime()
+        match hetgpu_runtime::in_host_function() {
+            true => Err(Failure::new(Code::ERROR_NOT_PERMITTED, "called by a function that a stream runs")),
+            false => state::runtime(),
+        }
     }
 
     pub(crate) fn stream(&self, stream: CuStream) -> Outcome<StreamRef> {
@@ -49,27 +57,68 @@ impl Call {
 pub(crate) fn enter(
     name: &'static str,
     flavour: Flavour,
-    arguments: &dyn Fn() -> String,
+    arguments: &dyn Fn(Moment) -> String,
     serve: impl FnOnce(&Call) -> Outcome,
 ) -> Code {
     if log::enabled(Level::Trace) {
-        log::write(Level::Trace, format_args!("{name}({})", arguments()));
+        log::write(Level::Trace, format_args!("{name}({})", arguments(Moment::Before)));
     }
-    let outcome = catch_unwind(AssertUnwindSafe(|| serve(&Call { name, flavour })));
-    match outcome {
-        Ok(Ok(())) => Code::SUCCESS,
-        Ok(Err(Failure { code, text })) => {
-            let level = if code == Code::ERROR_NOT_READY { Level::Trace } else { Level::Info };
-            log::write(level, format_args!("{name} -> {code:?}{}{text}", if text.is_empty() { "" } else { ": " }));
-            code
-        }
+    let traced = log::follows(Topic::Api);
+    let start = traced.then(Instant::now);
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        capture::permit(name)?;
+        serve(&Call { name, flavour })
+    }));
+    let took = start.map(|start| start.elapsed());
+    let (code, text) = match outcome {
+        Ok(Ok(())) => (Code::SUCCESS, String::new()),
+        Ok(Err(Failure { code, text })) => (code, text),
         Err(panic) => {
             let text = panic.downcast_ref::<&str>().copied();
             let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
             log::error(format_args!("{name}: internal error: {text}"));
-            Code::ERROR_UNKNOWN
+            (Code::ERROR_UNKNOWN, text.to_owned())
         }
+    };
+    let reason = format_args!("{}{text}", if text.is_empty() { "" } else { ": " });
+    if let Some(took) = took {
+        let moment = if code == Code::SUCCESS { Moment::After } else { Moment::Before };
+        let arguments = arguments(moment);
+        log::about(
+            Topic::Api,
+            format_args!("{name}({arguments}) = {code:?}{reason}, {:.1} us", took.as_nanos() as f64 / 1e3),
+        );
+    } else if code != Code::SUCCESS && code != Code::ERROR_NOT_READY {
+        log::info(format_args!("{name} -> {code:?}{reason}"));
     }
+    // The runtime library asks its private tables for what is not there as a matter of course.
+    let of_the_api = name.starts_with("cu");
+    if code != Code::SUCCESS && code != Code::ERROR_NOT_READY && of_the_api {
+        if !text.is_empty() {
+            journal::record(&text);
+        }
+        journal::record(&format!("Returning {} ({code:?}) from {name}", code.0));
+    }
+    code
+}
+
+/// When arguments are shown: out parameters hold something only after a call that succeeded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Moment {
+    Before,
+    After,
+}
+
+/// Reads memory of the program that may not be there: arguments are shown before anybody has checked them.
+pub(crate) fn peek<T: Copy>(from: *const T) -> Option<T> {
+    let mut value = MaybeUninit::<T>::uninit();
+    let here = libc::iovec { iov_base: value.as_mut_ptr().cast(), iov_len: size_of::<T>() };
+    let there = libc::iovec { iov_base: from.cast_mut().cast(), iov_len: size_of::<T>() };
+    // SAFETY: the system checks the addresses that it reads from, and writes to a place of the right size.
+    let got = unsafe { libc::process_vm_readv(libc::getpid(), &here, 1, &there, 1, 0) };
+    // SAFETY: all of it was written; the types that are shown are numbers, handles and structures of them, for which all
+    // bits are right.
+    (got == size_of::<T>() as isize).then(|| unsafe { value.assume_init() })
 }
 
 /// An entry point that does nothing yet but say so, once.
@@ -77,12 +126,24 @@ pub(crate) fn not_supported(name: &'static str) -> Code {
     if log::first(name) {
         log::warn(format_args!("{name} is not supported"));
     }
+    log::about(Topic::Api, format_args!("{name}(...) = {:?}", Code::ERROR_NOT_SUPPORTED));
+    journal::record(&format!(
+        "Returning {} ({:?}) from {name}",
+        Code::ERROR_NOT_SUPPORTED.0,
+        Code::ERROR_NOT_SUPPORTED
+    ));
     Code::ERROR_NOT_SUPPORTED
 }
 
 /// An entry point's address, for tables.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(crate) struct Address(pub(crate) *const ());
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:p}", self.0)
+    }
+}
 
 // SAFETY: the address of a function; it is only ever handed out, never dereferenced.
 unsafe impl Sync for Address {}
@@ -126,9 +187,27 @@ impl<T> Out<T> {
         }
     }
 
+    /// Where it points.
+    pub(crate) fn address(self) -> Pointer {
+        Pointer(self.0.expose_provenance() as u64)
+    }
+
     /// Element `index` of an array of out parameters.
     pub(crate) fn at(self, index: usize) -> Self {
         Self(if self.0.is_null() { self.0 } else { self.0.wrapping_add(index) })
+    }
+
+    /// The same memory, read.
+    pub(crate) fn as_in(self) -> In<T> {
+        In(self.0)
+    }
+
+    /// What stands there, if the memory is there at all.
+    pub(crate) fn peek(self) -> Option<T>
+    where
+        T: Copy,
+    {
+        peek(self.0)
     }
 
     /// The same memory as something else.
@@ -144,6 +223,10 @@ impl<T> fmt::Debug for Out<T> {
 }
 
 impl Out<c_char> {
+    pub(crate) fn show(self) -> String {
+        show_text(self.0)
+    }
+
     /// Writes as much of a text as fits, and a NUL.
     pub(crate) fn set_text(self, text: &str, room: usize) -> Outcome {
         let Some(most) = room.checked_sub(1) else { return Err(null("room for a text")) };
@@ -168,6 +251,19 @@ impl<T> In<T> {
 
     pub(crate) fn is_null(self) -> bool {
         self.0.is_null()
+    }
+
+    /// What stands there, if the memory is there at all.
+    pub(crate) fn peek(self) -> Option<T>
+    where
+        T: Copy,
+    {
+        peek(self.0)
+    }
+
+    /// The same memory as something else.
+    pub(crate) fn cast<U>(self) -> In<U> {
+        In(self.0.cast())
     }
 
     /// Element `index` of an array that the callee may write to.
@@ -218,10 +314,30 @@ impl Text {
 
 impl fmt::Debug for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.get() {
-            Ok(text) => write!(f, "{text:?}"),
-            Err(_) => f.write_str("null"),
+        write!(f, "{}", show_text(self.0))
+    }
+}
+
+/// A text as people read it, as much as a line has room for.
+pub(crate) fn show_text(from: *const c_char) -> String {
+    const MOST: usize = 200;
+    if from.is_null() {
+        return "null".to_owned();
+    }
+    let mut bytes = Vec::new();
+    for at in 0..MOST {
+        match peek(from.wrapping_add(at)) {
+            None => return format!("{from:p}"),
+            Some(0) => return format!("{:?}", String::from_utf8_lossy(&bytes)),
+            Some(byte) => bytes.push(byte as u8),
         }
+    }
+    format!("{:?}...", String::from_utf8_lossy(&bytes))
+}
+
+impl fmt::Debug for TextOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&show_text(self.0))
     }
 }
 
@@ -278,6 +394,11 @@ impl<T: Kind> Cu<T> {
         Self(handle.bits(), PhantomData)
     }
 
+    /// What a program passed as another kind of handle.
+    pub(crate) fn from_bits(bits: u64) -> Self {
+        Self(bits, PhantomData)
+    }
+
     pub(crate) fn get(self) -> Outcome<Handle<T>> {
         Ok(Handle::from_bits(self.0).ok_or(hetgpu_runtime::Error::InvalidHandle(T::NAME))?)
     }
@@ -303,9 +424,23 @@ pub(crate) type CuModule = Cu<hetgpu_runtime::Module>;
 pub(crate) type CuLibrary = Cu<hetgpu_runtime::Library>;
 pub(crate) type CuFunction = Cu<hetgpu_runtime::Function>;
 pub(crate) type CuKernel = Cu<hetgpu_runtime::Kernel>;
+pub(crate) type CuGraph = Cu<hetgpu_runtime::Graph>;
+pub(crate) type CuNode = Cu<hetgpu_runtime::Node>;
+pub(crate) type CuGraphExec = Cu<hetgpu_runtime::Executable>;
+pub(crate) type CuUserObject = Cu<hetgpu_runtime::UserObject>;
+pub(crate) type CuArray = Cu<hetgpu_runtime::Array>;
+pub(crate) type CuLevels = Cu<hetgpu_runtime::Levels>;
+pub(crate) type CuReference = Cu<hetgpu_runtime::Reference>;
+pub(crate) type CuLinker = Cu<hetgpu_runtime::Linker>;
+
+pub(crate) type CuMemoryPool = Cu<hetgpu_runtime::Pool>;
+pub(crate) type CuPhysical = Cu<hetgpu_runtime::Physical>;
 
 /// A function of the program, called later with the pointer that came with it.
 pub(crate) type HostFunction = Option<extern "C" fn(Pointer)>;
+
+/// A function of the program that hears of lines of the log: its data, level, text and length.
+pub(crate) type LogFunction = extern "C" fn(Pointer, u32, *const c_char, usize);
 
 /// A slot of a private table.
 #[derive(Clone, Copy)]
@@ -331,7 +466,14 @@ impl<const N: usize> Table<N> {
     }
 }
 
+/// The thread's whole `pthread_self`.
+pub(crate) fn who_calls_whole() -> u64 {
+    // SAFETY: it has no preconditions.
+    unsafe { libc::pthread_self() }
+}
+
 /// The process, and the low half of the thread's `pthread_self`.
+#[cfg(feature = "integrity")]
 pub(crate) fn who_calls() -> (u32, u32) {
     // SAFETY: these two have no preconditions.
     let (process, thread) = unsafe { (libc::getpid(), libc::pthread_self()) };

@@ -12,14 +12,12 @@ enum Value {
     Can(fn(&Caps) -> bool),
     /// Read off what the device says about images.
     Image(fn(&ImageCaps) -> u32),
-    /// Read off the device's place on the bus, 0 without one.
+    /// Read off the device's place on the bus.
     Pci(fn(&Place) -> u32),
-    /// The device's bus; without one, which device it is.
-    PciBus,
     /// Which device it is.
     Index,
 }
-use Value::{Can, Caps as Of, Fixed, Image, Index, Pci, PciBus};
+use Value::{Can, Caps as Of, Fixed, Image, Index, Pci};
 
 /// In the order of the ids; 0 is not one.
 const ATTRIBUTES: &[(i32, Value)] = &[
@@ -49,60 +47,60 @@ const ATTRIBUTES: &[(i32, Value)] = &[
     (24, Image(|images| images.extent_3d[0])),
     (25, Image(|images| images.extent_3d[1])),
     (26, Image(|images| images.extent_3d[2])),
-    (27, Fixed(32_768)),
-    (28, Fixed(32_768)),
+    (27, Image(|images| images.extent_2d_layered[0])),
+    (28, Image(|images| images.extent_2d_layered[1])),
     (29, Image(|images| images.layers)),
-    (30, Fixed(512)),
+    (30, Image(|images| images.surface.alignment)),
     (31, Fixed(1)),                     // concurrent kernels
     (32, Can(|caps| caps.ecc)),         // ECC
-    (33, PciBus),                       // PCI bus
+    (33, Pci(|pci| pci.bus.into())),    // PCI bus
     (34, Pci(|pci| pci.device.into())), // PCI device
     (35, Fixed(0)),                     // TCC driver
     (36, Of(|caps| caps.memory_clock_khz)),
     (37, Of(|caps| caps.memory_bus_bits)),
     (38, Of(|caps| caps.l2_bytes)),
     (39, Of(|caps| caps.threads_per_multiprocessor)),
-    (40, Of(|caps| caps.copy_engines)), // copy engines
-    (41, Fixed(1)),                     // unified addressing
-    (42, Fixed(32_768)),                // 42 to 49: textures
+    (40, Of(|caps| caps.copy_engines)),            // copy engines
+    (41, Fixed(1)),                                // unified addressing
+    (42, Image(|images| images.width_1d_layered)), // 42 to 49: textures
     (43, Image(|images| images.layers)),
     (44, Fixed(1)),
-    (45, Fixed(32_768)),
-    (46, Fixed(32_768)),
-    (47, Fixed(8192)),
-    (48, Fixed(8192)),
-    (49, Fixed(32_768)),
+    (45, Image(|images| images.extent_2d_gather[0])),
+    (46, Image(|images| images.extent_2d_gather[1])),
+    (47, Image(|images| images.extent_3d_alternate[0])),
+    (48, Image(|images| images.extent_3d_alternate[1])),
+    (49, Image(|images| images.extent_3d_alternate[2])),
     (50, Pci(|pci| pci.domain.into())),           // PCI domain
     (51, Image(|images| images.pitch_alignment)), // 51 to 74: textures and surfaces
     (52, Image(|images| images.width_cube)),
-    (53, Fixed(32_768)),
-    (54, Fixed(2046)),
-    (55, Fixed(32_768)),
-    (56, Fixed(131_072)),
-    (57, Fixed(65_536)),
-    (58, Fixed(16_384)),
-    (59, Fixed(16_384)),
-    (60, Fixed(16_384)),
-    (61, Fixed(32_768)),
-    (62, Fixed(2048)),
-    (63, Fixed(32_768)),
-    (64, Fixed(32_768)),
-    (65, Fixed(2048)),
-    (66, Fixed(32_768)),
-    (67, Fixed(32_768)),
-    (68, Fixed(2046)),
+    (53, Image(|images| images.width_cube_layered)),
+    (54, Image(|images| images.layers_cube)),
+    (55, Image(|images| images.surface.width_1d)),
+    (56, Image(|images| images.surface.extent_2d[0])),
+    (57, Image(|images| images.surface.extent_2d[1])),
+    (58, Image(|images| images.surface.extent_3d[0])),
+    (59, Image(|images| images.surface.extent_3d[1])),
+    (60, Image(|images| images.surface.extent_3d[2])),
+    (61, Image(|images| images.surface.width_1d_layered)),
+    (62, Image(|images| images.surface.layers)),
+    (63, Image(|images| images.surface.extent_2d_layered[0])),
+    (64, Image(|images| images.surface.extent_2d_layered[1])),
+    (65, Image(|images| images.surface.layers)),
+    (66, Image(|images| images.surface.width_cube)),
+    (67, Image(|images| images.surface.width_cube_layered)),
+    (68, Image(|images| images.surface.layers_cube)),
     (69, Image(|images| images.width_1d_linear)),
     (70, Image(|images| images.extent_2d_linear[0])),
     (71, Image(|images| images.extent_2d_linear[1])),
     (72, Image(|images| images.extent_2d_linear[2])),
-    (73, Fixed(32_768)),
-    (74, Fixed(32_768)),
+    (73, Image(|images| images.extent_2d_levels[0])),
+    (74, Image(|images| images.extent_2d_levels[1])),
     (75, Of(|caps| caps.compute.0)),
     (76, Of(|caps| caps.compute.1)),
-    (77, Fixed(32_768)), // texture
-    (78, Fixed(1)),      // stream priorities
-    (79, Fixed(1)),      // level 1 cache for global memory
-    (80, Fixed(1)),      // level 1 cache for local memory
+    (77, Image(|images| images.width_1d_levels)), // texture
+    (78, Fixed(1)),                               // stream priorities
+    (79, Fixed(1)),                               // level 1 cache for global memory
+    (80, Fixed(1)),                               // level 1 cache for local memory
     (81, Of(|caps| caps.shared_per_multiprocessor)),
     (82, Of(|caps| caps.registers)),
     (83, Can(|caps| caps.shares_host_memory)), // managed memory
@@ -114,18 +112,18 @@ const ATTRIBUTES: &[(i32, Value)] = &[
     (89, Can(|caps| caps.shares_host_memory)), // managed memory used by both at once
     (90, Fixed(0)),                            // preemption
     (91, Can(|caps| caps.shares_host_memory)), // registered memory at the host's address
-    (92, Fixed(0)),                            // stream memory operations, first version
-    (93, Fixed(0)),
-    (94, Fixed(0)),
+    (92, Fixed(1)),                            // 92 to 94: stream memory operations, first version
+    (93, Fixed(1)),
+    (94, Fixed(1)),
     (95, Can(|caps| caps.cooperative)),
     (96, Fixed(0)), // cooperative launch on several devices
     (97, Of(|caps| caps.shared_per_block_max)),
-    (98, Fixed(0)),  // flush of remote writes
-    (99, Fixed(1)),  // host registration
-    (100, Fixed(0)), // pageable memory by the host's page tables
-    (101, Fixed(0)), // host reaches managed memory on the device
-    (102, Fixed(0)), // virtual memory management
-    (103, Fixed(0)),
+    (98, Fixed(1)),                   // flush of remote writes
+    (99, Fixed(1)),                   // host registration
+    (100, Fixed(0)),                  // pageable memory by the host's page tables
+    (101, Fixed(0)),                  // host reaches managed memory on the device
+    (102, Can(|caps| caps.physical)), // virtual memory management
+    (103, Can(|caps| caps.physical)), // 103 to 105: handles: file descriptors of POSIX alone
     (104, Fixed(0)),
     (105, Fixed(0)),
     (106, Of(|caps| caps.blocks_per_multiprocessor)),
@@ -134,20 +132,20 @@ const ATTRIBUTES: &[(i32, Value)] = &[
     (109, Fixed(0)), // access policy window
     (110, Fixed(0)), // direct access by other devices
     (111, Of(|caps| caps.shared_reserved_per_block)),
-    (112, Fixed(0)), // sparse arrays
-    (113, Fixed(0)), // read-only host registration
-    (114, Fixed(0)), // timeline semaphores
-    (115, Fixed(0)), // memory pools
-    (116, Fixed(0)), // direct access by other devices
+    (112, Fixed(0)),                            // sparse arrays
+    (113, Can(|caps| caps.shares_host_memory)), // read-only host registration
+    (114, Fixed(0)),                            // timeline semaphores
+    (115, Fixed(1)),                            // memory pools
+    (116, Fixed(0)),                            // direct access by other devices
     (117, Fixed(0)),
     (118, Fixed(0)),
-    (119, Fixed(0)), // handle types of memory pools
+    (119, Can(|caps| caps.physical)), // handle types of memory pools: file descriptors of POSIX
     (120, Can(|caps| caps.cluster_blocks > 1)),
     (121, Fixed(0)), // deferred mapping of arrays
-    (122, Fixed(0)), // 64-bit stream memory operations
-    (123, Fixed(0)),
+    (122, Fixed(1)), // 64-bit stream memory operations
+    (123, Fixed(1)),
     (124, Fixed(0)),  // dma_buf
-    (125, Fixed(0)),  // events across processes
+    (125, Fixed(1)),  // events across processes
     (126, Fixed(1)),  // memory synchronisation domains
     (127, Fixed(0)),  // tensor maps
     (128, Fixed(0)),  // fabric handles
@@ -163,13 +161,13 @@ const ATTRIBUTES: &[(i32, Value)] = &[
     (138, Fixed(0)),
     (139, Fixed(0)), // PCI ids of the chip and the board
     (140, Fixed(0)),
-    (141, Fixed(0)), // virtual memory management and pools on the host
-    (142, Fixed(0)),
-    (143, Fixed(0)),
-    (144, Fixed(0)),
-    (145, Fixed(0)),
-    (146, Fixed(0)),
-    (147, Fixed(0)), // some native atomics between host and device
+    (141, Fixed(0)),                            // virtual memory management on nodes of the host
+    (142, Fixed(0)),                            // memory pools on nodes of the host
+    (143, Fixed(0)),                            // memory of other nodes
+    (144, Can(|caps| caps.shares_host_memory)), // memory pools on the host
+    (145, Fixed(0)),                            // virtual memory management on the host
+    (146, Fixed(0)),                            // dma_buf of host memory
+    (147, Fixed(0)),                            // some native atomics between host and device
 ];
 
 /// The value of attribute `id` of the device with that index; none for an id that CUDA 13.0 does not know.
@@ -180,8 +178,7 @@ pub(crate) fn get(caps: &Caps, index: usize, id: i32) -> Option<i32> {
         Of(value) => i32::try_from(value(caps)).unwrap_or(i32::MAX),
         Can(value) => i32::from(value(caps)),
         Image(value) => i32::try_from(value(&caps.images.unwrap_or_default())).unwrap_or(i32::MAX),
-        Pci(value) => value(&caps.pci.unwrap_or_default()) as i32,
-        PciBus => caps.pci.map_or(index as i32, |pci| pci.bus.into()),
+        Pci(value) => value(&hetgpu_registry::place(caps, index)) as i32,
         Index => index as i32,
     })
 }
@@ -193,7 +190,7 @@ mod tests {
     #[test]
     fn launches_in_clusters_are_offered_where_there_are_clusters() {
         const CLUSTER_LAUNCH: i32 = 120;
-        let mut caps = crate::registry::devices(&hetgpu_runtime::Settings::from_environment())[0].caps().clone();
+        let mut caps = hetgpu_registry::descriptions(&hetgpu_runtime::Settings::from_environment())[0].caps.clone();
         for (blocks, offered) in [(0, 0), (1, 0), (8, 1)] {
             caps.cluster_blocks = blocks;
             assert_eq!(get(&caps, 0, CLUSTER_LAUNCH), Some(offered));

@@ -1,5 +1,10 @@
 //! The proof that the CUDA runtime library asks of a driver: a keyed MD2 digest over facts that both know.
 
+use crate::abi::{self, Flavour, Out, Slot, Table, enter, not_supported};
+use crate::calls::device;
+use crate::result::{Code, Outcome};
+use crate::{state, tables};
+
 /// The substitution table of MD2: a permutation of the bytes made from the digits of pi (RFC 1319).
 const PI: [u8; 256] = [
     41, 46, 67, 201, 162, 216, 124, 1, 61, 54, 84, 161, 236, 240, 6, 19, 98, 167, 5, 243, 192, 199, 115, 140, 152, 147,
@@ -106,6 +111,34 @@ pub(crate) fn answer(facts: &Facts, devices: &[Identity]) -> [u64; 2] {
             [half(0), half(8)]
         }
     }
+}
+
+/// The private table by which the answer is asked for.
+pub(crate) static TABLE: Table<3> =
+    Table([Table::<3>::BYTES, Slot { function: check as *const () }, Slot { function: unused as *const () }]);
+
+extern "C" fn unused() -> Code {
+    not_supported("integrity 2")
+}
+
+extern "C" fn check(version: u32, unix_seconds: u64, result: Out<[u64; 2]>) -> Code {
+    let show = |_| format!("{version}, {unix_seconds}, {result:?}");
+    enter("integrity check", Flavour::Legacy, &show, |_| {
+        let runtime = state::runtime()?;
+        let (process, thread) = abi::who_calls();
+        let facts = Facts {
+            driver_version: state::settings().driver_version as u32,
+            version,
+            process,
+            thread,
+            runtime_table: tables::RUNTIME_TABLE.address().0.addr() as u64,
+            integrity_table: TABLE.address().0.addr() as u64,
+            integrity_function: (check as *const ()).addr() as u64,
+            unix_seconds,
+        };
+        let devices: Vec<_> = (0..runtime.device_count()).map(device::identity).collect::<Outcome<_>>()?;
+        result.set(answer(&facts, &devices))
+    })
 }
 
 #[cfg(test)]

@@ -5,15 +5,19 @@
 //! - `abi.rs` holds what crosses the C boundary: argument types, and `enter`, which every call passes through.
 //! - `calls/` does the work, in safe code, and `result.rs` alone knows which runtime error is which `CUresult`.
 //! - `tables.rs` and `integrity.rs` are the private tables that the CUDA runtime library asks for.
-//! - `registry.rs` alone knows which devices there are.
+//! - the crate in `registry/` alone knows which devices there are.
 #![warn(unreachable_pub)]
 
 mod abi;
 mod attributes;
 mod calls;
+mod decode;
 mod entry;
+#[cfg(feature = "integrity")]
 mod integrity;
-pub mod registry;
+mod journal;
 mod result;
 mod state;
 mod tables;
+
+pub use hetgpu_registry as registry;

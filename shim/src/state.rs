@@ -5,20 +5,33 @@ use crate::result::{Code, Failure, Outcome};
 use hetgpu_runtime::{Runtime, Settings};
 use std::sync::OnceLock;
 
-static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+static RUNTIME: OnceLock<Result<Runtime, Failure>> = OnceLock::new();
+
+/// The settings of this process, which some calls need before `cuInit`.
+pub(crate) fn settings() -> &'static Settings {
+    static SETTINGS: OnceLock<Settings> = OnceLock::new();
+    SETTINGS.get_or_init(Settings::from_environment)
+}
+
+fn start() -> Outcome<Runtime> {
+    let devices = registry::devices(settings());
+    let devices = devices.map_err(|repeated| Failure::new(Code::ERROR_INVALID_DEVICE, repeated.to_string()))?;
+    if devices.is_empty() {
+        let hidden = format!("{} hides every device", registry::VISIBLE);
+        return Err(Failure::new(Code::ERROR_NO_DEVICE, hidden));
+    }
+    let runtime = Runtime::new(settings().clone(), devices);
+    runtime.announce();
+    Ok(runtime)
+}
 
 pub(crate) fn initialise() -> Outcome<&'static Runtime> {
-    let runtime = RUNTIME.get_or_init(|| {
-        let settings = Settings::from_environment();
-        let devices = registry::devices(&settings);
-        Runtime::new(settings, devices)
-    });
-    match runtime.device_count() {
-        0 => Err(Failure::new(Code::ERROR_NO_DEVICE, "no device")),
-        _ => Ok(runtime),
-    }
+    RUNTIME.get_or_init(start).as_ref().map_err(Clone::clone)
 }
 
 pub(crate) fn runtime() -> Outcome<&'static Runtime> {
-    RUNTIME.get().ok_or_else(|| Failure::new(Code::ERROR_NOT_INITIALIZED, "cuInit was not called"))
+    RUNTIME
+        .get()
+        .and_then(|runtime| runtime.as_ref().ok())
+        .ok_or_else(|| Failure::new(Code::ERROR_NOT_INITIALIZED, "cuInit was not called"))
 }

@@ -1,13 +1,11 @@
 //! The private tables that the CUDA runtime library asks for with `cuGetExportTable`. Of each table only what is known to
 //! be called is served; the other slots answer "not supported" and say so. Every other UUID is unknown.
 
-use crate::abi::{
-    self, Address, Cu, CuContext, CuModule, Flavour, In, Out, Pointer, Slot, Table, enter, not_supported,
-};
-use crate::calls::{context, device, init, module};
-use crate::integrity::{self, Facts};
+use crate::abi::{Address, Cu, CuContext, CuModule, Flavour, In, Out, Pointer, Slot, Table, enter, not_supported};
+use crate::calls::{context, device, module};
+#[cfg(feature = "integrity")]
+use crate::integrity;
 use crate::result::{Code, Outcome};
-use crate::state;
 use hetgpu_runtime::Local;
 use std::ffi::c_void;
 
@@ -33,22 +31,26 @@ pub(crate) fn find(id: [u8; 16]) -> Option<Address> {
     const HOOKS: [u8; 16] = 0xA094798C_2E74_2E74_93F2_0800200C0A66_u128.to_be_bytes();
     const TLS: [u8; 16] = 0x42D85A81_23F6_CB47_8298_F6E78A3AECDC_u128.to_be_bytes();
     const LOCALS: [u8; 16] = 0xC693336E_1121_DF11_A8C3_68F355D89593_u128.to_be_bytes();
+    #[cfg(feature = "integrity")]
     const INTEGRITY: [u8; 16] = 0xD4082055_BDE6_704B_8D34_BA123C66E1F2_u128.to_be_bytes();
+    const CONTEXTS: [u8; 16] = 0x21318C60_9714_3248_8CA6_41FF7324C8F2_u128.to_be_bytes();
     const CHECKS: [u8; 16] = 0x263E8860_7CD2_6143_92F6_BBD5006DFA7E_u128.to_be_bytes();
     Some(match id {
         RUNTIME => RUNTIME_TABLE.address(),
         HOOKS => HOOKS_TABLE.address(),
         TLS => TLS_TABLE.address(),
         LOCALS => LOCALS_TABLE.address(),
-        INTEGRITY => INTEGRITY_TABLE.address(),
+        #[cfg(feature = "integrity")]
+        INTEGRITY => integrity::TABLE.address(),
         CHECKS => CHECKS_TABLE.address(),
+        CONTEXTS => CONTEXTS_TABLE.address(),
         _ => return None,
     })
 }
 
 // How the runtime library loads modules and learns of the primary context.
 
-static RUNTIME_TABLE: Table<13> = Table([
+pub(crate) static RUNTIME_TABLE: Table<13> = Table([
     Table::<13>::BYTES,
     slot!(load_wrapper),
     slot!(primary_handle),
@@ -66,20 +68,20 @@ static RUNTIME_TABLE: Table<13> = Table([
 
 /// Hands the handle out without retaining or activating the context.
 extern "C" fn primary_handle(context: Out<CuContext>, device: i32) -> Code {
-    let show = || format!("{context:?}, {device}");
+    let show = |_| format!("{context:?}, {device}");
     enter("runtime interface 2", Flavour::Legacy, &show, |call| {
         context.set(Cu::new(call.runtime()?.primary_context(device::index(device)?)?))
     })
 }
 
 extern "C" fn load_wrapper(module: Out<CuModule>, wrapper: Pointer) -> Code {
-    let show = || format!("{module:?}, {wrapper:?}");
+    let show = |_| format!("{module:?}, {wrapper:?}");
     enter("runtime interface 1", Flavour::Legacy, &show, |call| module::load_data(call, module, wrapper))
 }
 
 /// The rest of the arguments is 0.
 extern "C" fn load_wrapper_with(module: Out<CuModule>, wrapper: Pointer, _a: usize, _b: usize, _c: usize) -> Code {
-    let show = || format!("{module:?}, {wrapper:?}");
+    let show = |_| format!("{module:?}, {wrapper:?}");
     enter("runtime interface 6", Flavour::Legacy, &show, |call| module::load_data(call, module, wrapper))
 }
 
@@ -89,7 +91,7 @@ extern "C" fn unload_notice(_wrapper: Pointer) -> Code {
 
 /// The rest of the arguments is 0.
 extern "C" fn load_fatbin(fatbin: Pointer, module: Out<CuModule>, _a: usize, _b: usize, _c: usize) -> Code {
-    let show = || format!("{fatbin:?}, {module:?}");
+    let show = |_| format!("{fatbin:?}, {module:?}");
     enter("runtime interface 8", Flavour::Legacy, &show, |call| module::load_data(call, module, fatbin))
 }
 
@@ -123,7 +125,29 @@ extern "C" fn driver_hooks(flags: Out<Address>, count: Out<usize>) {
 }
 
 static TLS_TABLE: Table<4> =
-    Table([Table::<4>::BYTES, unused!("tool storage 1"), unused!("tool storage 2"), unused!("tool storage 3")]);
+    Table([Table::<4>::BYTES, unused!("tool storage 1"), slot!(current_context), unused!("tool storage 3")]);
+
+extern "C" fn current_context(context: Out<CuContext>) -> Code {
+    let show = |_| format!("{context:?}");
+    enter("tool storage 2", Flavour::Legacy, &show, |call| context::current(call, context))
+}
+
+// What newer runtime libraries and cuBLASLt ask about contexts.
+
+/// The driver's table has more slots; none of them is known to be called.
+const CONTEXT_SLOTS: usize = 64;
+
+static CONTEXTS_TABLE: Table<CONTEXT_SLOTS> = Table({
+    let mut slots = [unused!("context interface"); CONTEXT_SLOTS];
+    slots[0] = Table::<CONTEXT_SLOTS>::BYTES;
+    slots[4] = slot!(context_id);
+    slots
+});
+
+extern "C" fn context_id(context: CuContext, id: Out<u64>) -> Code {
+    let show = |_| format!("{context:?}, {id:?}");
+    enter("context interface 4", Flavour::Legacy, &show, |call| context::id(call, context, id))
+}
 
 // What the runtime library keeps with a context.
 
@@ -133,7 +157,7 @@ static LOCALS_TABLE: Table<4> =
 type LocalDestructor = Option<extern "C" fn(CuContext, Pointer, Pointer)>;
 
 extern "C" fn put_local(context: CuContext, key: Pointer, value: Pointer, destructor: LocalDestructor) -> Code {
-    let show = || format!("{context:?}, {key:?}, {value:?}, {:?}", destructor.map(|f| f as *const c_void));
+    let show = |_| format!("{context:?}, {key:?}, {value:?}, {:?}", destructor.map(|f| f as *const c_void));
     enter("context storage put", Flavour::Legacy, &show, |call| {
         let (handle, session) = context::session_of(call, context)?;
         let drop = destructor.map(|destructor| {
@@ -145,7 +169,7 @@ extern "C" fn put_local(context: CuContext, key: Pointer, value: Pointer, destru
 }
 
 extern "C" fn delete_local(context: CuContext, key: Pointer) -> Code {
-    let show = || format!("{context:?}, {key:?}");
+    let show = |_| format!("{context:?}, {key:?}");
     enter("context storage delete", Flavour::Legacy, &show, |call| {
         let (_, session) = context::session_of(call, context)?;
         session.remove_local(key.0).map(drop).ok_or(Code::ERROR_INVALID_HANDLE.into())
@@ -153,7 +177,7 @@ extern "C" fn delete_local(context: CuContext, key: Pointer) -> Code {
 }
 
 extern "C" fn get_local(value: Out<Pointer>, context: CuContext, key: Pointer) -> Code {
-    let show = || format!("{value:?}, {context:?}, {key:?}");
+    let show = |_| format!("{value:?}, {context:?}, {key:?}");
     let get = |call: &_| -> Outcome {
         let (_, session) = context::session_of(call, context)?;
         value.set(Pointer(session.local(key.0).ok_or(Code::ERROR_INVALID_HANDLE)?))
@@ -171,26 +195,4 @@ extern "C" fn check_context(_context: CuContext, result: Out<u32>, _rest: In<u8>
 
 extern "C" fn check_process() -> u32 {
     0
-}
-
-static INTEGRITY_TABLE: Table<3> = Table([Table::<3>::BYTES, slot!(check_integrity), unused!("integrity 2")]);
-
-extern "C" fn check_integrity(version: u32, unix_seconds: u64, answer: Out<[u64; 2]>) -> Code {
-    let show = || format!("{version}, {unix_seconds}, {answer:?}");
-    enter("integrity check", Flavour::Legacy, &show, |_| {
-        let runtime = state::runtime()?;
-        let (process, thread) = abi::who_calls();
-        let facts = Facts {
-            driver_version: init::DRIVER_VERSION as u32,
-            version,
-            process,
-            thread,
-            runtime_table: RUNTIME_TABLE.address().0.addr() as u64,
-            integrity_table: INTEGRITY_TABLE.address().0.addr() as u64,
-            integrity_function: (check_integrity as *const ()).addr() as u64,
-            unix_seconds,
-        };
-        let devices: Vec<_> = (0..runtime.device_count()).map(device::identity).collect::<Outcome<_>>()?;
-        answer.set(integrity::answer(&facts, &devices))
-    })
 }

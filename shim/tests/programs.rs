@@ -3,7 +3,9 @@
 //! Lines of a source that begin with `//> ` are what the program must print, and nothing else; it must exit with 0. All
 //! of it is what NVIDIA's driver makes the programs print on an H200. Programs that include `cuda.h` are linked with our
 //! library, the others have NVIDIA's runtime library inside. `//+ FILE` names another source; such programs are linked
-//! from relocatable device code. `//= compute_90a` names what nvcc compiles for.
+//! from relocatable device code. `//= compute_90a` names what nvcc compiles for, `//$ VARIABLE=VALUE` sets a variable of
+//! the environment. Programs of the runtime library alone also run with its shared form, and with older releases of it;
+//! `//- 12.4` leaves a release out that lacks something.
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use std::fmt::Write;
@@ -59,6 +61,45 @@ struct Setup {
     library: PathBuf,
 }
 
+/// Which runtime library a program has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Runtime {
+    /// The toolkit's, inside of the program.
+    Own,
+    /// The toolkit's, beside it.
+    Beside,
+    /// An older release, inside or beside.
+    Older { release: &'static str, inside: bool },
+}
+
+const RUNTIMES: [Runtime; 4] = [
+    Runtime::Own,
+    Runtime::Beside,
+    Runtime::Older { release: "12.9", inside: true },
+    Runtime::Older { release: "12.4", inside: false },
+];
+
+impl Runtime {
+    fn label(self, program: &str) -> String {
+        match self {
+            Self::Own => program.to_owned(),
+            Self::Beside => format!("{program}-shared"),
+            Self::Older { release, .. } => format!("{program}-{release}"),
+        }
+    }
+
+    /// The folder of its library, where that is beside the program or comes from elsewhere.
+    fn folder(self, setup: &Setup) -> Option<PathBuf> {
+        match self {
+            Self::Own => None,
+            Self::Beside => Some(setup.nvcc.parent()?.parent()?.join("lib")),
+            Self::Older { release, .. } => {
+                Some(root().join(format!(".build/cuda/runtime-{release}/nvidia/cuda_runtime/lib")))
+            }
+        }
+    }
+}
+
 fn setup() -> Result<Setup, String> {
     let nvcc = nvcc()?;
     let work = std::env::temp_dir().join(format!("hetgpu-programs-{}", std::process::id()));
@@ -71,8 +112,8 @@ fn show(output: &Output) -> String {
     format!("{}\n{}{}", output.status, text(&output.stdout), text(&output.stderr))
 }
 
-fn build(setup: &Setup, source: &Path, text: &str, name: &str) -> Result<PathBuf, Failed> {
-    let program = setup.work.join(name);
+fn build(setup: &Setup, source: &Path, text: &str, name: &str, runtime: Runtime) -> Result<PathBuf, Failed> {
+    let program = setup.work.join(runtime.label(name));
     let mut compile = Command::new(&setup.nvcc);
     let arch = marked(text, "//= ").first().copied().unwrap_or("compute_75");
     let code = format!("arch={arch},code={arch}");
@@ -84,6 +125,15 @@ fn build(setup: &Setup, source: &Path, text: &str, name: &str) -> Result<PathBuf
     if text.contains("#include <cuda.h>") {
         compile.arg("-L").arg(&setup.library).arg("-lcuda");
     }
+    match (runtime, runtime.folder(setup)) {
+        (Runtime::Beside, _) => _ = compile.args(["-cudart", "shared"]),
+        (Runtime::Older { inside, .. }, Some(folder)) => {
+            let library = folder.join(if inside { "libcudart_static.a" } else { "libcudart.so.12" });
+            // nvcc does not know files by the name of a release.
+            compile.args(["-cudart", "none", "-Xlinker"]).arg(library).args(["-ldl", "-lrt", "-lpthread"]);
+        }
+        _ => {}
+    }
     let output = compile.output()?;
     match output.status.success() {
         true => Ok(program),
@@ -92,9 +142,13 @@ fn build(setup: &Setup, source: &Path, text: &str, name: &str) -> Result<PathBuf
 }
 
 /// Runs a program for at most `LIMIT`.
-fn execute(setup: &Setup, program: &Path) -> Result<Output, Failed> {
+fn execute(setup: &Setup, program: &Path, text: &str, runtime: Runtime) -> Result<Output, Failed> {
+    let folders: Vec<_> = std::iter::once(setup.library.clone()).chain(runtime.folder(setup)).collect();
+    let path = std::env::join_paths(folders)?;
+    let variables = marked(text, "//$ ").into_iter().filter_map(|line| line.split_once('='));
     let mut child = Command::new(program)
-        .env("LD_LIBRARY_PATH", &setup.library)
+        .envs(variables)
+        .env("LD_LIBRARY_PATH", path)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -116,14 +170,18 @@ fn marked<'t>(text: &'t str, mark: &str) -> Vec<&'t str> {
     text.lines().filter_map(|line| line.strip_prefix(mark)).collect()
 }
 
-fn trial(setup: &Setup, source: &Path, name: &str) -> Result<Completion, Failed> {
-    let text = std::fs::read_to_string(source)?;
-    let expected = marked(&text, "//> ");
+fn trial(setup: &Setup, source: &Path, text: &str, name: &str, runtime: Runtime) -> Result<Completion, Failed> {
+    if let (Runtime::Older { .. }, Some(folder)) = (runtime, runtime.folder(setup))
+        && !folder.is_dir()
+    {
+        return Err(format!("no {}: run ./setup.sh", folder.display()).into());
+    }
+    let expected = marked(text, "//> ");
     if expected.is_empty() {
         return Err("the program does not say what it prints".into());
     }
-    let program = build(setup, source, &text, name)?;
-    let output = execute(setup, &program)?;
+    let program = build(setup, source, text, name, runtime)?;
+    let output = execute(setup, &program, text, runtime)?;
     let printed = String::from_utf8_lossy(&output.stdout);
     if output.status.success() && printed.lines().eq(expected.iter().copied()) {
         return Ok(Completion::Completed);
@@ -148,15 +206,23 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let setup = Arc::new(setup());
-    let trials = sources.into_iter().map(|source| {
-        let setup = setup.clone();
+    let mut trials = Vec::new();
+    for source in sources {
         let name = source.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-        Trial::ignorable_test(name.clone(), move || match setup.as_ref() {
-            Ok(setup) => trial(setup, &source, &name),
-            Err(reason) => Ok(Completion::ignored_with(reason)),
-        })
-    });
-    let conclusion = libtest_mimic::run(&arguments, trials.collect());
+        let text = Arc::new(std::fs::read_to_string(&source).unwrap_or_default());
+        // The driver API has no release inside; device code that is linked needs the toolkit's own libraries.
+        let alone = !text.contains("#include <cuda.h>") && marked(&text, "//+ ").is_empty();
+        let without = marked(&text, "//- ");
+        let lacks = |runtime: &Runtime| matches!(runtime, Runtime::Older { release, .. } if without.contains(release));
+        for runtime in RUNTIMES.into_iter().filter(|runtime| *runtime == Runtime::Own || alone && !lacks(runtime)) {
+            let (setup, source, text, name) = (setup.clone(), source.clone(), text.clone(), name.clone());
+            trials.push(Trial::ignorable_test(runtime.label(&name), move || match setup.as_ref() {
+                Ok(setup) => trial(setup, &source, &text, &name, runtime),
+                Err(reason) => Ok(Completion::ignored_with(reason)),
+            }));
+        }
+    }
+    let conclusion = libtest_mimic::run(&arguments, trials);
     if let Ok(setup) = setup.as_ref() {
         let _ = std::fs::remove_dir_all(&setup.work);
     }

@@ -12,24 +12,11 @@
 //> context stack: 2, 1, 0
 //> without a context: CUDA_ERROR_INVALID_CONTEXT
 //> string of 700: an illegal memory access was encountered
+#include "check_driver.h"
 #include <cuda.h>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-
-static const char *name(CUresult result) {
-    const char *text = nullptr;
-    return cuGetErrorName(result, &text) == CUDA_SUCCESS ? text : "?";
-}
-
-#define CHECK(call)                                                                  \
-    do {                                                                             \
-        CUresult result_ = (call);                                                   \
-        if (result_ != CUDA_SUCCESS) {                                               \
-            std::printf("%s:%d: %s: %s\n", __FILE__, __LINE__, #call, name(result_)); \
-            std::exit(EXIT_FAILURE);                                                 \
-        }                                                                            \
-    } while (0)
 
 // data[i] = data[i] * scale + bias
 static const char *ptx = R"(

@@ -1,4 +1,7 @@
-// What goes wrong is reported as on hardware: which error, from which call, and what still works after it.
+// What goes wrong is reported as on hardware: which error, from which call, and what still works after it. Older runtime
+// libraries word it otherwise.
+//- 12.4
+//- 12.9
 //> too many threads: invalid argument
 //> too many threads in a bounded kernel: invalid argument
 //> empty grid: invalid argument

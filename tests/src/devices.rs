@@ -1,23 +1,55 @@
 //! The devices that this build has, by name.
 
-use hetgpu_cpu::CpuDevice;
-use hetgpu_device::{Device, Queued};
+use hetgpu_cpu::{CpuDevice, Features};
+use hetgpu_device::{Device, Importance, Queued, Services};
 use hetgpu_interp::InterpDevice;
+use std::cell::RefCell;
 use std::sync::Arc;
 
 /// Memory that devices which take it from the host say they have.
 const MEMORY: u64 = 1 << 30;
 
-type Make = fn() -> Result<Arc<dyn Device>, String>;
+/// A device.
+pub struct Opened {
+    pub device: Arc<dyn Device>,
+    /// Of devices that compile kernels: what was said, on this thread since it was last asked, about kernels that are not.
+    pub uncompiled: Option<fn() -> Option<String>>,
+}
+
+type Make = fn() -> Result<Opened, String>;
 
 /// A device of this machine, or why there is none.
 const DEVICES: &[(&str, Make)] = &[
-    ("interp", || Ok(Arc::new(Queued::new(InterpDevice::new(MEMORY, hetgpu_interp::Options::default()))))),
-    ("cpu", || Ok(Arc::new(Queued::new(CpuDevice::new(hetgpu_cpu::Options::default()))))),
+    ("interp", || {
+        let device = InterpDevice::new(MEMORY, hetgpu_interp::Options::default());
+        Ok(Opened { device: Arc::new(Queued::new(device)), uncompiled: None })
+    }),
+    ("cpu", || cpu(Features::Native)),
+    ("cpu-avx2", || cpu(Features::Avx2)),
+    ("cpu-sse2", || cpu(Features::Sse2)),
 ];
 
+thread_local! {
+    static WARNING: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+fn cpu(features: Features) -> Result<Opened, String> {
+    let log = |importance, line: std::fmt::Arguments<'_>| {
+        if importance == Importance::Warning {
+            WARNING.set(Some(line.to_string()));
+        }
+    };
+    let services = Services { log: Some(Arc::new(log)), ..Services::default() };
+    let options = hetgpu_cpu::Options { features, services, ..hetgpu_cpu::Options::default() };
+    let device = CpuDevice::new(options);
+    match WARNING.take() {
+        Some(why) => Err(why),
+        None => Ok(Opened { device: Arc::new(Queued::new(device)), uncompiled: Some(|| WARNING.take()) }),
+    }
+}
+
 /// Opens the device of that name.
-pub fn open(name: &str) -> Result<Arc<dyn Device>, String> {
+pub fn open(name: &str) -> Result<Opened, String> {
     match DEVICES.iter().find(|device| device.0 == name) {
         Some((_, make)) => make(),
         None => Err(format!("no device `{name}`; there are {}", names())),

@@ -22,7 +22,7 @@ const MANY: usize = 64;
 const MAX_ELEMENTS: usize = 1 << 24;
 const MAX_THREADS: u64 = 1 << 24;
 
-/// The devices that `xfail` may name.
+/// The devices that `xfail` and `interpreted` may name.
 pub const DEVICES: [&str; 8] = ["interp", "cpu", "nvidia", "amd", "intel", "vulkan", "hardware", "migrate"];
 
 /// The checks of the interpreter that `unchecked` may name.
@@ -78,6 +78,8 @@ pub struct Run {
     pub unchecked: BTreeMap<String, String>,
     /// Device name to reason.
     pub xfail: BTreeMap<String, String>,
+    /// Devices that have no machine code for the kernel, and why.
+    pub interpreted: BTreeMap<String, String>,
     pub hardware_skip: Option<String>,
 }
 
@@ -413,6 +415,7 @@ fn run(value: &Value<'_>) -> Parsed<Run> {
     let prints = fields.take("prints").map(|value| string(value).map(String::from)).transpose()?;
     let unchecked = reasons(fields.take("unchecked"), "check", &CHECKS)?;
     let xfail = reasons(fields.take("xfail"), "device", &DEVICES)?;
+    let interpreted = reasons(fields.take("interpreted"), "device", &DEVICES)?;
     let hardware_skip = fields.take("hardware").map(hardware).transpose()?;
     fields.finish()?;
 
@@ -440,6 +443,7 @@ fn run(value: &Value<'_>) -> Parsed<Run> {
         prints,
         unchecked,
         xfail,
+        interpreted,
         hardware_skip,
     })
 }

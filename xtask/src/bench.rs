@@ -73,6 +73,17 @@ pub(crate) fn ptx() -> Result<Counts, String> {
     compile_kernels(&nvcc()?, &root().join("bench/kernels")).map(Counts::one)
 }
 
+/// What calls of the driver API cost.
+pub(crate) fn api() -> Result<Counts, String> {
+    let packages = ["--package", "hetgpu-shim", "--package", "hetgpu-bench"];
+    if !succeeds(cargo().args(["build", "--quiet", "--release"]).args(packages))? {
+        return Ok(Counts::one(false));
+    }
+    let mut bench = Command::new(root().join("target/release/hetgpu-bench"));
+    bench.current_dir(root()).args(["api", "--json", "docs/bench/api.json"]);
+    succeeds(&mut bench).map(Counts::one)
+}
+
 /// The suite in its smallest size: shows that every kernel runs and is right, and measures nothing.
 pub(crate) fn smoke() -> Result<Counts, String> {
     if !succeeds(cargo().args(["build", "--quiet", "--package", "hetgpu-shim", "--package", "hetgpu-bench"]))? {
@@ -80,7 +91,11 @@ pub(crate) fn smoke() -> Result<Counts, String> {
     }
     let mut bench = Command::new(root().join("target/debug/hetgpu-bench"));
     bench.current_dir(root()).args(["cpu", "--size", "tiny", "--rounds", "1", "--libcuda", "target/debug/libcuda.so"]);
-    succeeds(&mut bench).map(Counts::one)
+    let mut counts = succeeds(&mut bench).map(Counts::one)?;
+    let mut bench = Command::new(root().join("target/debug/hetgpu-bench"));
+    bench.current_dir(root()).args(["api", "--smoke", "--libcuda", "target/debug/libcuda.so"]);
+    counts += succeeds(&mut bench).map(Counts::one)?;
+    Ok(counts)
 }
 
 fn folder(path: &str) -> Result<PathBuf, String> {

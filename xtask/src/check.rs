@@ -5,13 +5,21 @@ use std::time::Instant;
 
 use crate::report::Counts;
 use crate::tool::{accept, cargo, conformance, counted, filetest, generate, root, succeeds};
-use crate::{bench, demo, tidy};
+use crate::{bench, clients, demo, tidy};
 
 type Stage = (&'static str, fn() -> Result<Counts, String>);
 
 const STAGES: &[Stage] = &[
     ("fmt", || one(cargo().args(["fmt", "--all", "--", "--check"]))),
-    ("clippy", || one(cargo().args(["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]))),
+    ("clippy", || {
+        let mut counts =
+            one(cargo().args(["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+        // What is left out without features must not leave anything unused.
+        let mut bare = cargo();
+        bare.args(["clippy", "--quiet", "--package", "hetgpu-shim", "--lib", "--no-default-features"]);
+        counts += one(bare.args(["--", "-D", "warnings"]))?;
+        Ok(counts)
+    }),
     ("tidy", tidy::run),
     ("deny", deny),
     ("gen", || generate(true)),
@@ -24,6 +32,7 @@ const STAGES: &[Stage] = &[
         counts += filetest(None, "cpu")?;
         Ok(counts)
     }),
+    ("levels", levels),
     ("coverage", || filetest(None, "coverage")),
     ("ptxas", || filetest(None, "ptxas")),
     ("accept", || accept(&[])),
@@ -31,6 +40,7 @@ const STAGES: &[Stage] = &[
     ("demo", demo::run),
     ("library", library),
     ("bench", bench::smoke),
+    ("clients", || clients::run(None, false)),
     ("doc", || one(cargo().args(["doc", "--quiet", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))),
 ];
 
@@ -78,6 +88,33 @@ fn library() -> Result<Counts, String> {
     counted(&mut command, Counts::closing_line)
 }
 
+/// Filetests on the CPU device once more, for processors with fewer instructions than this one: those of what is computed
+/// by other instructions there.
+fn levels() -> Result<Counts, String> {
+    let mut counts = Counts::default();
+    for (device, there) in [("cpu-avx2", has_avx2()), ("cpu-sse2", cfg!(target_arch = "x86_64"))] {
+        if there {
+            for part in ["float/", "cvt/", "warp/"] {
+                counts += filetest(Some(part), device)?;
+            }
+        } else {
+            println!("skipped {device}: this processor does not have its instructions");
+            counts.skipped += 1;
+        }
+    }
+    Ok(counts)
+}
+
+#[cfg(target_arch = "x86_64")]
+fn has_avx2() -> bool {
+    std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma")
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn has_avx2() -> bool {
+    false
+}
+
 fn deny() -> Result<Counts, String> {
     let installed = Command::new("cargo-deny").arg("--version").output().is_ok_and(|output| output.status.success());
     if !installed {
@@ -109,5 +146,10 @@ fn fuzz() -> Result<Counts, String> {
     let mut command = Command::new("sh");
     command.current_dir(root()).args(["-c", "ulimit -v 4194304; exec \"$@\"", "fuzz"]);
     command.arg(root().join("target/debug/hetgpu-fuzz")).args(["--seconds", "8"]);
-    counted(&mut command, Counts::closing_line)
+    let mut counts = counted(&mut command, Counts::closing_line)?;
+    // This one reserves more addresses than that.
+    let mut command = Command::new(root().join("target/debug/hetgpu-fuzz"));
+    command.current_dir(root()).args(["cpu", "--seconds", "16"]);
+    counts += counted(&mut command, Counts::closing_line)?;
+    Ok(counts)
 }

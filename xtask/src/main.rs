@@ -3,7 +3,9 @@
 
 mod bench;
 mod check;
+mod clients;
 mod demo;
+mod dist;
 mod report;
 mod tidy;
 mod tool;
@@ -20,10 +22,13 @@ cargo xtask conformance DEV [NAME]      what every device must do, checked on on
 cargo xtask gen [--check]               writes the generated pages of docs/, or compares them
 cargo xtask accept [FLAG...]            what the front end and ptxas accept, compared: a sample, or --whole
 cargo xtask bless                       accepts what the golden files and generated pages would become
+cargo xtask clients [NAME] [--write]    Python clients of CUDA, run on the CPU device and compared with NumPy
 cargo xtask demo                        a CUDA program built by nvcc, run through our libcuda.so.1
+cargo xtask dist                        an archive and a Debian package for users, in .build/dist, and tries them
 cargo xtask bench parse                 how fast a large PTX module is parsed and lifted
 cargo xtask bench jit [FEATURES]        how long kernels take to compile; native (default), sse2, avx2 or avx512
 cargo xtask bench cpu [FLAGS]           a suite of kernels beside OpenCL for processors; --help lists the flags
+cargo xtask bench api                   what calls of the driver API cost
 cargo xtask bench ptx                   compiles the suite's kernels anew";
 
 fn main() -> ExitCode {
@@ -48,14 +53,17 @@ fn main() -> ExitCode {
         },
         "accept" => tool::accept(rest),
         "bless" => none_left(rest).and_then(|()| tool::bless()),
+        "clients" => clients(rest),
         "demo" => none_left(rest).and_then(|()| demo::run()),
+        "dist" => none_left(rest).and_then(|()| dist::run()),
         "bench" => match rest {
             [name] if name == "parse" => bench::parse(),
+            [name] if name == "api" => bench::api(),
             [name] if name == "ptx" => bench::ptx(),
             [name] if name == "jit" => bench::jit("native"),
             [name, features] if name == "jit" => bench::jit(features),
             [name, flags @ ..] if name == "cpu" => bench::cpu(flags),
-            _ => Err("there are three benchmarks, parse, jit and cpu, and ptx".into()),
+            _ => Err("there are four benchmarks, parse, jit, cpu and api, and ptx".into()),
         },
         "help" | "--help" | "-h" => {
             println!("{USAGE}");
@@ -77,6 +85,16 @@ fn main() -> ExitCode {
 
 fn none_left(rest: &[String]) -> Result<(), String> {
     rest.first().map_or(Ok(()), |extra| Err(format!("`{extra}` is one argument too many\n{USAGE}")))
+}
+
+fn clients(rest: &[String]) -> Result<Counts, String> {
+    let (flags, names): (Vec<_>, Vec<_>) = rest.iter().partition(|argument| argument.starts_with('-'));
+    match (&flags[..], &names[..]) {
+        ([], []) => clients::run(None, false),
+        ([flag], []) if *flag == "--write" => clients::run(None, true),
+        ([], [name]) => clients::run(Some(name), false),
+        _ => Err(format!("clients takes part of a name, or --write\n{USAGE}")),
+    }
 }
 
 fn filetest(rest: &[String]) -> Result<Counts, String> {

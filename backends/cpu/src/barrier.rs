@@ -1,4 +1,4 @@
-//! Barriers of a block.
+//! Barriers of a block, and of a cluster.
 //!
 //! Threads are counted one by one, but a warp all of whose live threads have arrived counts as 32, as does one whose
 //! lanes run together and wait: those that are missing have ended, or cannot come before these go on.
@@ -146,6 +146,102 @@ impl Barriers {
     }
 }
 
+/// The barrier of a cluster: arriving and waiting are two ops.
+#[derive(Default, Debug)]
+pub(crate) struct ClusterBarrier {
+    /// Phases that are complete.
+    complete: u64,
+    /// By warp of the cluster: the lanes that have arrived in the phase under way, and the phase that each lane arrived in
+    /// last, from 1.
+    arrived: Vec<u32>,
+    phases: Vec<[u64; 32]>,
+    waiting: Vec<u16>,
+}
+
+impl ClusterBarrier {
+    /// For other threads.
+    pub(crate) fn clear(&mut self, warps: usize) {
+        self.complete = 0;
+        self.arrived.clear();
+        self.arrived.resize(warps, 0);
+        self.phases.clear();
+        self.phases.resize(warps, [0; 32]);
+        self.waiting.clear();
+    }
+
+    /// Lanes of a warp arrive.
+    pub(crate) fn arrive(
+        &mut self,
+        warp: usize,
+        lanes: u32,
+        live: &[u32],
+        released: &mut Vec<Released>,
+    ) -> Result<(), &'static str> {
+        if lanes_of(lanes).any(|l| self.phases[warp][l] > self.complete) {
+            return Err("a second arrival in one phase of the cluster's barrier");
+        }
+        self.arrived[warp] |= lanes;
+        lanes_of(lanes).for_each(|l| self.phases[warp][l] = self.complete + 1);
+        self.check(live, released);
+        Ok(())
+    }
+
+    /// A strand waits for the phase that its lanes arrived in. `together`: those of its warp that have not arrived have
+    /// ended, or cannot come before these go on.
+    pub(crate) fn wait(
+        &mut self,
+        strand: u16,
+        warp: usize,
+        lanes: u32,
+        together: bool,
+        live: &[u32],
+        released: &mut Vec<Released>,
+    ) -> Result<(), &'static str> {
+        let phase = lanes_of(lanes).map(|l| self.phases[warp][l]).max().unwrap_or(0);
+        if phase == 0 {
+            return Err("a wait for the cluster's barrier without an arrival");
+        }
+        if phase <= self.complete {
+            released.push((strand, 0));
+            return Ok(());
+        }
+        if together {
+            self.arrived[warp] = u32::MAX;
+        }
+        self.waiting.push(strand);
+        self.check(live, released);
+        Ok(())
+    }
+
+    /// Threads have ended: they no longer count.
+    pub(crate) fn ended(&mut self, live: &[u32], released: &mut Vec<Released>) {
+        self.check(live, released);
+    }
+
+    fn check(&mut self, live: &[u32], released: &mut Vec<Released>) {
+        let any = self.arrived.iter().zip(live).any(|(a, l)| a & l != 0);
+        if any && self.arrived.iter().zip(live).all(|(a, l)| l & !a == 0) {
+            self.complete += 1;
+            self.arrived.fill(0);
+            released.extend(self.waiting.drain(..).map(|strand| (strand, 0)));
+        }
+    }
+
+    /// What is waited for, for messages.
+    pub(crate) fn describe(&self, live: &[u32]) -> String {
+        if self.waiting.is_empty() {
+            return String::new();
+        }
+        let there: u32 = self.arrived.iter().zip(live).map(|(a, l)| (a & l).count_ones()).sum();
+        let all: u32 = live.iter().map(|l| l.count_ones()).sum();
+        format!("for the cluster's barrier, at which {there} of {all} threads have arrived")
+    }
+}
+
+fn lanes_of(mask: u32) -> impl Iterator<Item = usize> {
+    (0..32).filter(move |lane| mask >> lane & 1 != 0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -216,6 +312,31 @@ mod tests {
         assert!(out.is_empty());
         b.arrive(1, 0, &wait(0, 0, 2), false, &live, &mut out).unwrap();
         assert_eq!(out.len(), 3);
+    }
+
+    #[test]
+    fn a_clusters_barrier_completes_when_all_its_warps_have_arrived() {
+        let mut b = ClusterBarrier::default();
+        b.clear(3);
+        let live = [ALL, ALL, 0xff];
+        let mut out = Vec::new();
+        assert!(b.wait(0, 0, ALL, true, &live, &mut out).is_err());
+        b.arrive(0, ALL, &live, &mut out).unwrap();
+        assert!(b.arrive(0, 1, &live, &mut out).is_err());
+        b.wait(0, 0, ALL, true, &live, &mut out).unwrap();
+        b.arrive(1, ALL, &live, &mut out).unwrap();
+        assert!(out.is_empty());
+        b.arrive(2, 0xff, &live, &mut out).unwrap();
+        assert_eq!(out, [(0, 0)]);
+        // Whoever comes to the wait later goes on at once.
+        b.wait(1, 1, ALL, true, &live, &mut out).unwrap();
+        assert_eq!(out, [(0, 0), (1, 0)]);
+        // Of the next phase, and with warps that end.
+        out.clear();
+        b.arrive(1, ALL, &live, &mut out).unwrap();
+        b.wait(1, 1, ALL, true, &live, &mut out).unwrap();
+        b.ended(&[0, ALL, 0], &mut out);
+        assert_eq!(out, [(1, 0)]);
     }
 
     #[test]

@@ -33,6 +33,12 @@ impl Compiler {
 
 impl Compile for Compiler {
     fn compile(&self, module: &Module, kernel: FuncId, shape: Shape) -> Result<Compiled, CompileError> {
+        if let Some(folder) = &self.services.dump
+            && let Err(error) = self.jit.save(folder, module, kernel, &shape)
+            && let Some(log) = &self.services.log
+        {
+            log(Importance::Warning, format_args!("a kernel is not saved in {}: {error}", folder.display()));
+        }
         let code = self.jit.compile(module, kernel, &shape)?;
         self.warn();
         if let Some(log) = &self.services.log {

@@ -5,15 +5,17 @@ use crate::pool::Pool;
 use crate::sys::map;
 use crate::sys::memory::Memory;
 use hetgpu_device::{
-    Caps, DeviceError, ErrorKind, HostSpan, ImageCaps, ImageDescription, ImageId, ImageObject, ImagePlace, Images,
-    Importance, KernelAttributes, Launch, LoadedModule, Outcome, Services, SyncDevice,
+    Access, Caps, DeviceError, ErrorKind, HostSpan, ImageCaps, ImageDescription, ImageId, ImageObject, ImagePlace,
+    Images, Importance, KernelAttributes, Launch, LoadedModule, Outcome, PhysicalId, PhysicalMemory, Services,
+    SyncDevice,
 };
 use hetgpu_llvm::host::{Features, Form};
 use hetir::diag::Severity;
 use hetir::entity::FuncId;
 use hetir::interp::{self, Checks, Heap};
-use hetir::ir::{FunctionKind, Module};
+use hetir::ir::{Function, FunctionKind, Module};
 use std::collections::{HashMap, HashSet};
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
 
@@ -42,6 +44,8 @@ pub struct Options {
     pub features: Features,
     /// Compiled code executes each lane by itself, also where the lanes of a warp could go together.
     pub lane_by_lane: bool,
+    /// The compute capability that programs are told; none for the device's own.
+    pub compute: Option<(u32, u32)>,
     /// What the process offers.
     pub services: Services,
 }
@@ -75,6 +79,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Threads that execute kernels.
+fn threads(options: &Options) -> u32 {
+    let processors = || std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
+    if options.threads == 0 { processors() } else { options.threads }
+}
+
 impl CpuDevice {
     /// The host as a device.
     pub fn new(options: Options) -> Self {
@@ -94,31 +104,35 @@ impl CpuDevice {
         Self::with_compiler(options, compiler)
     }
 
-    pub(crate) fn with_compiler(options: Options, compiler: Option<Box<dyn Compile>>) -> Self {
-        let processors = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
-        let threads = if options.threads == 0 { processors } else { options.threads };
-        let caps = Caps {
+    /// What the device will be, without making it.
+    pub fn describe(options: &Options) -> Caps {
+        Caps {
             name: "hetGPU CPU".into(),
             uuid: *b"hetgpu-cpu-00000",
-            compute: (9, 0),
+            compute: options.compute.unwrap_or((9, 0)),
             integrated: true,
             // A quarter is left for the program itself.
             memory: map::host_memory().map_or(LITTLE_MEMORY, |bytes| bytes / 4 * 3),
             shares_host_memory: true,
+            physical: true,
             host_atomics: true,
             images: Some(ImageCaps { chooses_handles: true, linear: true, multisample: true, ..ImageCaps::default() }),
             concurrent_queues: 16,
             survives_faults: true,
             cooperative: true,
             cluster_blocks: 16,
-            multiprocessors: threads,
+            multiprocessors: threads(options),
             ..Caps::default()
-        };
+        }
+    }
+
+    pub(crate) fn with_compiler(options: Options, compiler: Option<Box<dyn Compile>>) -> Self {
+        let caps = Self::describe(&options);
         Self {
             memory: Memory::new(caps.memory),
             caps,
+            pool: Pool::new(threads(&options)),
             options,
-            pool: Pool::new(threads),
             compiler,
             modules: RwLock::default(),
             state: Mutex::default(),
@@ -158,7 +172,7 @@ impl CpuDevice {
         let function = loaded.module.functions.get(launch.kernel.index());
         threads.is_some_and(|n| (1..=1024).contains(&n))
             && blocks.is_some_and(|n| (1..1 << 62).contains(&n))
-            && launch.cluster == [1; 3]
+            && self.fits_cluster(function, launch)
             && kernel.layout.total(launch.dynamic_shared) <= self.caps.shared_per_block_max.into()
             && function.is_some_and(|f| {
                 let FunctionKind::Kernel { bounds, .. } = &f.kind else { return false };
@@ -172,6 +186,28 @@ impl CpuDevice {
             })
     }
 
+    /// Blocks of a cluster of a launch: those that its kernel requires, where the launch does not say.
+    fn cluster(function: Option<&Function>, launch: &Launch) -> [u32; 3] {
+        match function.map(|f| &f.kind) {
+            Some(FunctionKind::Kernel { bounds, .. }) if launch.cluster == [1; 3] => {
+                bounds.required_cluster.map(|n| n.max(1))
+            }
+            _ => launch.cluster,
+        }
+    }
+
+    fn fits_cluster(&self, function: Option<&Function>, launch: &Launch) -> bool {
+        let cluster = Self::cluster(function, launch);
+        let required = match function.map(|f| &f.kind) {
+            Some(FunctionKind::Kernel { bounds, .. }) => bounds.required_cluster,
+            _ => [0; 3],
+        };
+        let blocks = cluster.iter().fold(1u32, |p, &n| p.saturating_mul(n));
+        (1..=self.caps.cluster_blocks).contains(&blocks)
+            && launch.grid.iter().zip(cluster).all(|(g, c)| g % c == 0)
+            && (required == [0; 3] || required.map(|n| n.max(1)) == cluster)
+    }
+
     /// Executes machine code.
     fn execute(&self, loaded: &Loaded, kernel: &Kernel, launch: &Launch) -> Option<Result<Outcome, DeviceError>> {
         let code = kernel.code.as_ref().ok()?;
@@ -180,7 +216,16 @@ impl CpuDevice {
             .with_params(&launch.params);
         job.code.clone_from(&code.code);
         job.form = kernel.form;
-        job.waits = kernel.waits;
+        job.cluster = Self::cluster(loaded.module.functions.get(launch.kernel.index()), launch);
+        if code.needs.clusters {
+            job.together = job.cluster.iter().product();
+            job.blocks /= u64::from(job.together);
+        }
+        if code.needs.images {
+            // Handles that are bound from now on are for later launches.
+            job.images = lock(&self.images).objects().to_vec();
+        }
+        job.waits = kernel.waits || job.together > 1;
         job.cooperative = launch.cooperative;
         job.dynamic_shared = launch.dynamic_shared;
         job.total_shared = kernel.layout.total(launch.dynamic_shared) as u32;
@@ -246,11 +291,41 @@ impl CpuDevice {
     }
 
     /// Says once for each kernel that it is executed by the interpreter.
-    fn tell(&self, loaded: &Loaded, launch: &Launch, why: &str) {
-        if lock(&self.state).told.insert((launch.module, launch.kernel)) {
-            let name = loaded.module.functions.get(launch.kernel.index()).map_or("", |f| &f.name);
+    fn tell(&self, loaded: &Loaded, module: LoadedModule, kernel: FuncId, why: &str) {
+        if lock(&self.state).told.insert((module, kernel)) {
+            let name = loaded.module.functions.get(kernel.index()).map_or("", |f| &f.name);
             self.log(Importance::Warning, format_args!("kernel {name} is executed by the interpreter: {why}"));
         }
+    }
+}
+
+impl PhysicalMemory for CpuDevice {
+    fn create(&self, bytes: u64) -> Result<PhysicalId, DeviceError> {
+        self.memory.create_physical(bytes)
+    }
+
+    fn destroy(&self, memory: PhysicalId) {
+        self.memory.destroy_physical(memory);
+    }
+
+    fn map(&self, memory: PhysicalId, at: u64, name: &str) -> Result<(), DeviceError> {
+        self.memory.map_physical(memory, at, name)
+    }
+
+    fn allow(&self, at: u64, access: Access) -> Result<(), DeviceError> {
+        self.memory.allow(at, access)
+    }
+
+    fn expose(&self, at: u64, bytes: u64) -> Result<PhysicalId, DeviceError> {
+        self.memory.expose(at, bytes)
+    }
+
+    fn export(&self, memory: PhysicalId) -> Result<OwnedFd, DeviceError> {
+        self.memory.export(memory)
+    }
+
+    fn import(&self, file: OwnedFd) -> Result<(PhysicalId, u64), DeviceError> {
+        self.memory.import(file)
     }
 }
 
@@ -265,6 +340,10 @@ impl SyncDevice for CpuDevice {
 
     fn share(&self, host: HostSpan) -> Result<(), DeviceError> {
         self.memory.share(host)
+    }
+
+    fn physical(&self) -> Option<&dyn PhysicalMemory> {
+        Some(self)
     }
 
     fn unmap(&self, at: u64) {
@@ -321,7 +400,10 @@ impl SyncDevice for CpuDevice {
 
     fn prepare(&self, module: LoadedModule, kernel: FuncId, block: [u32; 3]) -> Result<(), DeviceError> {
         self.kernel(module, kernel)?;
-        self.compiled(&*self.loaded(module)?, kernel, block);
+        let loaded = self.loaded(module)?;
+        if let Err(why) = &self.compiled(&loaded, kernel, block).code {
+            self.tell(&loaded, module, kernel, why);
+        }
         Ok(())
     }
 
@@ -337,7 +419,7 @@ impl SyncDevice for CpuDevice {
             }
             Ok(_) => self.interpret(&loaded, launch),
             Err(why) => {
-                self.tell(&loaded, launch, why);
+                self.tell(&loaded, launch.module, launch.kernel, why);
                 self.interpret(&loaded, launch)
             }
         }
@@ -369,5 +451,50 @@ impl SyncDevice for CpuDevice {
 
     fn unbind(&self, handle: u64) {
         lock(&self.images).unbind(handle);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::Compiled;
+    use hetgpu_llvm::host::{CompileError, Shape};
+
+    struct Refuses;
+
+    impl Compile for Refuses {
+        fn compile(&self, _: &Module, _: FuncId, _: Shape) -> Result<Compiled, CompileError> {
+            Err(CompileError::Unsupported("anything".into()))
+        }
+    }
+
+    #[test]
+    fn what_is_not_compiled_is_interpreted_and_told_once() {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let into = Arc::clone(&lines);
+        let log = move |_, line: std::fmt::Arguments<'_>| lock(&into).push(line.to_string());
+        let services = hetgpu_device::Services { log: Some(Arc::new(log)), ..Default::default() };
+        let device = CpuDevice::with_compiler(Options { services, ..Options::default() }, Some(Box::new(Refuses)));
+        let text = "visible kernel @k(data: 8 align 8 at 0) {
+block0:
+    v0: i64 = const 0
+    v1: i64 = load.param v0
+    v2: i32 = const 7
+    store.global v1, v2
+    ret
+}
+";
+        let module = hetir::text::parse(text).unwrap_or_else(|e| panic!("{e:?}"));
+        let base = 0x27_0000_0000u64;
+        SyncDevice::map(&device, base, 4096, "a word").unwrap();
+        let module = device.load(&Arc::new(module), &[]).unwrap();
+        let launch = Launch { params: base.to_le_bytes().into(), ..Launch::new(module, FuncId::new(0)) };
+        device.prepare(module, FuncId::new(0), [1; 3]).unwrap();
+        device.launch(&launch).unwrap();
+        device.launch(&launch).unwrap();
+        let mut word = [0; 4];
+        device.read(base, &mut word).unwrap();
+        assert_eq!(word, [7, 0, 0, 0]);
+        assert_eq!(*lock(&lines), ["kernel k is executed by the interpreter: no machine code for anything".to_owned()]);
     }
 }

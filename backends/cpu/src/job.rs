@@ -6,11 +6,13 @@ use hetgpu_llvm::abi::Entry;
 use hetgpu_llvm::host::Form;
 use hetir::entity::FuncId;
 use hetir::interp::Heap;
+use hetir::interp::texture::Object;
 use hetir::ir::Module;
 use std::any::Any;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::Thread;
 
 /// What a kernel says.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -32,6 +34,11 @@ pub(crate) struct Job {
     /// Warps of a block, or blocks, may wait for each other: each warp has a strand of its own.
     pub waits: bool,
     pub cooperative: bool,
+    /// Blocks of a cluster, by dimension, and how many blocks run together for their sake: all of a cluster, or one.
+    pub cluster: [u32; 3],
+    pub together: u32,
+    /// What handles of textures and surfaces stand for.
+    pub images: Vec<Object>,
     pub grid: [u32; 3],
     pub block: [u32; 3],
     pub threads: u32,
@@ -48,6 +55,7 @@ pub(crate) struct Job {
     /// Workers that may take part, and as how many the device counts.
     pub workers: u32,
     pub multiprocessors: u32,
+    /// What is handed out to workers: blocks, or clusters where these run together.
     pub blocks: u64,
     pub progress: Progress,
 }
@@ -60,8 +68,24 @@ pub(crate) struct Progress {
     failure: Mutex<Option<Box<Failure>>>,
     said: Mutex<Vec<Said>>,
     speaks: AtomicBool,
-    helpers: Mutex<u32>,
-    left: Condvar,
+    helpers: AtomicU32,
+    /// Who sleeps until they have left.
+    waiting: Mutex<Option<Thread>>,
+}
+
+/// Looks whether something has happened, for about 20 us, and says whether it has.
+pub(crate) fn wait_awake(happened: impl Fn() -> bool) -> bool {
+    /// So many looks nobody else gets the processor; then whoever it is that makes it happen may need it.
+    const ALONE: u32 = 200;
+    const LOOKS: u32 = 240;
+    (0..LOOKS).any(|look| {
+        if look < ALONE {
+            std::hint::spin_loop()
+        } else {
+            std::thread::yield_now()
+        }
+        happened()
+    })
 }
 
 /// Most blocks taken at once.
@@ -82,6 +106,9 @@ impl Job {
             form: Form::Warp,
             waits: false,
             cooperative: false,
+            cluster: [1; 3],
+            together: 1,
+            images: Vec::new(),
             grid: [1; 3],
             block: [1; 3],
             threads: 1,
@@ -140,6 +167,18 @@ impl Job {
             return [n as u32, 0, 0];
         }
         [(n % x) as u32, (n / x % y) as u32, (n / (x * y)) as u32]
+    }
+
+    /// Coordinates of the blocks of the n-th cluster, by their ranks; of the n-th block where blocks run alone.
+    pub(crate) fn cluster_blocks(&self, n: u64) -> impl Iterator<Item = [u32; 3]> {
+        let (grid, cluster) = (self.grid, if self.together > 1 { self.cluster } else { [1; 3] });
+        let per_row = |d: usize| u64::from(grid[d] / cluster[d]);
+        let (x, y) = (per_row(0), per_row(1));
+        let corner = [n % x, n / x % y, n / (x * y)];
+        (0..self.together).map(move |rank| {
+            let inside = [rank % cluster[0], rank / cluster[0] % cluster[1], rank / (cluster[0] * cluster[1])];
+            std::array::from_fn(|d| corner[d] as u32 * cluster[d] + inside[d])
+        })
     }
 
     /// A thread's coordinates from its number in the block.
@@ -202,27 +241,34 @@ impl Job {
         }
     }
 
-    /// Another thread wants to take part: its number, if it may.
+    /// Another thread wants to take part: its number, if it may. One at a time asks.
     pub(crate) fn join(&self) -> Option<u32> {
-        let mut helpers = lock(&self.progress.helpers);
-        if *helpers + 1 >= self.workers || !self.has_blocks() || self.is_over() {
+        let helpers = self.progress.helpers.load(Ordering::Relaxed);
+        if helpers + 1 >= self.workers || !self.has_blocks() || self.is_over() {
             return None;
         }
-        *helpers += 1;
-        Some(*helpers)
+        Some(self.progress.helpers.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
     /// It has ended.
     pub(crate) fn leave(&self) {
-        *lock(&self.progress.helpers) -= 1;
-        self.progress.left.notify_all();
+        if self.progress.helpers.fetch_sub(1, Ordering::AcqRel) == 1
+            && let Some(thread) = lock(&self.progress.waiting).take()
+        {
+            thread.unpark();
+        }
     }
 
     /// Waits for those who joined. Nobody joins any more.
     pub(crate) fn wait(&self) {
-        let mut helpers = lock(&self.progress.helpers);
-        while *helpers > 0 {
-            helpers = self.progress.left.wait(helpers).unwrap_or_else(|e| e.into_inner());
+        let are_gone = || self.progress.helpers.load(Ordering::Acquire) == 0;
+        // All end at about the same time, and sleeping takes longer.
+        if wait_awake(are_gone) {
+            return;
+        }
+        *lock(&self.progress.waiting) = Some(std::thread::current());
+        while !are_gone() {
+            std::thread::park();
         }
     }
 

@@ -4,8 +4,7 @@ use hetgpu_llvm::abi::Entry;
 use hetgpu_llvm::host::{CompileError, Form, Needs, Shape};
 use hetir::entity::FuncId;
 use hetir::interp::{Program, SharedLayout};
-use hetir::ir::{FunctionKind, Module, RelocationTarget};
-use hetir::op::Op;
+use hetir::ir::Module;
 use std::any::Any;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -51,55 +50,6 @@ pub(crate) struct Loaded {
     kernels: Mutex<HashMap<(FuncId, [u32; 3]), Slot>>,
 }
 
-/// The ops that make a kernel one for the interpreter, and the ones by which threads wait without a loop that shows it.
-const INTERPRETED: [Op; 9] = [
-    Op::Tex,
-    Op::TexGather,
-    Op::ImageQuery,
-    Op::IsImage,
-    Op::SurfLoad,
-    Op::SurfStore,
-    Op::SurfRed,
-    Op::ClusterArrive,
-    Op::ClusterWait,
-];
-const WAITING: [Op; 2] = [Op::MbarrierTry, Op::MbarrierTest];
-
-/// The ops among these that a kernel, or a function that it may call, has.
-fn uses(module: &Module, kernel: FuncId, wanted: &[Op]) -> Option<Op> {
-    let mut seen = vec![false; module.functions.len()];
-    let in_memory = module.globals.iter().flat_map(|g| &g.relocations).filter_map(|r| match r.target {
-        RelocationTarget::Func(f) => Some(f.index()),
-        RelocationTarget::Global(_) => None,
-    });
-    let mut work: Vec<usize> = in_memory.chain([kernel.index()]).collect();
-    while let Some(f) = work.pop() {
-        if seen.get(f).is_none_or(|&s| s) {
-            continue;
-        }
-        seen[f] = true;
-        let Some(body) = &module.functions[f].body else { continue };
-        for &inst in body.blocks.iter().flat_map(|b| &b.insts) {
-            let data = body.inst(inst);
-            if wanted.contains(&data.op) {
-                return Some(data.op);
-            }
-            if matches!(data.op, Op::Call | Op::FuncAddr) {
-                work.push(data.imm as usize);
-            }
-        }
-    }
-    None
-}
-
-/// True where a launch would need clusters.
-fn needs_clusters(module: &Module, kernel: FuncId) -> bool {
-    match module.functions.get(kernel.index()).map(|f| &f.kind) {
-        Some(FunctionKind::Kernel { bounds, .. }) => bounds.required_cluster.iter().any(|&n| n > 1),
-        _ => false,
-    }
-}
-
 impl Loaded {
     pub(crate) fn new(module: Arc<Module>, globals: &[u64]) -> Self {
         let program = Program::new(Arc::clone(&module), globals.to_vec());
@@ -135,9 +85,10 @@ impl Loaded {
             Err(why) => (Err(why), Form::Warp),
         };
         let waits = code.as_ref().is_ok_and(|c| {
-            let several = form == Form::Lane || block.iter().product::<u32>() > 32;
-            let meet = c.needs.barriers && several;
-            c.needs.waits || c.needs.lanes_wait || meet || uses(&self.module, id, &WAITING).is_some()
+            // Single lanes are strands of their own.
+            let lanes = form == Form::Lane;
+            let meet = c.needs.barriers && block.iter().product::<u32>() > 32;
+            lanes || c.needs.waits || c.needs.lanes_wait || meet
         });
         Kernel { code, form, waits, layout, globals, block_time: AtomicU64::new(0) }
     }
@@ -150,12 +101,6 @@ impl Loaded {
         compiler: Option<&dyn Compile>,
     ) -> Result<(Compiled, Form), String> {
         let compiler = compiler.ok_or("nothing here makes machine code")?;
-        if let Some(op) = uses(&self.module, id, &INTERPRETED) {
-            return Err(format!("no machine code for `{}`", op.info().name));
-        }
-        if needs_clusters(&self.module, id) {
-            return Err("no machine code for clusters".into());
-        }
         let with = |form| compiler.compile(&self.module, id, Shape { block, form }).map_err(|e| e.to_string());
         let code = with(first)?;
         if first == Form::Lane || !code.needs.lanes_wait {

@@ -1,6 +1,6 @@
 //! The device's threads.
 
-use crate::job::Job;
+use crate::job::{Job, wait_awake};
 use crate::sched;
 use crate::sys::room::Rooms;
 use crate::sys::signal;
@@ -32,9 +32,6 @@ pub(crate) struct Pool {
     helpers: u32,
 }
 
-/// How often a helper looks for another launch before it sleeps: about 20 us.
-const LOOKS: u32 = 2000;
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -60,12 +57,8 @@ impl Inner {
                 job.leave();
                 drop(job);
                 let calls = self.calls.load(Ordering::Relaxed);
-                for _ in 0..LOOKS {
-                    if self.calls.load(Ordering::Relaxed) != calls {
-                        break;
-                    }
-                    std::hint::spin_loop();
-                }
+                // Another launch may follow at once.
+                wait_awake(|| self.calls.load(Ordering::Relaxed) != calls);
                 state = lock(&self.state);
                 continue;
             }

@@ -2,9 +2,10 @@
 //!
 //! Where no thread waits for another, a single strand executes all blocks that the worker takes. Else each warp, or each
 //! thread in the form for single lanes, is a strand. The strands of a block take turns; while all that can run only
-//! spin, other blocks have theirs, and more are begun: they may be what is waited for. A block stays with its worker.
+//! spin, other blocks have theirs, and more are begun: they may be what is waited for. A block stays with its worker, and
+//! so do the blocks of a cluster that have to do with each other: they run as one.
 
-use crate::barrier::{Barriers, Released};
+use crate::barrier::{Barriers, ClusterBarrier, Released};
 use crate::effect;
 use crate::job::Job;
 use crate::sys::room::{Part, Room, Rooms, Shared};
@@ -27,7 +28,7 @@ pub(crate) fn work(job: &Job, worker: u32, rooms: &mut Rooms) {
 
 fn straight(job: &Job, worker: u32, rooms: &mut Rooms) -> io::Result<()> {
     let room = rooms.room(Form::Warp)?;
-    let shared = rooms.shared(job.total_shared as usize)?;
+    let shared = rooms.shared(job.total_shared as usize, 1)?;
     let strand = rooms.strand();
     strand.begin_blocks(job, worker, &room, &shared);
     loop {
@@ -68,10 +69,11 @@ fn stopped(job: &Job, strand: &Strand, request: Request, room: &Room, shared: &S
     job.fail(Failure::stopped(job, strand, request, accessed));
 }
 
-/// A block whose strands take turns.
+/// A block, or the blocks of a cluster, whose strands take turns. Warps are numbered through all of them.
 #[expect(clippy::vec_box, reason = "compiled code has a strand's address")]
 struct Running {
-    cta: [u32; 3],
+    /// By rank.
+    ctas: Vec<[u32; 3]>,
     shared: Shared,
     /// By warp.
     rooms: Vec<Room>,
@@ -80,12 +82,16 @@ struct Running {
     /// Threads that have not ended, by warp.
     live: Vec<u32>,
     left: usize,
-    barriers: Barriers,
+    /// By block.
+    barriers: Vec<Barriers>,
+    cluster: ClusterBarrier,
     /// Strands that meet others of their warp, by warp.
     meeting: Vec<Vec<u16>>,
     released: Vec<Released>,
     /// Nothing of it has run.
     fresh: bool,
+    /// Its strands have come to the end of another block of the launch.
+    used: bool,
     /// Warps that run in step.
     phase: Vec<u16>,
 }
@@ -103,20 +109,22 @@ enum Turn {
 
 impl Running {
     fn new(job: &Job, rooms: &mut Rooms) -> io::Result<Self> {
-        let warps = job.warps as usize;
+        let warps = (job.warps * job.together) as usize;
         let strands = if job.form == Form::Lane { warps * 32 } else { warps };
         Ok(Self {
-            cta: [0; 3],
-            shared: rooms.shared(job.total_shared as usize)?,
+            ctas: Vec::new(),
+            shared: rooms.shared(job.total_shared as usize, job.together)?,
             rooms: (0..warps).map(|_| rooms.room(job.form)).collect::<io::Result<_>>()?,
             strands: (0..strands).map(|_| rooms.strand()).collect(),
             ready: VecDeque::with_capacity(strands),
             live: vec![0; warps],
             left: 0,
-            barriers: Barriers::default(),
+            barriers: (0..job.together).map(|_| Barriers::default()).collect(),
+            cluster: ClusterBarrier::default(),
             meeting: vec![Vec::new(); warps],
             released: Vec::new(),
             fresh: false,
+            used: false,
             phase: Vec::with_capacity(strands),
         })
     }
@@ -127,34 +135,43 @@ impl Running {
         self.strands.into_iter().for_each(|strand| rooms.keep_strand(strand));
     }
 
-    fn begin(&mut self, job: &Job, worker: u32, cta: [u32; 3]) {
-        self.cta = cta;
-        self.barriers.clear();
-        for (warp, room) in (0..).zip(&self.rooms) {
+    fn begin(&mut self, job: &Job, worker: u32, ctas: impl Iterator<Item = [u32; 3]>) {
+        self.ctas.clear();
+        self.ctas.extend(ctas);
+        self.barriers.iter_mut().for_each(Barriers::clear);
+        self.cluster.clear(self.rooms.len());
+        for (n, room) in (0..).zip(&self.rooms) {
+            let (rank, warp) = (n / job.warps, n % job.warps);
+            let Some(&cta) = self.ctas.get(rank as usize) else { continue };
             let lanes = job.lanes(warp);
-            self.live[warp as usize] = lanes;
+            self.live[n as usize] = lanes;
             match job.form {
+                Form::Warp if self.used => {
+                    self.strands[n as usize].begin_again(cta);
+                    self.ready.push_back(n as u16);
+                }
                 Form::Warp => {
-                    self.strands[warp as usize].begin_warp(job, worker, room, &self.shared, cta, warp, None);
-                    self.ready.push_back(warp as u16);
+                    let strand = &self.strands[n as usize];
+                    strand.begin_warp(job, worker, room, &self.shared, (cta, rank), warp, None);
+                    self.ready.push_back(n as u16);
                 }
                 Form::Lane => {
                     for lane in (0..32).filter(|l| lanes >> l & 1 != 0) {
-                        let n = warp * 32 + lane;
-                        self.strands[n as usize].begin_warp(job, worker, room, &self.shared, cta, warp, Some(lane));
-                        self.ready.push_back(n as u16);
+                        let strand = &self.strands[(n * 32 + lane) as usize];
+                        strand.begin_warp(job, worker, room, &self.shared, (cta, rank), warp, Some(lane));
+                        self.ready.push_back((n * 32 + lane) as u16);
                     }
                 }
             }
         }
         self.left = self.ready.len();
-        self.fresh = true;
+        (self.fresh, self.used) = (true, true);
     }
 
     /// Runs a block that has just begun, phase by phase, as long as each of its warps either comes to a barrier of the
     /// whole block or ends. What is left is in the order of [`Self::turn`].
     fn phases(&mut self, job: &Job) -> Option<()> {
-        if job.form != Form::Warp {
+        if job.form != Form::Warp || job.together > 1 {
             return Some(());
         }
         self.ready.clear();
@@ -221,7 +238,8 @@ impl Running {
                 return Turn::Ended;
             }
             if self.ready.is_empty() {
-                job.fail(Failure::deadlock(job, self.cta, &self.waits()));
+                let stuck = self.live.iter().position(|l| *l != 0).unwrap_or(0) / job.warps as usize;
+                job.fail(Failure::deadlock(job, self.ctas[stuck], &self.waits(job)));
                 return Turn::Failed;
             }
             if !progress || job.is_over() {
@@ -231,9 +249,11 @@ impl Running {
     }
 
     /// What each strand waits for.
-    fn waits(&self) -> String {
+    fn waits(&self, job: &Job) -> String {
         let meeting: usize = self.meeting.iter().map(Vec::len).sum();
-        let mut texts = vec![self.barriers.describe(&self.live)];
+        let blocks = self.barriers.iter().zip(self.live.chunks(job.warps as usize));
+        let mut texts: Vec<String> = blocks.map(|(barriers, live)| barriers.describe(live)).collect();
+        texts.push(self.cluster.describe(&self.live));
         if meeting > 0 {
             texts.push(format!("{meeting} threads for other lanes of their warps"));
         }
@@ -246,6 +266,9 @@ impl Running {
         let strand = &self.strands[usize::from(n)];
         let together = job.form == Form::Warp;
         let warp = usize::from(if together { n } else { n / 32 });
+        let warps = job.warps as usize;
+        let (block, inside) = (warp / warps, warp % warps);
+        let of_block = block * warps..(block + 1) * warps;
         match request {
             Request::Yield => {
                 self.ready.push_back(n);
@@ -254,15 +277,28 @@ impl Running {
             Request::Done => {
                 self.live[warp] &= if together { 0 } else { !(1 << (n % 32)) };
                 self.left -= 1;
-                self.barriers.ended(&self.live, &mut self.released);
+                self.barriers[block].ended(&self.live[of_block], &mut self.released);
+                self.cluster.ended(&self.live, &mut self.released);
                 self.meet(job, warp)?;
             }
             Request::Barrier(arrival) => {
-                let out = &mut self.released;
-                if let Err(why) = self.barriers.arrive(n, warp, &arrival, together, &self.live, out) {
-                    let message = format!("{why}, {}", job.describe(strand));
-                    let kind = hetgpu_device::ErrorKind::LaunchFailed;
-                    job.fail(Failure::plain(job, kind, hetir::interp::FaultKind::BadBarrier.code(), message));
+                let (live, out) = (&self.live[of_block], &mut self.released);
+                if let Err(why) = self.barriers[block].arrive(n, inside, &arrival, together, live, out) {
+                    job.fail(misused(job, strand, &why));
+                    return None;
+                }
+            }
+            Request::Cluster { waits, lanes } => {
+                let (live, out) = (&self.live, &mut self.released);
+                let done = match waits {
+                    true => self.cluster.wait(n, warp, lanes, together, live, out),
+                    false => {
+                        out.push((n, 0));
+                        self.cluster.arrive(warp, lanes, live, out)
+                    }
+                };
+                if let Err(why) = done {
+                    job.fail(misused(job, strand, why));
                     return None;
                 }
             }
@@ -305,6 +341,13 @@ impl Running {
     }
 }
 
+/// A barrier was used as it must not be.
+fn misused(job: &Job, strand: &Strand, why: &str) -> Box<Failure> {
+    let message = format!("{why}, {}", job.describe(strand));
+    let kind = hetgpu_device::ErrorKind::LaunchFailed;
+    Failure::plain(job, kind, hetir::interp::FaultKind::BadBarrier.code(), message)
+}
+
 /// A worker's blocks.
 struct Crew<'j> {
     job: &'j Job,
@@ -344,7 +387,7 @@ impl<'j> Crew<'j> {
             self.spare.push(running);
             return Ok(false);
         };
-        running.begin(self.job, self.worker, self.job.block_index(block));
+        running.begin(self.job, self.worker, self.job.cluster_blocks(block));
         self.active.push(running);
         Ok(true)
     }

@@ -25,6 +25,8 @@ pub(crate) fn read(strand: &Strand, which: u32) -> u64 {
     let job = strand.job();
     let lane = strand.lane().unwrap_or_else(|| warp.mask.trailing_zeros() & 31);
     let tid = job.thread_index(warp.warp * 32 + lane);
+    let cluster = job.cluster.map(|n| n.max(1));
+    let inside: [u32; 3] = std::array::from_fn(|d| warp.cta[d] % cluster[d]);
     let value = match which {
         Sreg::TidX => tid[0],
         Sreg::TidY => tid[1],
@@ -32,12 +34,27 @@ pub(crate) fn read(strand: &Strand, which: u32) -> u64 {
         Sreg::NtidX => warp.block[0],
         Sreg::NtidY => warp.block[1],
         Sreg::NtidZ => warp.block[2],
-        Sreg::CtaidX | Sreg::ClusterIdX => warp.cta[0],
-        Sreg::CtaidY | Sreg::ClusterIdY => warp.cta[1],
-        Sreg::CtaidZ | Sreg::ClusterIdZ => warp.cta[2],
-        Sreg::NctaidX | Sreg::NClusterIdX => warp.grid[0],
-        Sreg::NctaidY | Sreg::NClusterIdY => warp.grid[1],
-        Sreg::NctaidZ | Sreg::NClusterIdZ => warp.grid[2],
+        Sreg::CtaidX => warp.cta[0],
+        Sreg::CtaidY => warp.cta[1],
+        Sreg::CtaidZ => warp.cta[2],
+        Sreg::NctaidX => warp.grid[0],
+        Sreg::NctaidY => warp.grid[1],
+        Sreg::NctaidZ => warp.grid[2],
+        Sreg::ClusterIdX => warp.cta[0] / cluster[0],
+        Sreg::ClusterIdY => warp.cta[1] / cluster[1],
+        Sreg::ClusterIdZ => warp.cta[2] / cluster[2],
+        Sreg::NClusterIdX => warp.grid[0] / cluster[0],
+        Sreg::NClusterIdY => warp.grid[1] / cluster[1],
+        Sreg::NClusterIdZ => warp.grid[2] / cluster[2],
+        Sreg::ClusterCtaIdX => inside[0],
+        Sreg::ClusterCtaIdY => inside[1],
+        Sreg::ClusterCtaIdZ => inside[2],
+        Sreg::ClusterNCtaIdX => cluster[0],
+        Sreg::ClusterNCtaIdY => cluster[1],
+        Sreg::ClusterNCtaIdZ => cluster[2],
+        Sreg::ClusterCtaRank => inside[0] + cluster[0] * (inside[1] + cluster[1] * inside[2]),
+        Sreg::ClusterNCtaRank => cluster.iter().product(),
+        Sreg::IsExplicitCluster => u32::from(cluster != [1; 3]),
         Sreg::LaneId => lane,
         Sreg::WarpId => warp.warp,
         Sreg::NWarpId => WARPS_PER_MULTIPROCESSOR,
@@ -50,7 +67,6 @@ pub(crate) fn read(strand: &Strand, which: u32) -> u64 {
         Sreg::NSmId => job.multiprocessors,
         Sreg::DynamicSharedSize => warp.dynamic_shared,
         Sreg::TotalSharedSize | Sreg::AggrSharedSize => warp.total_shared,
-        Sreg::ClusterNCtaIdX | Sreg::ClusterNCtaIdY | Sreg::ClusterNCtaIdZ | Sreg::ClusterNCtaRank => 1,
         Sreg::ReservedSharedBegin
         | Sreg::ReservedSharedEnd
         | Sreg::ReservedSharedCap
@@ -59,11 +75,6 @@ pub(crate) fn read(strand: &Strand, which: u32) -> u64 {
         | Sreg::CurrentGraphExec
         | Sreg::Pm
         | Sreg::Pm64
-        | Sreg::IsExplicitCluster
-        | Sreg::ClusterCtaIdX
-        | Sreg::ClusterCtaIdY
-        | Sreg::ClusterCtaIdZ
-        | Sreg::ClusterCtaRank
         // Its number would have to come along; the workspace that two of them hold stands in the warp.
         | Sreg::EnvReg => 0,
         Sreg::GridId => return warp.grid_id,

@@ -1,11 +1,13 @@
 //! What goes wrong in a launch.
 
 use crate::job::Job;
+use crate::sys::access::Access;
 use crate::sys::signal::Signal;
 use crate::sys::strand::{Request, Strand};
 use hetgpu_device::{DeviceError, ErrorKind};
 use hetgpu_llvm::abi::{Described, Failure as Cause};
 use hetir::diag::{Diagnostic, Span};
+use hetir::interp::space::SHARED_STRIDE;
 use hetir::interp::{Fault, FaultKind, Place};
 use hetir::op::Op;
 
@@ -130,6 +132,19 @@ impl Failure {
     }
 
     fn signalled(job: &Job, strand: &Strand, signal: Signal, place: Option<Accessed>) -> Box<Self> {
+        if let (true, None, Some(((op, function, span), access))) = (signal.is_access(), place, strand.lost_access()) {
+            let Access { lane, kind, bytes, address } = access;
+            let op = Op::ALL.get(usize::from(op)).map_or("", |op| op.info().name);
+            let mut failure = Self::of(&Fault {
+                kind: FaultKind::OutOfBounds,
+                kernel: job.kernel_name().to_owned(),
+                place: Some(job.place(strand, lane, op, function, span)),
+                message: format!("{bytes}-byte {} of global memory at {address:#x}: no memory is there", kind.name()),
+                related: Vec::new(),
+            });
+            failure.address = Some(address);
+            return failure;
+        }
         let whom = format!("kernel {}, {}", job.kernel_name(), job.describe(strand));
         let mut address = None;
         let (kind, code, message) = match (signal.is_access(), place) {
@@ -149,10 +164,12 @@ impl Failure {
                 (ErrorKind::IllegalAddress, FaultKind::OutOfBounds.code(), message)
             }
             (true, Some(Accessed::Shared(offset))) => {
-                let message = format!(
-                    "an access of shared memory at {offset:#x}, and the block has {} bytes of it",
-                    job.total_shared
-                );
+                let rank = offset / SHARED_STRIDE;
+                let limit = match rank >= job.together.into() {
+                    true => format!("the cluster has no block {rank}"),
+                    false => format!("the block has {} bytes of it", job.total_shared),
+                };
+                let message = format!("an access of shared memory at {offset:#x}, and {limit}");
                 (ErrorKind::IllegalAddress, FaultKind::OutOfBounds.code(), message)
             }
             (true, None) if signal.is_anywhere() => {

@@ -1,7 +1,7 @@
 //! The device as the runtime sees it, whoever executes a kernel.
 
 use hetgpu_cpu::{Check, CpuDevice, Options};
-use hetgpu_device::{DeviceError, ErrorKind, Heap, Launch, Listener, Services, SyncDevice};
+use hetgpu_device::{DeviceError, ErrorKind, Heap, Launch, Listener, SyncDevice};
 use hetir::entity::FuncId;
 use hetir::ir::Module;
 use std::sync::{Arc, Mutex};
@@ -182,27 +182,4 @@ fn what_kernels_say_is_heard_in_order() {
         assert!(heard[1].0 == 'c' && heard[1].1.contains("Assertion `hi %u\n` failed."), "{heard:?}");
         assert_eq!(words(&device, base + 4096, 1), [8]);
     }
-}
-
-#[test]
-fn what_the_interpreter_executes_is_told_once() {
-    let lines = Arc::new(Mutex::new(Vec::new()));
-    let into = Arc::clone(&lines);
-    let log = move |_, line: std::fmt::Arguments<'_>| into.lock().unwrap().push(line.to_string());
-    let services = Services { log: Some(Arc::new(log)), ..Services::default() };
-    let device = CpuDevice::new(Options { services, ..Options::default() });
-    let text = "visible kernel @k(data: 8 align 8 at 0) {
-block0:
-    v0: i64 = const 5
-    v1: b1 = is_image.texture v0
-    ret
-}
-";
-    let module = device.load(&parsed(text), &[]).unwrap();
-    let launch = Launch { params: Arc::new([0; 8]), ..Launch::new(module, FuncId::new(0)) };
-    device.launch(&launch).unwrap();
-    device.launch(&launch).unwrap();
-    let lines = lines.lock().unwrap();
-    let told: Vec<_> = lines.iter().filter(|l| l.contains("kernel k") && l.contains("is_image")).collect();
-    assert_eq!(told.len(), 1, "{lines:?}");
 }

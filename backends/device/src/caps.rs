@@ -27,6 +27,8 @@ pub struct Caps {
     pub shares_host_memory: bool,
     /// Atomics of a kernel and of the host on shared memory see each other.
     pub host_atomics: bool,
+    /// `Device::physical` has memory apart from its addresses, which other processes can map too.
+    pub physical: bool,
     /// Devices whose memory `Device::reach` makes accessible, by `uuid`.
     pub peers: Vec<[u8; 16]>,
     /// Images; none where kernels cannot use any.
@@ -122,6 +124,49 @@ pub struct ImageCaps {
     pub width_cube: u32,
     /// Layers.
     pub layers: u32,
+    /// Texels of a line of several layers.
+    pub width_1d_layered: u32,
+    /// Width and height of several layers.
+    pub extent_2d_layered: [u32; 2],
+    /// Width of a face of several cubes.
+    pub width_cube_layered: u32,
+    /// Layers of several cubes, six for each.
+    pub layers_cube: u32,
+    /// Width and height of what four texels are gathered from.
+    pub extent_2d_gather: [u32; 2],
+    /// Extents of a three-dimensional image that exceeds `extent_3d` in one and is smaller in others.
+    pub extent_3d_alternate: [u32; 3],
+    /// Texels of a one-dimensional image with levels.
+    pub width_1d_levels: u32,
+    /// Width and height of a two-dimensional image with levels.
+    pub extent_2d_levels: [u32; 2],
+    /// What kernels may write to.
+    pub surface: SurfaceCaps,
+}
+
+/// How large images may be that kernels write to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SurfaceCaps {
+    /// Their addresses are multiples of this.
+    pub alignment: u32,
+    /// Texels of a one-dimensional image.
+    pub width_1d: u32,
+    /// Width and height of a two-dimensional image.
+    pub extent_2d: [u32; 2],
+    /// Extents of a three-dimensional image.
+    pub extent_3d: [u32; 3],
+    /// Texels of a line of several layers.
+    pub width_1d_layered: u32,
+    /// Width and height of several layers.
+    pub extent_2d_layered: [u32; 2],
+    /// Width of a cube's face.
+    pub width_cube: u32,
+    /// Width of a face of several cubes.
+    pub width_cube_layered: u32,
+    /// Layers.
+    pub layers: u32,
+    /// Layers of several cubes, six for each.
+    pub layers_cube: u32,
 }
 
 impl Default for Caps {
@@ -138,6 +183,7 @@ impl Default for Caps {
             map_granularity: 1,
             shares_host_memory: false,
             host_atomics: false,
+            physical: false,
             peers: Vec::new(),
             images: None,
             concurrent_queues: 1,
@@ -183,6 +229,32 @@ impl Default for ImageCaps {
             extent_3d: [16_384; 3],
             width_cube: 32_768,
             layers: 2048,
+            width_1d_layered: 32_768,
+            extent_2d_layered: [32_768; 2],
+            width_cube_layered: 32_768,
+            layers_cube: 2046,
+            extent_2d_gather: [32_768; 2],
+            extent_3d_alternate: [8192, 8192, 32_768],
+            width_1d_levels: 32_768,
+            extent_2d_levels: [32_768; 2],
+            surface: SurfaceCaps::default(),
+        }
+    }
+}
+
+impl Default for SurfaceCaps {
+    fn default() -> Self {
+        Self {
+            alignment: 512,
+            width_1d: 32_768,
+            extent_2d: [131_072, 65_536],
+            extent_3d: [16_384; 3],
+            width_1d_layered: 32_768,
+            extent_2d_layered: [32_768; 2],
+            width_cube: 32_768,
+            width_cube_layered: 32_768,
+            layers: 2048,
+            layers_cube: 2046,
         }
     }
 }

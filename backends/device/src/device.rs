@@ -1,6 +1,6 @@
 use crate::{
-    Caps, DeviceError, ErrorKind, HostBuffer, HostSpan, ImageDescription, ImageId, ImageObject, LoadedModule, Place,
-    Shape, Transfer, Work,
+    Caps, DeviceError, ErrorKind, HostBuffer, HostSpan, ImageDescription, ImageId, ImageObject, LoadedModule,
+    PhysicalMemory, Place, Shape, Transfer, Work,
 };
 use hetir::entity::FuncId;
 use hetir::ir::Module;
@@ -37,7 +37,12 @@ pub trait Device: Send + Sync {
         Err(DeviceError::new(ErrorKind::NotSupported, "the device has no peers"))
     }
 
-    /// Takes away what `map`, `share` or `reach` put at `at`. No work that uses it may be running.
+    /// Memory apart from its addresses, where `Caps::physical` says that there is such.
+    fn physical(&self) -> Option<&dyn PhysicalMemory> {
+        None
+    }
+
+    /// Takes away what `map`, `share`, `reach` or `PhysicalMemory::map` put at `at`. No work that uses it may be running.
     fn unmap(&self, at: u64);
 
     /// Host to device, at once.
@@ -177,6 +182,8 @@ pub struct Services {
     pub cache: Option<Cache>,
     /// Takes lines about what the device does.
     pub log: Option<Log>,
+    /// Where everything that is compiled is saved, for people to read; nowhere if none.
+    pub dump: Option<std::path::PathBuf>,
 }
 
 /// A folder that belongs to this user, and how much may lie there.

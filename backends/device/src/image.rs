@@ -108,7 +108,9 @@ impl ImageDescription {
         let fits = match self.dimensions {
             Dimensions::One => width <= caps.width_1d,
             Dimensions::Two => width <= caps.extent_2d[0] && height <= caps.extent_2d[1],
-            Dimensions::Three => self.extent.iter().zip(caps.extent_3d).all(|(&extent, most)| extent <= most),
+            Dimensions::Three => [caps.extent_3d, caps.extent_3d_alternate]
+                .iter()
+                .any(|most| self.extent.iter().zip(most).all(|(extent, most)| extent <= most)),
             Dimensions::Cube => width <= caps.width_cube,
         };
         match () {
@@ -135,6 +137,19 @@ pub struct LinearImage {
     pub pitch: u64,
 }
 
+/// A part of an image's levels and layers, with texels of another format.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ImageView {
+    /// The image.
+    pub image: ImageId,
+    /// What its texels are taken for: as many bytes as they have.
+    pub format: Format,
+    /// The first level seen, and how many.
+    pub levels: (u32, u32),
+    /// The first layer seen, and how many.
+    pub layers: (u32, u32),
+}
+
 /// What the texels of an object are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Texels {
@@ -145,6 +160,8 @@ pub enum Texels {
         /// The first level seen.
         first_level: u32,
     },
+    /// A part of an image.
+    View(ImageView),
     /// Memory.
     Linear(LinearImage),
 }

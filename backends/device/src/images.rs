@@ -1,6 +1,8 @@
 //! The images of a device whose kernels are executed by the interpreter, and the handles that kernels name them by.
 
-use crate::{DeviceError, ErrorKind, ImageDescription, ImageId, ImageObject, ImagePlace, LinearImage, Texels};
+use crate::{
+    DeviceError, ErrorKind, ImageDescription, ImageId, ImageObject, ImagePlace, ImageView, LinearImage, Texels,
+};
 use hetir::interp::texture::{Image, Kind, Object, Plane, Texture};
 use std::collections::HashMap;
 
@@ -90,6 +92,7 @@ impl Images {
                 let [width, height, depth] = image.extents(first_level as usize);
                 Ok(Image { width, height, depth, levels, ..image.clone() })
             }
+            Texels::View(view) => self.view(&view),
             Texels::Linear(LinearImage { format, at, width, height, pitch }) => {
                 let row = u64::from(width) * format.texel_bytes() as u64;
                 if width == 0 || height == 0 || (height > 1 && pitch < row) {
@@ -100,6 +103,26 @@ impl Images {
                 Ok(Image { channel, channels, width, height, depth: 1, layers: 1, samples: 1, levels })
             }
         }
+    }
+
+    fn view(&self, view: &ImageView) -> Result<Image, DeviceError> {
+        let image = self.image(view.image)?;
+        if view.format.texel_bytes() != image.texel_bytes() {
+            return Err(wrong("a view with texels of another size"));
+        }
+        let (first_level, levels) = view.levels;
+        let (first_layer, layers) = view.layers;
+        let levels = first_level.checked_add(levels).filter(|_| levels != 0);
+        let levels = levels.and_then(|end| image.levels.get(first_level as usize..end as usize));
+        let levels = levels.ok_or_else(|| wrong("the image has no such level"))?;
+        if layers == 0 || first_layer.checked_add(layers).is_none_or(|end| end > image.layers) {
+            return Err(wrong("the image has no such layer"));
+        }
+        let within = |level: &Plane| Plane { address: level.address + u64::from(first_layer) * level.slice, ..*level };
+        let [width, height, depth] = image.extents(first_level as usize);
+        let (channel, channels) = (view.format.channel, view.format.channels);
+        let levels = levels.iter().map(within).collect();
+        Ok(Image { channel, channels, width, height, depth, layers, levels, ..*image })
     }
 
     /// Gives an object a handle, the one named or a new one.

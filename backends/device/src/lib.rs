@@ -16,18 +16,20 @@ mod device;
 mod error;
 mod image;
 mod images;
+mod physical;
 mod sync;
 mod sys;
 mod work;
 
-pub use caps::{Caps, ImageCaps, Pci};
+pub use caps::{Caps, ImageCaps, Pci, SurfaceCaps};
 pub use device::{Cache, Device, Importance, KernelAttributes, Log, Mark, Queue, Services};
 pub use error::{DeviceError, ErrorKind};
 pub use image::{
     AddressMode, Channel, Compare, Dimensions, Filter, Format, ImageDescription, ImageId, ImageObject, ImagePlace,
-    LinearImage, Sampler, Texels,
+    ImageView, LinearImage, Sampler, Texels,
 };
 pub use images::Images;
+pub use physical::{Access, PHYSICAL_GRANULARITY, PhysicalId, PhysicalMemory};
 pub use sync::{Queued, SyncDevice};
 pub use sys::{HostBuffer, HostSpan};
 pub use work::{

@@ -2,7 +2,7 @@
 
 use crate::{
     Caps, Device, DeviceError, ErrorKind, Fill, Form, HostSpan, ImageDescription, ImageId, ImageObject, ImagePlace,
-    KernelAttributes, Launch, LoadedModule, Mark, Outcome, Place, Queue, Shape, Transfer, Work,
+    KernelAttributes, Launch, LoadedModule, Mark, Outcome, PhysicalMemory, Place, Queue, Shape, Transfer, Work,
 };
 use hetir::entity::FuncId;
 use hetir::ir::Module;
@@ -24,6 +24,17 @@ pub trait SyncDevice: Send + Sync + 'static {
 
     /// See [`Device::share`].
     fn share(&self, host: HostSpan) -> Result<(), DeviceError>;
+
+    /// See [`Device::reach`].
+    fn reach(&self, peer: [u8; 16], at: u64) -> Result<(), DeviceError> {
+        let _ = (peer, at);
+        Err(DeviceError::new(ErrorKind::NotSupported, "the device has no peers"))
+    }
+
+    /// See [`Device::physical`].
+    fn physical(&self) -> Option<&dyn PhysicalMemory> {
+        None
+    }
 
     /// See [`Device::unmap`].
     fn unmap(&self, at: u64);
@@ -170,6 +181,14 @@ impl<D: SyncDevice> Device for Queued<D> {
         self.0.device.share(host)
     }
 
+    fn reach(&self, peer: [u8; 16], at: u64) -> Result<(), DeviceError> {
+        self.0.device.reach(peer, at)
+    }
+
+    fn physical(&self) -> Option<&dyn PhysicalMemory> {
+        self.0.device.physical()
+    }
+
     fn unmap(&self, at: u64) {
         self.0.device.unmap(at);
     }
@@ -249,6 +268,8 @@ struct LaneState {
     running: bool,
     /// The queue has a thread.
     worker: bool,
+    /// Threads that wait for an item.
+    listeners: u32,
     closed: bool,
     /// The number of the item that failed, from 1.
     failed: Option<(u64, DeviceError)>,
@@ -291,7 +312,9 @@ impl Point {
     fn wait(&self) -> Result<(), DeviceError> {
         let mut state = self.lane.lock();
         while state.done < self.count {
+            state.listeners += 1;
             state = self.lane.wait(state);
+            state.listeners -= 1;
         }
         self.verdict(&state)
     }
@@ -420,8 +443,14 @@ impl<D: SyncDevice> Queue for SyncQueue<D> {
         state.running = true;
         drop(state);
         let result = perform(self.shared.device.as_ref(), &Item::Work(work));
-        self.lane.lock().finish(result.clone());
-        self.lane.changed.notify_all();
+        let mut state = self.lane.lock();
+        state.finish(result.clone());
+        // Without others there is nobody to tell, and telling nobody costs a call of the system.
+        let told = state.worker || state.listeners > 0;
+        drop(state);
+        if told {
+            self.lane.changed.notify_all();
+        }
         result
     }
 }

@@ -104,6 +104,11 @@ impl HostBuffer {
         self.0.clone()
     }
 
+    /// A part of it, which shares its bytes, if it has that part.
+    pub fn part(&self, offset: usize, bytes: usize) -> Option<Self> {
+        self.0.part(offset, bytes).map(Self)
+    }
+
     /// The address that a device uses for it.
     pub fn address(&self) -> u64 {
         self.0.start.expose_provenance() as u64

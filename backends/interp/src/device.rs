@@ -18,6 +18,8 @@ pub struct Options {
     pub seed: u64,
     /// Report races and reads of memory that nothing has written.
     pub check: bool,
+    /// The compute capability that programs are told; none for the device's own.
+    pub compute: Option<(u32, u32)>,
 }
 
 /// Device memory and the host memory beside it, as the interpreter sees them.
@@ -93,12 +95,12 @@ pub struct InterpDevice {
 }
 
 impl InterpDevice {
-    /// A device with `memory` bytes.
-    pub fn new(memory: u64, options: Options) -> Self {
-        let caps = Caps {
+    /// What a device with `memory` bytes will be, without making it.
+    pub fn describe(memory: u64, options: &Options) -> Caps {
+        Caps {
             name: "hetGPU interpreter".into(),
             uuid: *b"hetgpu-interp-00",
-            compute: (9, 0),
+            compute: options.compute.unwrap_or((9, 0)),
             memory,
             shares_host_memory: true,
             images: Some(ImageCaps { chooses_handles: true, linear: true, multisample: true, ..ImageCaps::default() }),
@@ -108,7 +110,12 @@ impl InterpDevice {
             // Programs size their grids by this; more blocks than that only cost time here.
             multiprocessors: 4,
             ..Caps::default()
-        };
+        }
+    }
+
+    /// A device with `memory` bytes.
+    pub fn new(memory: u64, options: Options) -> Self {
+        let caps = Self::describe(memory, &options);
         Self { caps, options, state: Turns::default(), running: Mutex::default() }
     }
 

@@ -1,5 +1,6 @@
 //! What needs unsafe code: the libraries that are measured, and the probes of what the processor can do.
 
+pub(crate) mod api;
 pub(crate) mod cuda;
 pub(crate) mod opencl;
 pub(crate) mod probe;

@@ -67,7 +67,8 @@ pub(super) fn run(bytes: &[u8]) -> Answer {
     let program =
         program(&mut Source::from_bytes(bytes), &Config { statements, approximate: false, ..Config::default() });
     let module = Arc::new(program.module.clone());
-    let interpreter = InterpDevice::new(16 * STEP, hetgpu_interp::Options { seed: 1, check: true });
+    let interpreter =
+        InterpDevice::new(16 * STEP, hetgpu_interp::Options { seed: 1, check: true, ..Default::default() });
     let expected = result(&interpreter, &program, &module)
         .unwrap_or_else(|error| panic!("the interpreter: {error}\n{}", program.module));
     // Each engine gets its share of the inputs, and mutants of an input go to others.

@@ -233,8 +233,7 @@ impl Analysis<'_> {
             self.give_up(level);
             return;
         }
-        let end = self.post.immediate(branch);
-        let region = self.region(branch, end);
+        let (end, region) = self.meeting(branch);
         for &block in &region {
             let control = &mut self.result.control[block.index()];
             *control = level.max(*control);
@@ -267,6 +266,26 @@ impl Analysis<'_> {
                 self.work.extend(self.users.get(value.index()));
             }
         }
+    }
+
+    /// Where threads that go different ways from a branch meet again in the same iterations of the loops around it, and the
+    /// blocks before that.
+    fn meeting(&self, branch: Block) -> (Option<Block>, Vec<Block>) {
+        let loops = &self.result.loops;
+        let mut end = self.post.immediate(branch);
+        let mut region = self.region(branch, end);
+        for id in loops.around(branch) {
+            // Some begin another iteration before they come to where the others are.
+            let header = loops.get(id).header;
+            let goes_round = region.contains(&header) && end.is_some_and(|end| loops.contains(id, end));
+            if goes_round {
+                while let Some(inside) = end.filter(|end| loops.contains(id, *end)) {
+                    end = self.post.immediate(inside);
+                }
+                region = self.region(branch, end);
+            }
+        }
+        (end, region)
     }
 
     /// The blocks between a branch and where all ways from it meet again, in the order of the graph.

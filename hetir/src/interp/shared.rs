@@ -25,12 +25,11 @@ impl SharedLayout {
         let mut used = vec![false; module.globals.len()];
         let mut seen = vec![false; module.functions.len()];
         let mut work = vec![kernel.index()];
-        // A function whose address stands in a variable may be called from anywhere.
+        // A function whose address stands in a variable may be called from wherever an address is called.
         let in_memory = module.globals.iter().flat_map(|g| &g.relocations).filter_map(|r| match r.target {
             RelocationTarget::Func(f) => Some(f.index()),
             RelocationTarget::Global(_) => None,
         });
-        work.extend(in_memory);
         while let Some(f) = work.pop() {
             if seen.get(f).is_none_or(|&s| s) {
                 continue;
@@ -41,6 +40,7 @@ impl SharedLayout {
                 let data = body.inst(*inst);
                 match data.op {
                     Op::Call | Op::FuncAddr => work.push(data.imm as usize),
+                    Op::CallIndirect => work.extend(in_memory.clone()),
                     Op::GlobalAddr => {
                         if let Some(u) = used.get_mut(data.imm as usize) {
                             *u = true;

@@ -3,6 +3,11 @@
 //! Absent: sRGB formats, compressed formats, anisotropic filtering, filtering across the edges of a cube's faces, and
 //! partly resident images.
 
+mod access;
+mod filter;
+
+pub use access::{Machine, execute};
+
 /// The type of an image's channels.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Channel {

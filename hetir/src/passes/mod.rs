@@ -6,6 +6,8 @@ pub mod dce;
 pub mod expand;
 pub mod fold;
 pub mod prune_params;
+pub mod reduce_loops;
+pub mod return_exits;
 pub mod simplify_cfg;
 
 use crate::entity::Value;

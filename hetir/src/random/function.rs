@@ -387,8 +387,12 @@ impl Generator<'_, '_> {
         self.scope.extend(results);
     }
 
-    /// A loop of as many iterations for all threads, or of a few that each thread chooses, and perhaps a way out of it.
+    /// A loop of as many iterations for all threads, or of a few that each thread chooses, and perhaps a way out of it and
+    /// another one back to its beginning.
     fn repeat(&mut self) {
+        if self.source.one_in(4) {
+            return self.repeat_until();
+        }
         let together = self.source.one_in(2);
         let count = if together {
             let count = self.source.below(4) as u64;
@@ -434,12 +438,79 @@ impl Generator<'_, '_> {
             self.block = next;
             self.statements();
         }
+        let inside = (self.mask, self.full, self.uniform, self.threads);
+        if self.source.one_in(3) {
+            // Some go back to the header at once; nobody leaves behind this.
+            let skip = self.value(Type::B1);
+            let skipping = self.ballot(skip);
+            let one = self.constant(Type::I32, 1);
+            let mut values = vec![self.op(Op::IAdd, Type::I32, &[counter, one]), self.mask];
+            values.extend(self.values(&types));
+            self.mask = self.op(Op::Xor, Type::I32, &[self.mask, skipping]);
+            (self.full, self.uniform) = (false, false);
+            let next = self.body.add_block();
+            self.jump(Op::BrIf, &[skip], &[(header, &values), (next, &[])]);
+            self.block = next;
+            self.statements();
+        }
+        (self.mask, self.full, self.uniform, self.threads) = inside;
         self.depth -= 1;
         let one = self.constant(Type::I32, 1);
         let mut values = vec![self.op(Op::IAdd, Type::I32, &[counter, one]), self.mask];
         values.extend(self.values(&types));
         self.br(header, &values);
 
+        (self.mask, self.full, self.uniform, self.threads) = (outside.0, outside.1, outside.2, outside.3);
+        self.scope.truncate(outside.4);
+        self.block = exit;
+        self.scope.extend(results);
+    }
+
+    /// A loop that is left at its end, and that some begin anew before they come there, up to three times.
+    fn repeat_until(&mut self) {
+        let types = self.carried();
+        let outside = (self.mask, self.full, self.uniform, self.threads, self.scope.len());
+        let (header, last, exit) = (self.body.add_block(), self.body.add_block(), self.body.add_block());
+        let zero = self.constant(Type::I32, 0);
+        let mut initial = vec![zero, self.mask];
+        initial.extend(self.values(&types));
+        self.br(header, &initial);
+
+        let counter = self.body.add_param(header, Type::I32);
+        let members = self.body.add_param(header, Type::I32);
+        let carried = self.params(header, &types);
+        let results = self.params(exit, &types);
+        self.block = header;
+        self.scope.push(counter);
+        self.scope.extend(&carried);
+        (self.mask, self.full, self.uniform) = (members, false, false);
+        self.depth += 1;
+        self.statements();
+        let three = self.constant(Type::I32, 3);
+        let early = self.compare(IntCmp::Lt, counter, three);
+        let skip = self.value(Type::B1);
+        let skip = self.op(Op::And, Type::B1, &[skip, early]);
+        let done = if self.source.one_in(2) { self.value(Type::B1) } else { self.op(Op::Not, Type::B1, &[early]) };
+        let late = self.op(Op::Not, Type::B1, &[early]);
+        let done = self.op(Op::Or, Type::B1, &[done, late]);
+        let comes = self.op(Op::Not, Type::B1, &[skip]);
+        let leaves = self.op(Op::And, Type::B1, &[comes, done]);
+        let (leaving, skipping) = (self.ballot(leaves), self.ballot(skip));
+        let staying = self.op(Op::Xor, Type::I32, &[self.mask, leaving]);
+        let one = self.constant(Type::I32, 1);
+        let next = self.op(Op::IAdd, Type::I32, &[counter, one]);
+        let mut values = vec![next, staying];
+        values.extend(self.values(&types));
+        self.mask = self.op(Op::Xor, Type::I32, &[self.mask, skipping]);
+        self.jump(Op::BrIf, &[skip], &[(header, &values), (last, &[])]);
+
+        self.block = last;
+        self.statements();
+        let left = self.values(&types);
+        let mut values = vec![next, staying];
+        values.extend(self.values(&types));
+        self.jump(Op::BrIf, &[done], &[(exit, &left), (header, &values)]);
+        self.depth -= 1;
         (self.mask, self.full, self.uniform, self.threads) = (outside.0, outside.1, outside.2, outside.3);
         self.scope.truncate(outside.4);
         self.block = exit;

@@ -29,7 +29,7 @@ fn key(n: u8) -> Digest {
 }
 
 fn entry(n: u8, length: usize) -> Entry {
-    let needs = Needs { barriers: true, waits: false, lanes_wait: true, local_bytes: 0x1234_5678, recursive: false };
+    let needs = Needs { barriers: true, waits: false, lanes_wait: true, local_bytes: 0x1234_5678, ..Needs::default() };
     Entry { needs, object: vec![n; length] }
 }
 
@@ -55,10 +55,17 @@ fn what_is_stored_is_found() {
 
 #[test]
 fn every_flag_is_kept() {
-    for flags in 0..16u32 {
+    for flags in 0..64u32 {
         let on = |bit: u32| flags & 1 << bit != 0;
-        let needs =
-            Needs { barriers: on(0), waits: on(1), lanes_wait: on(2), recursive: on(3), local_bytes: flags * 1000 };
+        let needs = Needs {
+            barriers: on(0),
+            waits: on(1),
+            lanes_wait: on(2),
+            recursive: on(3),
+            images: on(4),
+            clusters: on(5),
+            local_bytes: flags * 1000,
+        };
         let entry = Entry { needs, object: vec![1, 2, 3] };
         let header: [u8; HEADER] = encode(&entry, &key(1)).try_into().unwrap();
         assert_eq!(decode(&header, entry.object.clone(), &key(1)), Some(entry));

@@ -90,7 +90,7 @@ impl Jit {
         let make = || {
             pipeline::object(&self.machine, |context, machine| lower::kernel(context, module, kernel, shape, machine))
         };
-        let key = || key(module, kernel, shape, &self.machine);
+        let key = || self.key(module, kernel, shape);
         self.obtain(key, make).map(Arc::new)
     }
 
@@ -119,6 +119,15 @@ impl Jit {
             *self.problem.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(message);
         }
         Ok(code)
+    }
+
+    /// What names a kernel's code.
+    pub(super) fn key(&self, module: &Module, kernel: FuncId, shape: &Shape) -> Digest {
+        key(module, kernel, shape, &self.machine)
+    }
+
+    pub(super) fn machine(&self) -> &Machine {
+        &self.machine
     }
 
     /// What a kernel becomes on the way to code, as text.

@@ -47,6 +47,11 @@ pub(super) fn key(module: &Module, kernel: FuncId, shape: &Shape, machine: &Mach
     hasher.finish()
 }
 
+/// The functions that a kernel may come to, directly or not.
+pub(crate) fn reached_functions(module: &Module, kernel: FuncId) -> BTreeSet<FuncId> {
+    Reached::from(module, kernel).functions
+}
+
 /// The text, in which functions and variables are numbers, as in code; and where each instruction comes from, which code
 /// tells when it fails.
 fn add_function(hasher: &mut Hasher, function: &Function) {

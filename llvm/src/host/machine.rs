@@ -1,7 +1,7 @@
 //! The processor that code is made for.
 
 use super::elf::Arch;
-use super::{CompileError, Features};
+use super::{CompileError, Features, sys};
 use inkwell::OptimizationLevel;
 use inkwell::targets::{
     CodeModel, InitializationConfig, RelocMode, Target, TargetMachine, TargetMachineOptions, TargetTriple,
@@ -122,6 +122,10 @@ const X86_64: &str = "x86_64-unknown-linux-gnu";
 const AARCH64: &str = "aarch64-unknown-linux-gnu";
 
 fn initialise(arch: Arch) {
+    static OPTIONS: Once = Once::new();
+    // The scheduler behind register allocation takes half of the time of a kernel of thousands of instructions, and
+    // processors that execute out of order gain nothing by it.
+    OPTIONS.call_once(|| sys::set_options(&[c"-post-RA-scheduler=false"]));
     static X86: Once = Once::new();
     static ARM: Once = Once::new();
     let parts = InitializationConfig {

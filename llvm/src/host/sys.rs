@@ -7,6 +7,7 @@ use inkwell::llvm_sys::core::{
     LLVMContextSetDiagnosticHandler, LLVMDisposeMessage, LLVMGetDiagInfoDescription, LLVMGetDiagInfoSeverity,
 };
 use inkwell::llvm_sys::prelude::LLVMDiagnosticInfoRef;
+use inkwell::llvm_sys::support::LLVMParseCommandLineOptions;
 use std::ffi::{CStr, c_void};
 use std::io;
 use std::ops::Range;
@@ -17,6 +18,14 @@ use std::sync::Mutex;
 pub(crate) fn effective_user() -> u32 {
     // SAFETY: it has no conditions.
     unsafe { libc::geteuid() }
+}
+
+/// Sets options of LLVM that have no place in its interface. The process's other LLVMs, if any, have options of their own.
+pub(super) fn set_options(options: &[&CStr]) {
+    let all: Vec<_> = std::iter::once(c"hetgpu").chain(options.iter().copied()).map(CStr::as_ptr).collect();
+    // SAFETY: the strings end with zero bytes and outlive the call; the count is that of the list. Our LLVM is linked
+    // statically, so that nobody else reads these options while they change.
+    unsafe { LLVMParseCommandLineOptions(all.len() as i32, all.as_ptr(), std::ptr::null()) };
 }
 
 /// Bytes of a page.

@@ -46,7 +46,12 @@ impl<'c> Lowering<'_, '_, 'c> {
                 return unsupported("a call of nothing");
             };
             if callee.body.is_none() {
-                return unsupported(format!("a call of {}, which has no body", callee.name));
+                self.fail(Failure::BadCall, inst, None);
+                for n in 0..self.body.results(inst).len() {
+                    let none = self.result_ty(inst, n).zero();
+                    self.set(inst, n, none);
+                }
+                return Ok(());
             }
             if callee.is_kernel() {
                 return unsupported("a call of a kernel");
@@ -72,7 +77,7 @@ impl<'c> Lowering<'_, '_, 'c> {
         self.unit.wanted.borrow_mut().push(id);
         let signature = &self.unit.module.functions[id.index()].signature;
         let (code, _) = self.unit.declare(id);
-        let frame = e.bin(Code::LLVMAdd, self.frame, self.c32(self.frame_end));
+        let frame = self.next_frame();
         let mut all = vec![self.warp, mask, frame];
         all.extend(values);
         let result = e.call(self.unit.function_ty(signature), code, &all);
@@ -95,9 +100,6 @@ impl<'c> Lowering<'_, '_, 'c> {
                 !f.is_kernel() && f.body.is_some() && f.signature == *signature && self.unit.is_addressed(*id)
             })
             .collect();
-        if candidates.len() > 64 {
-            return unsupported("an indirect call of more than 64 functions");
-        }
         self.unit.need(|n| n.recursive = true);
         let single = self.lanes == 1;
         let at = self.arg(args[0], single);

@@ -1,13 +1,14 @@
 //! Conversions between numbers of different types.
 
 use super::Lowering;
-use crate::sys::{Code, Real};
+use super::float::Floats;
+use crate::sys::{Code, Real, Ty, Val};
 use hetir::attr::{Ftz, Relu, Round, Sat, SatFinite, Sign};
 use hetir::entity::Inst;
 use hetir::op::Op;
 use hetir::types::{Scalar, Type};
 
-impl Lowering<'_, '_, '_> {
+impl<'c> Lowering<'_, '_, 'c> {
     /// Lowers a conversion; false where it is left to its definition.
     pub(super) fn convert_op(&mut self, inst: Inst) -> bool {
         let data = *self.body.inst(inst);
@@ -49,7 +50,11 @@ impl Lowering<'_, '_, '_> {
                 let signed = data.attr::<Sign>() == Sign::S;
                 let name = if signed { "llvm.fptosi.sat" } else { "llvm.fptoui.sat" };
                 let to = if f.count == 1 { self.i(data.ty.bits()) } else { self.i(data.ty.bits()).vector(f.count) };
-                let v = e.intrinsic(name, &[to, f.ty], &[whole]);
+                let v = if f.count == 1 {
+                    e.intrinsic(name, &[to, f.ty], &[whole])
+                } else {
+                    self.saturating(f, whole, to, data.ty.bits(), signed)
+                };
                 // NaN: zero from f32 to 32 bits, else the number with the top bit alone.
                 let v = if from == Type::F64 || data.ty == Type::I64 {
                     let top = self.i(data.ty.bits()).int(1 << (data.ty.bits() - 1));
@@ -145,5 +150,24 @@ impl Lowering<'_, '_, '_> {
             }
             _ => false,
         }
+    }
+
+    /// Whole numbers to integers of so many bits, lanes beyond their range to its ends and NaN to zero. LLVM's own form of
+    /// this takes vectors apart.
+    fn saturating(&self, f: Floats<'c>, v: Val<'c>, to: Ty<'c>, bits: u32, signed: bool) -> Val<'c> {
+        let e = self.e;
+        let float = |n: f64| self.each(f, self.element(Type { scalar: f.scalar, lanes: 1 }).real(n));
+        let int = |n: u64| self.each(f, self.i(bits).int(n));
+        let (code, low, high) = if signed {
+            let top = 2f64.powi(bits as i32 - 1);
+            (Code::LLVMFPToSI, e.fcmp(Real::LLVMRealOLT, v, float(-top)), float(top))
+        } else {
+            (Code::LLVMFPToUI, e.fcmp(Real::LLVMRealOLE, v, float(-1.0)), float(2f64.powi(bits as i32)))
+        };
+        let (least, most) = if signed { (1 << (bits - 1), (1 << (bits - 1)) - 1) } else { (0, u64::MAX) };
+        let inside = e.cast(code, v, to);
+        let inside = e.select(e.fcmp(Real::LLVMRealOGE, v, high), int(most), inside);
+        let inside = e.select(low, int(least), inside);
+        e.select(e.fcmp(Real::LLVMRealUNO, v, v), to.zero(), inside)
     }
 }

@@ -12,7 +12,7 @@ use hetir::types::{Scalar, Type};
 #[derive(Clone, Copy)]
 pub(super) struct Floats<'c> {
     pub(super) scalar: Scalar,
-    /// The type of an operand: a float, or a vector of them.
+    /// The type of an operand: what a lane's value is held as, or a vector of such.
     pub(super) ty: Ty<'c>,
     /// The integer type of the same bits.
     pub(super) bits: Ty<'c>,
@@ -162,7 +162,8 @@ impl<'c> Lowering<'_, '_, 'c> {
         let nearest = round == Round::Rn;
         match data.op {
             Op::FAdd | Op::FSub | Op::FMul => {
-                if !(nearest || self.directs(f)) || (ftz && short) {
+                let clamped_short = ty.scalar == Scalar::Bf16 && data.attr::<Sat>() == Sat::Yes;
+                if !(nearest || self.directs(f)) || (ftz && short) || clamped_short {
                     return false;
                 }
                 let (mut a, mut b) = (self.float_arg(args[0], once, f), self.float_arg(args[1], once, f));
@@ -427,8 +428,7 @@ impl<'c> Lowering<'_, '_, 'c> {
         if native || !matches!(f.scalar, Scalar::F16 | Scalar::Bf16) {
             return e.bin(code, a, b);
         }
-        let wide = if f.count == 1 { e.float() } else { e.float().vector(f.count) };
-        let v = e.bin(code, e.cast(Code::LLVMFPExt, a, wide), e.cast(Code::LLVMFPExt, b, wide));
+        let v = e.bin(code, self.to_single(f, a), self.to_single(f, b));
         if f.scalar == Scalar::Bf16 { self.to_bfloat(f, v) } else { e.cast(Code::LLVMFPTrunc, v, f.ty) }
     }
     /// f32 to bf16, to nearest. Processors' own instruction makes zeros of denormals.

@@ -62,6 +62,7 @@ impl<'c> Lowering<'_, '_, 'c> {
                 self.unit.need(|n| n.local_bytes = n.local_bytes.max(super::LOCAL_START + bytes));
             }
         }
+        self.begin_stack();
         e.br(self.blocks[0].0);
         Ok(())
     }
@@ -111,7 +112,7 @@ impl<'c> Lowering<'_, '_, 'c> {
         v
     }
 
-    fn to(&self, next: Next) -> Blk<'c> {
+    pub(super) fn to(&self, next: Next) -> Blk<'c> {
         match next {
             Next::Block(b) => self.blocks[b.index()].0,
             Next::Check(l) => self.checks[&l],
@@ -189,12 +190,22 @@ impl<'c> Lowering<'_, '_, 'c> {
 
     /// An edge that all active lanes take.
     fn whole_edge(&mut self, inst: Inst, n: usize, way: Next) {
+        if self.ends_turn(inst, n) {
+            return;
+        }
         let mut moves = Moves::default();
         self.edge(inst, n, None, &mut moves);
         self.make(moves);
         let target = self.body.targets(inst)[n].block;
         self.poll(target);
         self.e.br(self.to(way));
+    }
+
+    /// An edge that these lanes have taken.
+    pub(super) fn edge_of(&mut self, inst: Inst, n: usize, lanes: Val<'c>) {
+        let mut moves = Moves::default();
+        self.edge(inst, n, Some(lanes), &mut moves);
+        self.make(moves);
     }
 
     /// Which active lanes take each edge; none stands for all of them.
@@ -314,6 +325,9 @@ impl<'c> Lowering<'_, '_, 'c> {
     pub(super) fn finish(&mut self) {
         let e = self.e;
         for (l, check) in self.checks.clone() {
+            if self.in_turns.contains(&l) {
+                continue;
+            }
             e.at(check);
             let header = self.facts.loops.get(l).header;
             let lanes = e.load(self.i(1).vector(32), self.masks[&header], 4);

@@ -281,6 +281,12 @@ impl<'c> Lowering<'_, '_, 'c> {
             Op::Sext => e.cast(Code::LLVMSExt, self.held(args[0]), ty),
             Op::Zext => e.cast(Code::LLVMZExt, self.held(args[0]), ty),
             Op::Trunc => e.cast(Code::LLVMTrunc, self.held(args[0]), ty),
+            Op::And => e.bin(Code::LLVMAnd, self.held(args[0]), self.held(args[1])),
+            // Taken to be the operand whose lanes differ.
+            Op::IMin | Op::IMax => {
+                let differs = matches!(self.shape(args[0]), Shape::Affine(_));
+                self.held(args[usize::from(!differs)])
+            }
             Op::Select => {
                 let condition = self.one(args[0]);
                 e.select(condition, self.held(args[1]), self.held(args[2]))

@@ -6,16 +6,16 @@
 use super::shape::{Affine, Distance, Shape, sreg_offsets};
 use super::{Lowering, Result, unsupported};
 use crate::abi::{self, Failure, Warp};
-use crate::sys::{Code, Int, Rmw, Ty, Val};
-use hetir::attr::{AtomOp, FenceKind, Order, Scope, Space, Sreg};
+use crate::sys::{Code, Int, Ty, Val};
+use hetir::attr::{FenceKind, Order, Scope, Space, Sreg};
 use hetir::entity::{Inst, Value};
-use hetir::interp::space::{LOCAL_WINDOW, PARAM_WINDOW, SHARED_WINDOW, function_address};
+use hetir::interp::space::{SHARED_STRIDE, function_address};
 use hetir::op::Op;
-use hetir::types::{Scalar, Type};
+use hetir::types::Type;
 use std::mem::offset_of;
 
 /// Where the lanes of an access go.
-enum Place<'c> {
+pub(super) enum Place<'c> {
     /// One address for all.
     One(Val<'c>),
     /// A base, and constant distances from it.
@@ -26,7 +26,7 @@ enum Place<'c> {
 
 /// Neighbouring lanes that read one place, or places that follow each other.
 #[derive(Clone, PartialEq, Eq, Debug)]
-struct Run {
+pub(super) struct Run {
     first: u32,
     count: u32,
     offset: i64,
@@ -64,13 +64,12 @@ impl<'c> Lowering<'_, '_, 'c> {
     pub(super) fn address(&mut self, inst: Inst) -> Result<()> {
         let e = self.e;
         let data = *self.body.inst(inst);
-        let args = self.body.args(inst).to_vec();
         let i64t = self.i(64);
         match data.op {
             Op::GlobalAddr => {
                 let global = data.imm as usize;
                 let v = match self.unit.layout.offset(global) {
-                    Some(offset) => self.c64(offset),
+                    Some(offset) => self.own_shared(offset),
                     None if self.unit.module.globals.get(global).is_some_and(|g| g.space == Space::Shared) => {
                         return unsupported("a shared variable that the kernel does not have");
                     }
@@ -92,44 +91,6 @@ impl<'c> Lowering<'_, '_, 'c> {
                 self.set_vector(inst, 0, v, true);
             }
             Op::Sreg => return self.special(inst),
-            Op::ToGeneric | Op::FromGeneric | Op::IsSpace => {
-                let space = data.attr::<Space>();
-                let window = match space {
-                    Space::Shared | Space::Cluster => SHARED_WINDOW,
-                    Space::Local => LOCAL_WINDOW,
-                    Space::Param => PARAM_WINDOW,
-                    Space::Generic | Space::Global | Space::Const => 0,
-                };
-                let result = self.body.results(inst)[0];
-                if data.op != Op::IsSpace && matches!(self.shapes.get(result), Shape::Affine(_)) {
-                    let code = if data.op == Op::ToGeneric { Code::LLVMAdd } else { Code::LLVMSub };
-                    let v = e.bin(code, self.held(args[0]), self.c64(window));
-                    self.set(inst, 0, v);
-                    return Ok(());
-                }
-                let once = self.once(inst) && self.is_uniform(args[0]);
-                let a = self.arg(args[0], once);
-                let k = |n: u64| if once { self.c64(n) } else { self.splat(self.c64(n)) };
-                let v = match data.op {
-                    Op::ToGeneric => e.bin(Code::LLVMAdd, a, k(window)),
-                    Op::FromGeneric => e.bin(Code::LLVMSub, a, k(window)),
-                    _ => {
-                        let high = e.bin(Code::LLVMLShr, a, k(32));
-                        match space {
-                            Space::Global | Space::Generic => {
-                                let number = e.bin(Code::LLVMSub, high, k(1));
-                                e.icmp(Int::LLVMIntUGE, number, k(4))
-                            }
-                            // Constants lie in global memory.
-                            Space::Const => return unsupported("isspace.const"),
-                            Space::Shared | Space::Cluster | Space::Local | Space::Param => {
-                                e.icmp(Int::LLVMIntEQ, high, k(window >> 32))
-                            }
-                        }
-                    }
-                };
-                self.set_vector(inst, 0, v, once);
-            }
             op => return unsupported(op.info().name),
         }
         Ok(())
@@ -280,9 +241,6 @@ impl<'c> Lowering<'_, '_, 'c> {
             Op::Atom | Op::Cas => return self.atomic(inst),
             _ => {}
         }
-        if space == Space::Cluster {
-            return unsupported("an access of another block's shared memory");
-        }
         let (args, _) = self.body.args_and_policy(inst);
         let args = args.to_vec();
         let strong = data.attr::<Order>();
@@ -312,7 +270,7 @@ impl<'c> Lowering<'_, '_, 'c> {
     }
 
     /// The host's address of an address in a space and so many bytes behind it.
-    fn host(&self, space: Space, address: Val<'c>, behind: u64, wide: bool) -> Val<'c> {
+    pub(super) fn host(&self, space: Space, address: Val<'c>, behind: u64, wide: bool) -> Val<'c> {
         let e = self.e;
         let k = |n: u64| if wide { self.splat(self.c64(n)) } else { self.c64(n) };
         let based = |base: Val<'c>| {
@@ -320,7 +278,12 @@ impl<'c> Lowering<'_, '_, 'c> {
             e.offset(base, e.bin(Code::LLVMAnd, address, k(0xffff_ffff)))
         };
         let at = match space {
+            // A block's rank is left out.
+            Space::Shared if self.unit.clusters => {
+                e.offset(self.shared, e.bin(Code::LLVMAnd, address, k(SHARED_STRIDE - 1)))
+            }
             Space::Shared => based(self.shared),
+            Space::Cluster => based(self.first_shared()),
             Space::Param => based(self.params),
             _ => {
                 let to = if wide { e.ptr().vector(self.lanes) } else { e.ptr() };
@@ -331,7 +294,7 @@ impl<'c> Lowering<'_, '_, 'c> {
     }
 
     /// The address operand, without the instruction's offset.
-    fn place(&mut self, address: Value, bytes: u32) -> Place<'c> {
+    pub(super) fn place(&mut self, address: Value, bytes: u32) -> Place<'c> {
         if self.lanes == 1 {
             return Place::One(self.held(address));
         }
@@ -349,7 +312,7 @@ impl<'c> Lowering<'_, '_, 'c> {
     }
 
     /// The launch fails where an address is no multiple of the access.
-    fn check_alignment(&mut self, inst: Inst, place: &Place<'c>, bytes: u32) {
+    pub(super) fn check_alignment(&mut self, inst: Inst, place: &Place<'c>, bytes: u32) {
         if bytes == 1 {
             return;
         }
@@ -438,10 +401,10 @@ impl<'c> Lowering<'_, '_, 'c> {
         }
     }
 
-    fn offset_of(&self, inst: Inst) -> u64 {
+    pub(super) fn offset_of(&self, inst: Inst) -> u64 {
         self.body.inst(inst).imm
     }
-    fn each_address(&mut self, address: Value) -> Val<'c> {
+    pub(super) fn each_address(&mut self, address: Value) -> Val<'c> {
         // Made anew: what is computed on one side of a branch is not there behind it.
         self.vectors.remove(&address);
         let v = self.vector(address);
@@ -457,7 +420,7 @@ impl<'c> Lowering<'_, '_, 'c> {
         }
         let Shape::Affine(a) = self.shape(address) else { return Fit::Always };
         let a: Affine = (*a).clone();
-        match self.unwrapped(&a) {
+        match self.guessed_right(&a) {
             None => Fit::Always,
             Some(v) => Fit::If(v),
         }
@@ -533,7 +496,7 @@ impl<'c> Lowering<'_, '_, 'c> {
     }
 
     /// The uniform values that the address operand's distances are multiples of.
-    fn terms(&mut self, inst: Inst) -> Vec<Val<'c>> {
+    pub(super) fn terms(&mut self, inst: Inst) -> Vec<Val<'c>> {
         let address = self.body.args(inst)[0];
         let Shape::Affine(a) = self.shape(address) else { return Vec::new() };
         let i64t = self.i(64);
@@ -575,6 +538,9 @@ impl<'c> Lowering<'_, '_, 'c> {
         let results = self.body.results(inst).to_vec();
         let (ty, count, bytes) = self.elements(inst, &results);
         let at = self.host(space, addresses, self.offset_of(inst), true);
+        if self.takes_rows(count, bytes) {
+            return self.load_rows(at, self.element(ty), count).into_iter().map(|v| (v, false)).collect();
+        }
         let mask = self.mask_vector();
         let read = |ty: Ty<'c>, at: Val<'c>, align: u32| {
             let whole = self.wide(ty);
@@ -706,6 +672,11 @@ impl<'c> Lowering<'_, '_, 'c> {
     fn scatter(&mut self, inst: Inst, space: Space, addresses: Val<'c>, vectors: &[Val<'c>], ty: Type) {
         let e = self.e;
         let at = self.host(space, addresses, self.offset_of(inst), true);
+        let count = vectors.len() as u32;
+        if self.takes_rows(count, count * ty.bytes()) {
+            self.store_rows(at, vectors);
+            return;
+        }
         let mask = self.mask_vector();
         for (n, &v) in vectors.iter().enumerate() {
             let to = if n == 0 { at } else { e.offset(at, self.c64(n as u64 * u64::from(ty.bytes()))) };
@@ -713,33 +684,38 @@ impl<'c> Lowering<'_, '_, 'c> {
         }
     }
 
-    /// An address that may lie in a window. Windows are left to the device.
-    fn generic(&mut self, inst: Inst, args: &[Value]) -> Result<()> {
+    /// True where no address that takes part lies in a window.
+    pub(super) fn outside_windows(&mut self, inst: Inst, address: Value) -> Val<'c> {
         let e = self.e;
-        let load = self.body.inst(inst).op == Op::Load;
         let offset = self.c64(self.body.inst(inst).imm);
         let window = |this: &Self, v: Val<'c>, wide: bool| {
             let k = |n: u64| if wide { this.splat(this.c64(n)) } else { this.c64(n) };
             let high = e.bin(Code::LLVMLShr, v, k(32));
             e.icmp(Int::LLVMIntULT, e.bin(Code::LLVMSub, high, k(1)), k(4))
         };
-        let inside = match self.shape(args[0]) {
+        let inside = match self.shape(address) {
             _ if self.lanes == 1 => {
-                let v = self.held(args[0]);
+                let v = self.held(address);
                 window(self, e.bin(Code::LLVMAdd, v, offset), false)
             }
             Shape::Uniform | Shape::Affine(_) => {
-                let v = self.held(args[0]);
+                let v = self.held(address);
                 window(self, e.bin(Code::LLVMAdd, v, offset), false)
             }
             Shape::Varying => {
-                let v = self.vector(args[0]);
+                let v = self.vector(address);
                 let lanes = window(self, e.bin(Code::LLVMAdd, v, self.splat(offset)), true);
                 let bits = e.cast(Code::LLVMBitCast, self.active(lanes), self.i(32));
                 e.icmp(Int::LLVMIntNE, bits, self.c32(0))
             }
         };
-        let outside = e.icmp(Int::LLVMIntEQ, inside, self.i(1).int(0));
+        e.icmp(Int::LLVMIntEQ, inside, self.i(1).int(0))
+    }
+
+    /// An address that may lie in a window. Windows are left to the device.
+    fn generic(&mut self, inst: Inst, args: &[Value]) -> Result<()> {
+        let load = self.body.inst(inst).op == Op::Load;
+        let outside = self.outside_windows(inst, args[0]);
         let results = self.body.results(inst).to_vec();
         let types: Vec<_> = results.iter().map(|r| self.wide(self.element(self.body.ty(*r)))).collect();
         let args = args.to_vec();
@@ -865,90 +841,6 @@ impl<'c> Lowering<'_, '_, 'c> {
                 self.set_vector(inst, n, v, single);
             }
         }
-    }
-
-    /// Atomic operations on words by the processor's own, one lane after the other; the rest by the device.
-    fn atomic(&mut self, inst: Inst) -> Result<()> {
-        let data = *self.body.inst(inst);
-        let space = data.attr::<Space>();
-        if space == Space::Cluster {
-            return unsupported("an atomic of another block's shared memory");
-        }
-        let word = data.ty.lanes == 1 && matches!(data.ty.scalar, Scalar::I32 | Scalar::I64);
-        let op = match (data.op, data.attr::<AtomOp>()) {
-            (Op::Cas, _) => None,
-            (_, AtomOp::Add) => Some(Rmw::LLVMAtomicRMWBinOpAdd),
-            (_, AtomOp::And) => Some(Rmw::LLVMAtomicRMWBinOpAnd),
-            (_, AtomOp::Or) => Some(Rmw::LLVMAtomicRMWBinOpOr),
-            (_, AtomOp::Xor) => Some(Rmw::LLVMAtomicRMWBinOpXor),
-            (_, AtomOp::Exch) => Some(Rmw::LLVMAtomicRMWBinOpXchg),
-            (_, AtomOp::SMin) => Some(Rmw::LLVMAtomicRMWBinOpMin),
-            (_, AtomOp::SMax) => Some(Rmw::LLVMAtomicRMWBinOpMax),
-            (_, AtomOp::UMin) => Some(Rmw::LLVMAtomicRMWBinOpUMin),
-            (_, AtomOp::UMax) => Some(Rmw::LLVMAtomicRMWBinOpUMax),
-            (_, AtomOp::Inc | AtomOp::Dec | AtomOp::FAdd | AtomOp::FMin | AtomOp::FMax) => {
-                return self.effect(inst);
-            }
-        };
-        if !word || !matches!(space, Space::Global | Space::Shared) {
-            return self.effect(inst);
-        }
-        self.atomic_lanes(inst, op, space);
-        Ok(())
-    }
-
-    fn atomic_lanes(&mut self, inst: Inst, op: Option<Rmw>, space: Space) {
-        let e = self.e;
-        let (args, _) = self.body.args_and_policy(inst);
-        let args = args.to_vec();
-        let ty = self.body.inst(inst).ty;
-        let bytes = ty.bytes();
-        let element = self.i(ty.bits());
-        let place = match self.place(args[0], bytes) {
-            Place::Runs(..) => Place::Each(self.each_address(args[0])),
-            other => other,
-        };
-        self.check_alignment(inst, &place, bytes);
-        let offset = self.offset_of(inst);
-        let act = |this: &Self, at: Val<'c>, operands: &[Val<'c>]| match op {
-            Some(op) => e.atomic(op, this.host(space, at, offset, false), operands[0]),
-            None => e.compare_exchange(this.host(space, at, offset, false), operands[0], operands[1]),
-        };
-        if self.lanes == 1 {
-            let operands: Vec<_> = args[1..].iter().map(|a| self.held(*a)).collect();
-            let Place::One(at) = place else { return };
-            let old = act(self, at, &operands);
-            self.set(inst, 0, old);
-            return;
-        }
-        let addresses = match place {
-            Place::One(at) => self.splat(at),
-            Place::Each(v) => v,
-            Place::Runs(..) => return,
-        };
-        let operands: Vec<_> = args[1..].iter().map(|a| self.vector(*a)).collect();
-        // One lane after the other, in their order.
-        let start = e.here();
-        let (head, behind) = (e.block(self.code, "lanes"), e.block(self.code, "lanes.done"));
-        let all = self.mask_bits();
-        e.br(head);
-        e.at(head);
-        let left = e.phi(self.i(32), &[(all, start)]);
-        let vector = element.vector(32);
-        let result = e.phi(vector, &[(vector.undef(), start)]);
-        let lane = e.intrinsic("llvm.cttz", &[self.i(32)], &[left, self.i(1).int(0)]);
-        let lane = e.bin(Code::LLVMAnd, lane, self.c32(31));
-        let at = e.extract(addresses, lane);
-        let parts: Vec<_> = operands.iter().map(|v| e.extract(*v, lane)).collect();
-        let old = act(self, at, &parts);
-        let next = e.insert(result, old, lane);
-        let less = e.bin(Code::LLVMAnd, left, e.bin(Code::LLVMSub, left, self.c32(1)));
-        let end = e.here();
-        e.add_incoming(left, less, end);
-        e.add_incoming(result, next, end);
-        e.cond_br(e.icmp(Int::LLVMIntNE, less, self.c32(0)), head, behind);
-        e.at(behind);
-        self.set_vector(inst, 0, next, false);
     }
 }
 

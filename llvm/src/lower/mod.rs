@@ -4,35 +4,45 @@
 //! are used in another block than their own pass through variables, which LLVM turns into values again.
 
 mod approx;
+mod atomic;
 mod call;
 mod convert;
+mod copy;
 mod float;
 mod flow;
 mod int;
 mod matrix;
 mod memory;
 mod plan;
+mod rows;
 mod shape;
+mod space;
+mod stack;
+mod turns;
 mod value;
 mod wait;
 mod warp;
 
 use crate::abi::Warp;
-use crate::host::{CompileError, Form, Machine, Needs, Shape as Launch};
+use crate::host::{CompileError, Form, Machine, Needs, Shape as Launch, reached_functions};
 use crate::sys::{Blk, Code, Emit, Ty, Val};
 use hetir::analysis::cfg::Cfg;
 use hetir::analysis::dom::{Dominators, PostDominators};
 use hetir::analysis::live::{Liveness, defining_blocks};
 use hetir::analysis::loops::{LoopForest, LoopId};
 use hetir::analysis::uniform::{Assumptions, Uniform};
+use hetir::attr::Space;
 use hetir::entity::{Block, FuncId, Inst, Value};
 use hetir::interp::SharedLayout;
 use hetir::ir::{Body, Function, Module};
+use hetir::op::Op;
+use hetir::passes;
 use inkwell::context::Context;
 use plan::{Facts, Mask, Plan};
 use shape::{Shape, Shapes};
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::mem::offset_of;
 
 /// A kernel in LLVM's form.
@@ -64,13 +74,19 @@ struct Unit<'m, 'c> {
     half: bool,
     /// Dot products of bytes.
     byte_products: bool,
+    /// Conversions between f16 and f32.
+    half_conversions: bool,
+    vector_bits: u32,
     layout: SharedLayout,
     /// 32, or 1 for one lane at a time.
     lanes: u32,
+    /// The kernel has to do with the other blocks of its cluster.
+    clusters: bool,
     /// Functions that are called and have no body yet.
     wanted: RefCell<Vec<FuncId>>,
     made: RefCell<HashSet<FuncId>>,
     needs: Cell<Needs>,
+    sums: matrix::Plans,
 }
 
 /// Lowers a kernel and what it calls.
@@ -82,6 +98,8 @@ pub(crate) fn kernel<'c>(
     machine: &Machine,
 ) -> Result<Lowered<'c>> {
     let out = context.create_module("kernel");
+    let module = &*threads_end_in_kernels(module);
+    let clusters = knows_clusters(module, kernel);
     let unit = Unit {
         e: Emit::new(context, &out),
         module,
@@ -90,11 +108,15 @@ pub(crate) fn kernel<'c>(
         avx512: ["avx512f", "avx512bw", "avx512dq", "avx512vl"].iter().all(|f| machine.has(f)),
         half: machine.has("avx512fp16"),
         byte_products: machine.has("avx512vnni"),
+        half_conversions: machine.has("f16c"),
+        vector_bits: machine.vector_bits,
         layout: SharedLayout::of(module, kernel),
         lanes: if shape.form == Form::Warp { 32 } else { 1 },
+        clusters,
         wanted: RefCell::new(vec![kernel]),
         made: RefCell::default(),
-        needs: Cell::default(),
+        needs: Cell::new(Needs { clusters, ..Needs::default() }),
+        sums: matrix::Plans::default(),
     };
     loop {
         let Some(next) = unit.wanted.borrow_mut().pop() else { break };
@@ -107,6 +129,38 @@ pub(crate) fn kernel<'c>(
     Ok(Lowered { module: out, needs })
 }
 
+/// The module, in which no function but a kernel ends a thread.
+fn threads_end_in_kernels(module: &Module) -> Cow<'_, Module> {
+    let ends = |f: &Function| {
+        let insts = f.body.iter().flat_map(|body| body.blocks.iter().flat_map(|b| &b.insts).map(|i| body.inst(*i).op));
+        !f.is_kernel() && insts.into_iter().any(|op| op == Op::Exit)
+    };
+    if !module.functions.iter().any(ends) {
+        return Cow::Borrowed(module);
+    }
+    let mut changed = module.clone();
+    passes::return_exits::run(&mut changed);
+    Cow::Owned(changed)
+}
+
+/// Whether a kernel does anything with the other blocks of its cluster.
+fn knows_clusters(module: &Module, kernel: FuncId) -> bool {
+    let functions = reached_functions(module, kernel);
+    let bodies = functions.iter().filter_map(|id| module.functions.get(id.index())?.body.as_ref());
+    bodies.into_iter().any(|body| {
+        body.blocks.iter().flat_map(|b| &b.insts).map(|i| body.inst(*i)).any(|data| match data.op {
+            Op::MapRank
+            | Op::RankOf
+            | Op::ClusterArrive
+            | Op::ClusterWait
+            | Op::BulkMulticast
+            | Op::BulkSend
+            | Op::BulkReduceSend => true,
+            _ => data.attr::<Space>() == Space::Cluster,
+        })
+    })
+}
+
 impl<'m, 'c> Unit<'m, 'c> {
     fn need(&self, change: impl FnOnce(&mut Needs)) {
         let mut needs = self.needs.get();
@@ -115,7 +169,11 @@ impl<'m, 'c> Unit<'m, 'c> {
     }
 
     fn function(&self, id: FuncId) -> Result<()> {
-        let function = &self.module.functions[id.index()];
+        let mut function = Cow::Borrowed(&self.module.functions[id.index()]);
+        if function.body.as_ref().is_some_and(has_two_entries) {
+            function.to_mut().body.as_mut().map(passes::reduce_loops::run);
+        }
+        let function = &*function;
         let Some(body) = function.body.as_ref() else {
             return unsupported(format!("a call of {}, which has no body", function.name));
         };
@@ -123,9 +181,6 @@ impl<'m, 'c> Unit<'m, 'c> {
         let dom = Dominators::of(&cfg);
         let post = PostDominators::of(&cfg);
         let loops = LoopForest::of(&cfg, &dom);
-        if loops.is_irreducible() && self.lanes > 1 {
-            return unsupported("a loop with two entries");
-        }
         let definitions = defining_blocks(body);
         let assumptions = Assumptions { block: Some(self.shape.block), lockstep: true };
         let uniform = (self.lanes > 1).then(|| Uniform::under(assumptions, function, &cfg, &post, &loops));
@@ -141,10 +196,16 @@ impl<'m, 'c> Unit<'m, 'c> {
         if self.lanes > 1 && wait::lanes_wait(body, &facts, &plan) {
             self.need(|n| n.lanes_wait = true);
         }
-        let shapes = Shapes::of(body, &facts, self.shape.block, true);
+        let shapes = Shapes::of(body, &facts, self.shape.block, self.clusters);
         let live = Liveness::of(body, &cfg);
         Lowering::new(self, id, function, body, &facts, &plan, &shapes, &live)?.run()
     }
+}
+
+/// Whether a loop is entered at more than one block.
+fn has_two_entries(body: &Body) -> bool {
+    let cfg = Cfg::of(body);
+    LoopForest::of(&cfg, &Dominators::of(&cfg)).is_irreducible()
 }
 
 /// One function under way.
@@ -171,6 +232,8 @@ struct Lowering<'u, 'm, 'c> {
     globals: Val<'c>,
     /// Where the function's local memory begins.
     frame: Val<'c>,
+    /// Where each lane's stack ends, where the function moves it.
+    top: Option<Val<'c>>,
     /// Places of slots in it, and its end.
     slots: Vec<u32>,
     frame_end: u32,
@@ -178,6 +241,8 @@ struct Lowering<'u, 'm, 'c> {
     entered: Option<Val<'c>>,
     /// Values used in other blocks than their own.
     crossing: HashSet<Value>,
+    /// Values that anything uses.
+    used: HashSet<Value>,
     /// Variables of values, as seen from outside the loop if one is named.
     variables: HashMap<(Value, Option<LoopId>), Val<'c>>,
     /// Variables of blocks' masks.
@@ -191,6 +256,9 @@ struct Lowering<'u, 'm, 'c> {
     /// Where each block begins: with the test of its mask, and behind it.
     blocks: Vec<(Blk<'c>, Blk<'c>)>,
     checks: BTreeMap<LoopId, Blk<'c>>,
+    /// Loops whose lanes take turns, and the turn that this code is for.
+    in_turns: BTreeSet<LoopId>,
+    turn: Option<turns::Turn<'c>>,
     end: Blk<'c>,
     // The block under way.
     block: Block,
@@ -200,6 +268,7 @@ struct Lowering<'u, 'm, 'c> {
     held: HashMap<Value, Val<'c>>,
     vectors: HashMap<Value, Val<'c>>,
     strict: HashMap<Value, Val<'c>>,
+    factors: matrix::Factors<'c>,
 }
 
 impl<'u, 'm, 'c> Lowering<'u, 'm, 'c> {
@@ -262,10 +331,12 @@ impl<'u, 'm, 'c> Lowering<'u, 'm, 'c> {
             local,
             globals,
             frame,
+            top: None,
             slots,
             frame_end,
             entered: None,
             crossing: HashSet::new(),
+            used: HashSet::new(),
             variables: HashMap::new(),
             masks: HashMap::new(),
             areas: HashMap::new(),
@@ -273,12 +344,15 @@ impl<'u, 'm, 'c> Lowering<'u, 'm, 'c> {
             results: Vec::new(),
             blocks: Vec::new(),
             checks: BTreeMap::new(),
+            in_turns: BTreeSet::new(),
+            turn: None,
             end: e.block(code, "end"),
             block: Body::ENTRY,
             mask: None,
             held: HashMap::new(),
             vectors: HashMap::new(),
             strict: HashMap::new(),
+            factors: matrix::Factors::default(),
         };
         lowering.find_crossing();
         Ok(lowering)
@@ -288,6 +362,7 @@ impl<'u, 'm, 'c> Lowering<'u, 'm, 'c> {
         for &block in &self.plan.order {
             for &inst in &self.body.blocks[block.index()].insts {
                 hetir::analysis::live::for_each_use(self.body, inst, |v| {
+                    self.used.insert(v);
                     if self.facts.definitions[v.index()] != Some(block) {
                         self.crossing.insert(v);
                     }
@@ -327,8 +402,17 @@ impl<'u, 'm, 'c> Lowering<'u, 'm, 'c> {
             }
         }
         self.enter(kernel)?;
+        self.find_turns();
         for &block in &self.plan.order {
-            self.lower_block(block)?;
+            let inside = self.facts.loops.innermost(block).filter(|l| self.in_turns.contains(l));
+            match inside {
+                Some(l) if self.facts.loops.get(l).header == block => {
+                    self.begin(block);
+                    self.take_turns(l)?;
+                }
+                Some(_) => {}
+                None => self.lower_block(block)?,
+            }
         }
         self.finish();
         Ok(())
@@ -345,7 +429,6 @@ impl<'u, 'm, 'c> Lowering<'u, 'm, 'c> {
     }
 
     fn instruction(&mut self, inst: Inst) -> Result<()> {
-        use hetir::op::Op;
         let data = *self.body.inst(inst);
         match data.op {
             Op::Load
@@ -356,8 +439,11 @@ impl<'u, 'm, 'c> Lowering<'u, 'm, 'c> {
             | Op::PrefetchOp
             | Op::Discard
             | Op::ApplyPriority => self.memory(inst),
-            Op::ToGeneric | Op::FromGeneric | Op::IsSpace | Op::GlobalAddr | Op::FuncAddr | Op::SlotAddr | Op::Sreg => {
-                self.address(inst)
+            Op::GlobalAddr | Op::FuncAddr | Op::SlotAddr | Op::Sreg => self.address(inst),
+            Op::ToGeneric | Op::FromGeneric | Op::IsSpace | Op::MapRank | Op::RankOf => self.space_op(inst),
+            Op::Alloca | Op::StackSave | Op::StackRestore => {
+                self.stack_op(inst);
+                Ok(())
             }
             Op::Call | Op::CallIndirect => self.call(inst),
             Op::ActiveMask
@@ -372,17 +458,49 @@ impl<'u, 'm, 'c> Lowering<'u, 'm, 'c> {
             | Op::Barrier
             | Op::BarrierArrive
             | Op::BarrierRed
-            | Op::NanoSleep
-            | Op::MovMatrix => self.warp_op(inst),
-            Op::Mma if self.byte_product(inst) => Ok(()),
-            Op::Mma => self.warp_op(inst),
-            Op::PmEvent | Op::SetMaxReg | Op::GridDepWait | Op::GridDepLaunch | Op::BulkPrefetch => Ok(()),
+            | Op::NanoSleep => self.warp_op(inst),
+            Op::Mma | Op::MovMatrix | Op::LdMatrix | Op::StMatrix | Op::WmmaLoad | Op::WmmaStore => self.matrix(inst),
+            // Asynchronous copies happen when they are issued; the others are hints.
+            Op::CpAsyncCommit
+            | Op::CpAsyncWait
+            | Op::BulkCommit
+            | Op::BulkWait
+            | Op::PmEvent
+            | Op::SetMaxReg
+            | Op::GridDepWait
+            | Op::GridDepLaunch
+            | Op::BulkPrefetch => Ok(()),
             Op::CreatePolicy | Op::CreatePolicyRange | Op::CreatePolicyCvt => {
                 let zero = self.result_ty(inst, 0).zero();
                 self.set(inst, 0, zero);
                 Ok(())
             }
-            Op::Syscall | Op::WmmaLoad | Op::WmmaStore | Op::LdMatrix | Op::StMatrix => self.effect(inst),
+            Op::Syscall => self.effect(inst),
+            Op::CpAsync => self.copy_op(inst),
+            Op::CpAsyncArrive
+            | Op::BulkLoad
+            | Op::BulkMulticast
+            | Op::BulkSend
+            | Op::BulkStore
+            | Op::BulkReduceSend
+            | Op::BulkReduceStore
+            | Op::StoreAsync
+            | Op::RedAsync
+            | Op::MbarrierInit
+            | Op::MbarrierInval
+            | Op::MbarrierExpect
+            | Op::MbarrierComplete
+            | Op::MbarrierArrive
+            | Op::MbarrierArriveExpect => self.effect(inst),
+            // The memory that they read or wait for is changed by others.
+            Op::MbarrierTest | Op::MbarrierTry | Op::ClusterArrive | Op::ClusterWait => {
+                self.unit.need(|n| n.waits = true);
+                self.effect(inst)
+            }
+            Op::Tex | Op::TexGather | Op::ImageQuery | Op::IsImage | Op::SurfLoad | Op::SurfStore | Op::SurfRed => {
+                self.unit.need(|n| n.images = true);
+                self.effect(inst)
+            }
             Op::Breakpoint => {
                 self.fail(crate::abi::Failure::Breakpoint, inst, None);
                 Ok(())

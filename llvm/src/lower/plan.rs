@@ -90,6 +90,21 @@ impl Facts<'_> {
     pub(super) fn left(&self, from: Block, to: Block) -> impl Iterator<Item = LoopId> + '_ {
         self.loops.around(from).take_while(move |l| !self.loops.contains(*l, to))
     }
+    /// Whether lanes may begin another iteration of a loop around a block on the way to it from one that dominates it.
+    fn goes_round(&self, from: Block, to: Block) -> bool {
+        let mut seen = BTreeSet::new();
+        let mut work = self.cfg.successors(from).to_vec();
+        while let Some(block) = work.pop() {
+            if block == to || !seen.insert(block) {
+                continue;
+            }
+            if self.loops.headed_by(block).is_some_and(|l| self.loops.contains(l, to)) {
+                return true;
+            }
+            work.extend(self.cfg.successors(block));
+        }
+        false
+    }
     fn is_back_edge(&self, from: Block, to: Block) -> Option<LoopId> {
         self.loops.headed_by(to).filter(|l| self.loops.contains(*l, from))
     }
@@ -391,7 +406,8 @@ impl<'a> Line<'a> {
                 let carries = self.pending[y.index()].iter().any(|(_, b)| *b == block);
                 !carries || facts.dom.dominates(a, *y)
             });
-            if facts.loops.innermost(a) == level && facts.post.dominates(block, a) && carried_below {
+            let all_come = facts.post.dominates(block, a) && !facts.goes_round(a, block);
+            if facts.loops.innermost(a) == level && all_come && carried_below {
                 return Some(mask_of(a));
             }
         } else if heads.is_some() {

@@ -3,7 +3,7 @@
 
 use super::plan::Facts;
 use hetir::analysis::uniform::{Uniform, Uniformity};
-use hetir::attr::{Sat, Sign, Space, Sreg};
+use hetir::attr::{Relu, Sat, Sign, Space, Sreg};
 use hetir::entity::{Block, Inst, Value};
 use hetir::ir::Body;
 use hetir::op::Op;
@@ -21,11 +21,11 @@ pub(super) enum Shape {
     Varying,
 }
 
-/// Lane `l` holds `base + distance[l]`, modulo the type's width, plus what [`Wrap`]s say.
+/// Lane `l` holds `base + distance[l]`, modulo the type's width, plus what [`Guess`]es are off by.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Affine {
     pub(super) distance: Distance,
-    pub(super) wraps: Vec<Wrap>,
+    pub(super) guesses: Vec<Guess>,
 }
 
 /// Each lane's distance from a base: a constant, and constant multiples of uniform values.
@@ -45,15 +45,26 @@ pub(super) struct Term {
     pub(super) multiples: [i64; 32],
 }
 
-/// An extension of a 32-bit value to 64 bits was taken to commute with adding the lanes' distances. Where a lane's sum
-/// leaves the 32-bit range it is off by 2^32 times the factor.
+/// An op on an affine value was taken to commute with adding the lanes' distances. Where it does not, the result is off by
+/// the factor times the difference.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Wrap {
-    /// The 32-bit value, which is affine, and how.
+pub(super) struct Guess {
+    pub(super) how: How,
+    /// The op's operand, which is affine, and the distances in its result.
     pub(super) value: Value,
     pub(super) distance: Distance,
-    pub(super) signed: bool,
     pub(super) factor: i64,
+}
+
+/// What was done to the operand of a [`Guess`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum How {
+    /// Extended from 32 bits to 64: no lane's sum leaves the range.
+    Extended { signed: bool },
+    /// The smaller or larger of it and a uniform value, of 32 bits: that is always the operand.
+    Clamped { smaller: bool, signed: bool, bound: Value },
+    /// Bitwise `and` with a uniform value: it keeps all the bits that tell lanes apart, and the base has none of them.
+    Masked { bits: Value },
 }
 
 /// Distances beyond this are not followed.
@@ -61,6 +72,20 @@ const FAR: i64 = 1 << 28;
 
 /// Most uniform values that distances are multiples of.
 const MOST_TERMS: usize = 2;
+
+/// Most guesses that a value depends on.
+const MOST_GUESSES: usize = 4;
+
+impl How {
+    /// The uniform value beside the operand.
+    fn other(self) -> Option<Value> {
+        match self {
+            Self::Extended { .. } => None,
+            Self::Clamped { bound, .. } => Some(bound),
+            Self::Masked { bits } => Some(bits),
+        }
+    }
+}
 
 fn near(offsets: &[i64; 32]) -> bool {
     offsets.iter().all(|o| o.abs() <= FAR)
@@ -115,30 +140,41 @@ impl Distance {
 
 impl Affine {
     fn of(offsets: [i64; 32]) -> Self {
-        Self { distance: Distance { offsets, terms: Vec::new() }, wraps: Vec::new() }
+        Self { distance: Distance { offsets, terms: Vec::new() }, guesses: Vec::new() }
     }
     fn near(self) -> Option<Self> {
-        (near(&self.distance.offsets) && self.wraps.len() <= 4).then_some(self)
+        (near(&self.distance.offsets) && self.guesses.len() <= MOST_GUESSES).then_some(self)
     }
     fn times(&self, factor: i64) -> Option<Self> {
-        let mut result = Self { distance: self.distance.times(factor)?, wraps: self.wraps.clone() };
-        for w in &mut result.wraps {
-            w.factor = w.factor.checked_mul(factor)?;
+        let mut result = Self { distance: self.distance.times(factor)?, guesses: self.guesses.clone() };
+        for g in &mut result.guesses {
+            g.factor = g.factor.checked_mul(factor)?;
         }
         result.near()
     }
     fn plus(&self, other: &Self, sign: i64) -> Option<Self> {
-        let mut result = Self { distance: self.distance.plus(&other.distance, sign)?, wraps: self.wraps.clone() };
-        for w in &other.wraps {
-            result.wraps.push(Wrap { factor: w.factor.checked_mul(sign)?, ..w.clone() });
+        let mut result = Self { distance: self.distance.plus(&other.distance, sign)?, guesses: self.guesses.clone() };
+        for g in &other.guesses {
+            result.guesses.push(Guess { factor: g.factor.checked_mul(sign)?, ..g.clone() });
         }
         result.near()
     }
     /// The values that its lanes' distances refer to.
     pub(super) fn values(&self) -> impl Iterator<Item = Value> + '_ {
-        let distances = self.wraps.iter().map(|w| &w.distance).chain([&self.distance]);
+        let distances = self.guesses.iter().map(|g| &g.distance).chain([&self.distance]);
         let terms = distances.flat_map(|d| &d.terms).map(|t| t.value);
-        terms.chain(self.wraps.iter().map(|w| w.value))
+        terms.chain(self.guesses.iter().flat_map(|g| [Some(g.value), g.how.other()].into_iter().flatten()))
+    }
+    /// The guesses behind an op on a value stand with that value.
+    fn guessed(value: Value, how: How, distance: Distance) -> Option<Self> {
+        let guess = Guess { how, value, distance: distance.clone(), factor: 1 };
+        Self { distance, guesses: vec![guess] }.near()
+    }
+    /// The bits that tell lanes apart, where their distances are constants and less than 2^10.
+    pub(super) fn low_bits(distance: &Distance) -> Option<u64> {
+        let largest = distance.offsets.iter().copied().max()?;
+        let few = distance.terms.is_empty() && distance.offsets.iter().all(|o| (0..1024).contains(o));
+        few.then(|| (largest as u64 + 1).next_power_of_two() - 1)
     }
     /// Whether the lanes' distances are multiples of a number.
     pub(super) fn is_multiple_of(&self, number: i64) -> bool {
@@ -147,11 +183,11 @@ impl Affine {
     }
     /// Times a uniform value that is not known.
     fn times_value(&self, value: Value) -> Option<Self> {
-        if !self.distance.terms.is_empty() || !self.wraps.is_empty() {
+        if !self.distance.terms.is_empty() || !self.guesses.is_empty() {
             return None;
         }
         let term = Term { value, extended: None, multiples: self.distance.offsets };
-        Some(Self { distance: Distance { offsets: [0; 32], terms: vec![term] }, wraps: Vec::new() })
+        Some(Self { distance: Distance { offsets: [0; 32], terms: vec![term] }, guesses: Vec::new() })
     }
 }
 
@@ -178,14 +214,17 @@ pub(super) struct Shapes {
     /// Whether an `f32` is the result of arithmetic, whose NaN stands for the canonical one whatever its bits are.
     loose: Vec<bool>,
     lanes: u32,
+    /// Addresses of shared memory carry a block's rank, which generic ones are given anew.
+    clusters: bool,
 }
 
 impl Shapes {
-    pub(super) fn of(body: &Body, facts: &Facts<'_>, block: [u32; 3], affine: bool) -> Self {
+    pub(super) fn of(body: &Body, facts: &Facts<'_>, block: [u32; 3], clusters: bool) -> Self {
         let lanes = if facts.uniform.is_some() { 32 } else { 1 };
-        let mut shapes = Self { shapes: vec![None; body.values.len()], loose: vec![true; body.values.len()], lanes };
+        let (shapes, loose) = (vec![None; body.values.len()], vec![true; body.values.len()]);
+        let mut shapes = Self { shapes, loose, lanes, clusters };
         if let Some(uniform) = facts.uniform {
-            shapes.solve(body, facts, uniform, block, affine);
+            shapes.solve(body, facts, uniform, block);
         }
         shapes.solve_loose(body, facts);
         shapes
@@ -202,7 +241,7 @@ impl Shapes {
         self.loose[value.index()]
     }
 
-    fn solve(&mut self, body: &Body, facts: &Facts<'_>, uniform: &Uniform, block: [u32; 3], affine: bool) {
+    fn solve(&mut self, body: &Body, facts: &Facts<'_>, uniform: &Uniform, block: [u32; 3]) {
         for n in 0..body.values.len() {
             if uniform.value(Value::new(n)) <= Uniformity::Warp {
                 self.shapes[n] = Some(Shape::Uniform);
@@ -221,7 +260,7 @@ impl Shapes {
                         if self.shapes[result.index()] == Some(Shape::Uniform) {
                             continue;
                         }
-                        let new = if affine && body.results(inst).len() == 1 {
+                        let new = if body.results(inst).len() == 1 {
                             self.result(body, facts, b, inst, block)
                         } else {
                             Some(Shape::Varying)
@@ -237,7 +276,7 @@ impl Shapes {
                             }
                             let temporal = facts.view(arg, target.block).is_some();
                             let new = match self.shapes[arg.index()].clone() {
-                                _ if apart || temporal || !affine => Some(Shape::Varying),
+                                _ if apart || temporal => Some(Shape::Varying),
                                 // Something else comes along another edge, since the parameter is divergent.
                                 Some(Shape::Uniform) => Some(Shape::Varying),
                                 other => other,
@@ -319,14 +358,38 @@ impl Shapes {
                 _ => varying,
             },
             Op::Trunc if data.ty == Type::I32 && body.ty(args[0]) == Type::I64 => match shape(0)? {
-                // The corrections are multiples of 2^32.
-                Shape::Affine(a) => made(truncated(&a)),
+                Shape::Affine(a) => made(truncated(&a, |v| self.shapes[v.index()].clone())),
                 _ => varying,
             },
+            Op::ToGeneric if self.clusters && data.attr::<Space>() == Space::Shared => varying,
             Op::ToGeneric | Op::FromGeneric if data.attr::<Space>() != Space::Local => match shape(0)? {
                 Shape::Affine(a) => made(Some((*a).clone())),
                 _ => varying,
             },
+            Op::IMin | Op::IMax if data.ty == Type::I32 && data.attr::<Relu>() == Relu::No => {
+                let (a, value, bound) = match (shape(0)?, shape(1)?) {
+                    (Shape::Affine(a), Shape::Uniform) => (a, args[0], args[1]),
+                    (Shape::Uniform, Shape::Affine(b)) => (b, args[1], args[0]),
+                    _ => return varying,
+                };
+                if !a.distance.terms.is_empty() {
+                    return varying;
+                }
+                let (smaller, signed) = (data.op == Op::IMin, data.attr::<Sign>() == Sign::S);
+                made(Affine::guessed(value, How::Clamped { smaller, signed, bound }, a.distance.clone()))
+            }
+            Op::And if word => {
+                let (a, value, bits) = match (shape(0)?, shape(1)?) {
+                    (Shape::Affine(a), Shape::Uniform) => (a, args[0], args[1]),
+                    (Shape::Uniform, Shape::Affine(b)) => (b, args[1], args[0]),
+                    _ => return varying,
+                };
+                let Some(low) = Affine::low_bits(&a.distance) else { return varying };
+                if body.constant(bits).is_some_and(|c| c & low != low) {
+                    return varying;
+                }
+                made(Affine::guessed(value, How::Masked { bits }, a.distance.clone()))
+            }
             Op::Select => match (shape(0)?, shape(1)?, shape(2)?) {
                 (Shape::Uniform, Shape::Affine(a), Shape::Affine(b)) if a == b => made(Some((*a).clone())),
                 _ => varying,
@@ -413,17 +476,27 @@ fn extended(a: &Affine, value: Value, signed: bool) -> Option<Affine> {
     for term in &mut distance.terms {
         term.extended = Some(signed);
     }
-    let wrap = Wrap { value, distance: distance.clone(), signed, factor: 1 };
-    Affine { distance, wraps: vec![wrap] }.near()
+    Affine::guessed(value, How::Extended { signed }, distance)
 }
 
-/// A 64-bit value made a 32-bit one.
-fn truncated(a: &Affine) -> Option<Affine> {
-    let mut distance = a.distance.clone();
-    for term in &mut distance.terms {
+/// A 64-bit value made a 32-bit one. What a sum that left its range is off by are multiples of 2^32; what remains is what
+/// the values that were extended are off by.
+fn truncated(a: &Affine, shape: impl Fn(Value) -> Option<Shape>) -> Option<Affine> {
+    let mut result = Affine { distance: a.distance.clone(), guesses: Vec::new() };
+    for term in &mut result.distance.terms {
         term.extended.take()?;
     }
-    Affine { distance, wraps: Vec::new() }.near()
+    for guess in &a.guesses {
+        match (guess.how, shape(guess.value)) {
+            (How::Extended { .. }, Some(Shape::Affine(before))) => {
+                for g in &before.guesses {
+                    result.guesses.push(Guess { factor: g.factor.checked_mul(guess.factor)?, ..g.clone() });
+                }
+            }
+            _ => return None,
+        }
+    }
+    result.near()
 }
 
 fn signed(bits: u64, ty: Type) -> i64 {

@@ -1,6 +1,6 @@
 //! How values are held: numbers, bases of affine values, vectors, and variables between blocks.
 
-use super::shape::{Affine, Distance, Shape, Term};
+use super::shape::{Affine, Distance, Guess, How, Shape, Term};
 use super::{Lowering, Result};
 use crate::abi::{self, Described, Failure, Helper, Part, Warp};
 use crate::sys::{Code, Emit, Int, Ty, Val};
@@ -9,17 +9,19 @@ use hetir::op::Op;
 use hetir::types::{Scalar, Type};
 use std::collections::BTreeMap;
 
-/// What one lane's value of a type is in LLVM: floats of one lane are floats, everything else is an integer.
+/// What one lane's value of a type is in LLVM: floats of one lane are floats, everything else is an integer; so is bf16,
+/// whose NaNs would lose their payload where code is made for processors that have no such type.
 pub(super) fn element<'c>(e: &Emit<'c>, ty: Type) -> Ty<'c> {
     if ty.lanes > 1 {
         return e.int_ty(ty.bits());
     }
     match ty.scalar {
         Scalar::F16 => e.half(),
-        Scalar::Bf16 => e.bfloat(),
         Scalar::F32 => e.float(),
         Scalar::F64 => e.double(),
-        Scalar::B1 | Scalar::I8 | Scalar::I16 | Scalar::I32 | Scalar::I64 | Scalar::I128 => e.int_ty(ty.bits()),
+        Scalar::Bf16 | Scalar::B1 | Scalar::I8 | Scalar::I16 | Scalar::I32 | Scalar::I64 | Scalar::I128 => {
+            e.int_ty(ty.bits())
+        }
     }
 }
 
@@ -40,10 +42,15 @@ impl<'c> Lowering<'_, '_, 'c> {
 
     /// How a value is held where this block sees it.
     pub(super) fn shape(&self, value: Value) -> Shape {
-        match self.facts.view(value, self.block) {
-            Some(_) if self.lanes > 1 => Shape::Varying,
-            _ => self.shapes.get(value),
+        match self.view(value) {
+            Some(_) => Shape::Varying,
+            None => self.shapes.get(value),
         }
+    }
+    /// The loop that lanes left with different values of what this block sees, if any. Constants are held nowhere.
+    fn view(&self, value: Value) -> Option<hetir::analysis::loops::LoopId> {
+        let varies = self.lanes > 1 && self.body.constant(value).is_none();
+        self.facts.view(value, self.block).filter(|_| varies)
     }
     pub(super) fn is_uniform(&self, value: Value) -> bool {
         self.shape(value) == Shape::Uniform
@@ -63,7 +70,7 @@ impl<'c> Lowering<'_, '_, 'c> {
             self.held.insert(value, v);
             return v;
         }
-        let view = self.facts.view(value, self.block).filter(|_| self.lanes > 1);
+        let view = self.view(value);
         let variable = self.variable(value, view);
         let ty = self.held_ty(value, view.is_some());
         let v = self.e.load(ty, variable, 1);
@@ -116,7 +123,7 @@ impl<'c> Lowering<'_, '_, 'c> {
                 let spread = self.splat(held);
                 let distance = self.distance(element, &a.distance);
                 let exact = self.e.bin(Code::LLVMAdd, spread, distance);
-                self.rewrap(exact, &a)
+                self.corrected(exact, &a)
             }
         };
         self.vectors.insert(value, v);
@@ -129,10 +136,7 @@ impl<'c> Lowering<'_, '_, 'c> {
     }
     /// A uniform value that distances are multiples of, in an integer type.
     pub(super) fn term(&mut self, term: &Term, element: Ty<'c>) -> Val<'c> {
-        let v = match self.body.constant(term.value) {
-            Some(_) => self.held(term.value),
-            None => self.held_base(term.value),
-        };
+        let v = self.held_base(term.value);
         match term.extended {
             Some(true) => self.e.cast(Code::LLVMSExt, v, element),
             Some(false) => self.e.cast(Code::LLVMZExt, v, element),
@@ -149,75 +153,150 @@ impl<'c> Lowering<'_, '_, 'c> {
         }
         sum
     }
-    /// Puts right the lanes whose 32-bit sum left its range.
-    fn rewrap(&mut self, mut vector: Val<'c>, affine: &Affine) -> Val<'c> {
+    /// Puts right the lanes that guesses are wrong for.
+    fn corrected(&mut self, mut vector: Val<'c>, affine: &Affine) -> Val<'c> {
         let e = self.e;
-        let (i32t, i64t) = (self.i(32), self.i(64));
-        for wrap in &affine.wraps {
-            let base = self.held_base(wrap.value);
-            let code = if wrap.signed { Code::LLVMSExt } else { Code::LLVMZExt };
-            let distance = self.distance(i64t, &wrap.distance);
-            let short = e.cast(Code::LLVMTrunc, distance, self.wide(i32t));
-            let sum32 = e.bin(Code::LLVMAdd, self.splat(base), short);
-            let right = e.cast(code, sum32, self.wide(i64t));
-            let wide_base = e.cast(code, base, i64t);
-            let taken = e.bin(Code::LLVMAdd, self.splat(wide_base), distance);
+        for guess in &affine.guesses {
+            let base = self.held_base(guess.value);
+            let exact = self.exact(guess.value);
+            let result = match guess.how {
+                How::Extended { .. } => self.i(64),
+                How::Clamped { .. } | How::Masked { .. } => base.ty(),
+            };
+            let (right, base) = match guess.how {
+                How::Extended { signed } => {
+                    let code = if signed { Code::LLVMSExt } else { Code::LLVMZExt };
+                    (e.cast(code, exact, self.wide(result)), e.cast(code, base, result))
+                }
+                How::Clamped { smaller, signed, bound } => {
+                    let name = match (smaller, signed) {
+                        (true, true) => "llvm.smin",
+                        (true, false) => "llvm.umin",
+                        (false, true) => "llvm.smax",
+                        (false, false) => "llvm.umax",
+                    };
+                    let bound = self.held_base(bound);
+                    (e.intrinsic(name, &[exact.ty()], &[exact, self.splat(bound)]), base)
+                }
+                How::Masked { bits } => {
+                    let bits = self.held_base(bits);
+                    (e.bin(Code::LLVMAnd, exact, self.splat(bits)), e.bin(Code::LLVMAnd, base, bits))
+                }
+            };
+            let distance = self.distance(result, &guess.distance);
+            let taken = e.bin(Code::LLVMAdd, self.splat(base), distance);
             let off = e.bin(Code::LLVMSub, right, taken);
-            let factor = self.splat(i64t.int(wrap.factor as u64));
-            let correction = e.bin(Code::LLVMMul, off, factor);
+            let factor = self.splat(result.int(guess.factor as u64));
+            let correction = if guess.factor == 1 { off } else { e.bin(Code::LLVMMul, off, factor) };
             vector = e.bin(Code::LLVMAdd, vector, correction);
         }
         vector
     }
+    /// All lanes of an affine value, also where lanes have left a loop since: see `held_base`.
+    fn exact(&mut self, value: Value) -> Val<'c> {
+        let spread = self.held_base(value);
+        let element = spread.ty();
+        let spread = self.splat(spread);
+        let Shape::Affine(affine) = self.shapes.get(value) else { return spread };
+        let distance = self.distance(element, &affine.distance);
+        let sum = self.e.bin(Code::LLVMAdd, spread, distance);
+        self.corrected(sum, &affine)
+    }
     /// The base of an affine value, also where lanes have left a loop since: it is asked for only by what was computed
     /// in that loop.
     fn held_base(&mut self, value: Value) -> Val<'c> {
-        if self.facts.view(value, self.block).is_none() {
+        if self.body.constant(value).is_some() || self.facts.view(value, self.block).is_none() {
             return self.held(value);
         }
         let variable = self.variable(value, None);
         let ty = self.held_ty(value, false);
         self.e.load(ty, variable, 1)
     }
-    /// True where no lane's 32-bit sum left its range.
-    pub(super) fn unwrapped(&mut self, affine: &Affine) -> Option<Val<'c>> {
-        let e = self.e;
-        let (i32t, i64t) = (self.i(32), self.i(64));
+    /// True where all guesses are right.
+    pub(super) fn guessed_right(&mut self, affine: &Affine) -> Option<Val<'c>> {
         let mut all = None;
-        for wrap in &affine.wraps {
-            let base = self.held_base(wrap.value);
-            let code = if wrap.signed { Code::LLVMSExt } else { Code::LLVMZExt };
-            let wide = e.cast(code, base, i64t);
-            // The ends of each class of lanes; the base itself always fits.
-            let mut ends: BTreeMap<Vec<i64>, (i64, i64)> = BTreeMap::new();
-            for lane in 0..32 {
-                let o = wrap.distance.offsets[lane];
-                let (low, high) = ends.entry(wrap.distance.class(lane)).or_insert((o, o));
-                (*low, *high) = (o.min(*low), o.max(*high));
-            }
-            let terms: Vec<_> = wrap.distance.terms.iter().map(|t| self.term(t, i64t)).collect();
-            let limits = ends.into_iter().flat_map(|(class, (low, high))| {
-                let both = if low == high { vec![low] } else { vec![low, high] };
-                both.into_iter().map(move |limit| (class.clone(), limit))
-            });
-            for (class, limit) in limits {
-                if limit == 0 && class.iter().all(|n| *n == 0) {
-                    continue;
-                }
-                let mut sum = e.bin(Code::LLVMAdd, wide, i64t.int(limit as u64));
-                for (v, n) in terms.iter().zip(&class).filter(|(_, n)| **n != 0) {
-                    sum = e.bin(Code::LLVMAdd, sum, e.bin(Code::LLVMMul, *v, i64t.int(*n as u64)));
-                }
-                let short = e.cast(Code::LLVMTrunc, sum, i32t);
-                let again = e.cast(code, short, i64t);
-                let fits = e.icmp(Int::LLVMIntEQ, sum, again);
-                all = Some(match all {
-                    Some(a) => e.bin(Code::LLVMAnd, a, fits),
-                    None => fits,
-                });
+        for guess in &affine.guesses {
+            self.test(guess, &mut all);
+            if let Shape::Affine(before) = self.shapes.get(guess.value)
+                && let Some(right) = self.guessed_right(&before)
+            {
+                self.and(&mut all, right);
             }
         }
         all
+    }
+    fn and(&self, all: &mut Option<Val<'c>>, more: Val<'c>) {
+        *all = Some(all.map_or(more, |all| self.e.bin(Code::LLVMAnd, all, more)));
+    }
+    fn test(&mut self, guess: &Guess, all: &mut Option<Val<'c>>) {
+        let e = self.e;
+        let i64t = self.i(64);
+        let base = self.held_base(guess.value);
+        match guess.how {
+            How::Extended { signed } => self.test_extended(guess, base, signed, all),
+            How::Clamped { smaller, signed, bound } => {
+                let code = if signed { Code::LLVMSExt } else { Code::LLVMZExt };
+                let bound = self.held_base(bound);
+                let (wide, bound) = (e.cast(code, base, i64t), e.cast(code, bound, i64t));
+                let offsets = &guess.distance.offsets;
+                let low = offsets.iter().copied().min().unwrap_or(0);
+                let high = offsets.iter().copied().max().unwrap_or(0);
+                let end = |limit: i64| e.bin(Code::LLVMAdd, wide, i64t.int(limit as u64));
+                let (least, most) =
+                    if signed { (i64::from(i32::MIN), i64::from(i32::MAX)) } else { (0, i64::from(u32::MAX)) };
+                // Neither end may leave the range; the bound is inside of it.
+                if smaller {
+                    self.and(all, e.icmp(Int::LLVMIntSLE, end(high), bound));
+                    if low < 0 {
+                        self.and(all, e.icmp(Int::LLVMIntSGE, end(low), i64t.int(least as u64)));
+                    }
+                } else {
+                    self.and(all, e.icmp(Int::LLVMIntSGE, end(low), bound));
+                    if high > 0 {
+                        self.and(all, e.icmp(Int::LLVMIntSLE, end(high), i64t.int(most as u64)));
+                    }
+                }
+            }
+            How::Masked { bits } => {
+                let bits = self.held_base(bits);
+                let Some(low) = Affine::low_bits(&guess.distance) else { return };
+                let low = base.ty().int(low);
+                let none = e.icmp(Int::LLVMIntEQ, e.bin(Code::LLVMAnd, base, low), base.ty().zero());
+                let kept = e.icmp(Int::LLVMIntEQ, e.bin(Code::LLVMAnd, bits, low), low);
+                self.and(all, none);
+                self.and(all, kept);
+            }
+        }
+    }
+    /// No lane's 32-bit sum leaves its range.
+    fn test_extended(&mut self, guess: &Guess, base: Val<'c>, signed: bool, all: &mut Option<Val<'c>>) {
+        let e = self.e;
+        let (i32t, i64t) = (self.i(32), self.i(64));
+        let code = if signed { Code::LLVMSExt } else { Code::LLVMZExt };
+        let wide = e.cast(code, base, i64t);
+        // The ends of each class of lanes; the base itself always fits.
+        let mut ends: BTreeMap<Vec<i64>, (i64, i64)> = BTreeMap::new();
+        for lane in 0..32 {
+            let o = guess.distance.offsets[lane];
+            let (low, high) = ends.entry(guess.distance.class(lane)).or_insert((o, o));
+            (*low, *high) = (o.min(*low), o.max(*high));
+        }
+        let terms: Vec<_> = guess.distance.terms.iter().map(|t| self.term(t, i64t)).collect();
+        let limits = ends.into_iter().flat_map(|(class, (low, high))| {
+            let both = if low == high { vec![low] } else { vec![low, high] };
+            both.into_iter().map(move |limit| (class.clone(), limit))
+        });
+        for (class, limit) in limits {
+            if limit == 0 && class.iter().all(|n| *n == 0) {
+                continue;
+            }
+            let mut sum = e.bin(Code::LLVMAdd, wide, i64t.int(limit as u64));
+            for (v, n) in terms.iter().zip(&class).filter(|(_, n)| **n != 0) {
+                sum = e.bin(Code::LLVMAdd, sum, e.bin(Code::LLVMMul, *v, i64t.int(*n as u64)));
+            }
+            let again = e.cast(code, e.cast(Code::LLVMTrunc, sum, i32t), i64t);
+            self.and(all, e.icmp(Int::LLVMIntEQ, sum, again));
+        }
     }
     /// The same number in each lane.
     pub(super) fn splat(&self, number: Val<'c>) -> Val<'c> {
@@ -299,7 +378,10 @@ impl<'c> Lowering<'_, '_, 'c> {
     /// The active lanes as 32 bits.
     pub(super) fn mask_bits(&self) -> Val<'c> {
         match self.mask {
-            _ if self.lanes == 1 => self.c32(1),
+            _ if self.lanes == 1 => match &self.turn {
+                Some(turn) => self.e.bin(Code::LLVMShl, self.c32(1), turn.lane),
+                None => self.c32(1),
+            },
             None => self.c32(u32::MAX),
             Some(mask) => self.e.cast(Code::LLVMBitCast, mask, self.i(32)),
         }

@@ -3,7 +3,7 @@
 //! The lanes that come here together are those of the mask; members that do not have ended. A lane alone leaves the
 //! meeting with the others to the device.
 
-use super::{Lowering, Result, unsupported};
+use super::{Lowering, Result};
 use crate::abi;
 use crate::sys::{Code, Int, Val};
 use hetir::attr::{ReduxOp, ShuffleMode, VoteMode};
@@ -195,12 +195,20 @@ impl<'c> Lowering<'_, '_, 'c> {
 
     fn barrier(&mut self, inst: Inst, args: &[Value]) -> Result<()> {
         let data = *self.body.inst(inst);
-        if self.lanes > 1 && !(self.is_uniform(args[0]) && self.is_uniform(args[1])) {
-            return unsupported("a barrier whose number differs from lane to lane");
-        }
         let e = self.e;
         self.unit.need(|n| n.barriers = true);
-        let (id, threads) = (self.one(args[0]), self.one(args[1]));
+        let apart = self.lanes > 1 && !(self.is_uniform(args[0]) && self.is_uniform(args[1]));
+        if apart {
+            // Lanes at different barriers wait by themselves: this form is not the one that is executed.
+            self.unit.need(|n| n.lanes_wait = true);
+        }
+        let [id, threads] = [args[0], args[1]].map(|value| match apart {
+            true => {
+                let v = self.vector(value);
+                self.first_active(v)
+            }
+            false => self.one(value),
+        });
         let mask = if self.lanes == 1 {
             self.warp_field(self.i(32), std::mem::offset_of!(abi::Warp, mask))
         } else {

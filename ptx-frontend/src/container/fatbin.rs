@@ -13,6 +13,8 @@ pub(super) const HEADER: usize = 16;
 /// Bytes of an entry header that are understood; later ones hold compiler options and the like.
 const ENTRY_HEADER: usize = 64;
 
+const FLAG_64_BIT: u64 = 1;
+const FLAG_LINUX: u64 = 0x10;
 const FLAG_LZ4: u64 = 0x2000;
 const FLAG_ZSTD: u64 = 0x8000;
 const FLAG_ARCHITECTURE: u64 = 0x10_0000;
@@ -335,4 +337,43 @@ pub fn choose<'i, 'a>(images: &'i [Image<'a>], device_sm: u32) -> Choice<'i, 'a>
         (true, false) => Choice::ElfOnly(elf),
         (true, true) => Choice::Nothing,
     }
+}
+
+/// Of images whose PTX is all for later devices, the PTX for the earliest of them. Whoever translates PTX rather than
+/// handing it to one device's compiler can use it as far as its instructions are known.
+pub fn earliest<'i, 'a>(images: &'i [Image<'a>]) -> Option<&'i Image<'a>> {
+    let ptx = images.iter().filter(|image| image.kind == ImageKind::Ptx);
+    ptx.min_by_key(|image| (image.sm, image.variant()))
+}
+
+/// A fatbin that holds one PTX text.
+pub fn fatbin_of(text: &str, (major, minor): (u32, u32), sm: u32) -> Vec<u8> {
+    let mut payload = text.as_bytes().to_vec();
+    payload.resize((payload.len() + 1).next_multiple_of(8), 0);
+    let mut out = Vec::with_capacity(HEADER + ENTRY_HEADER + payload.len());
+    let half = |out: &mut Vec<u8>, value: u32| out.extend_from_slice(&(value as u16).to_le_bytes());
+    let word = |out: &mut Vec<u8>, value: u32| out.extend_from_slice(&value.to_le_bytes());
+    let long = |out: &mut Vec<u8>, value: u64| out.extend_from_slice(&value.to_le_bytes());
+    word(&mut out, super::FATBIN_MAGIC);
+    half(&mut out, 1);
+    half(&mut out, HEADER as u32);
+    long(&mut out, (ENTRY_HEADER + payload.len()) as u64);
+    half(&mut out, 1);
+    half(&mut out, 0x101);
+    word(&mut out, ENTRY_HEADER as u32);
+    long(&mut out, payload.len() as u64);
+    // Not compressed, no options.
+    word(&mut out, 0);
+    word(&mut out, 0);
+    half(&mut out, minor);
+    half(&mut out, major);
+    word(&mut out, sm);
+    // No name.
+    word(&mut out, 0);
+    word(&mut out, 0);
+    long(&mut out, FLAG_64_BIT | FLAG_LINUX);
+    long(&mut out, 0);
+    long(&mut out, 0);
+    out.extend_from_slice(&payload);
+    out
 }

@@ -17,6 +17,7 @@
 //! no more than one window and one block, so that the output can be bounded block by block. Content checksums are not
 //! verified; `nvcc` writes none.
 
+mod archive;
 mod decompress;
 mod elf;
 mod fatbin;
@@ -24,8 +25,9 @@ mod host;
 
 use hetir::diag::{Diagnostic, Span};
 
+pub use archive::{is_archive, members};
 pub use elf::{Elf, FatbinSection, fatbins_in_elf};
-pub use fatbin::{Choice, Encoding, Image, ImageKind, Payload, Variant, choose, images};
+pub use fatbin::{Choice, Encoding, Image, ImageKind, Payload, Variant, choose, earliest, fatbin_of, images};
 pub use host::{HostFatbins, HostMemory, HostModule, Wrapper, read_fatbin, read_module, read_wrapper};
 
 /// First word of a fatbin.

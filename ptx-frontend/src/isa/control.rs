@@ -3,7 +3,7 @@
 use super::{Form, Lifted, form};
 use crate::ast::{self, BaseKind, LabelKind, OperandKind};
 use crate::lift::{Lifter, Named, Piece, Place, Ty, pieces};
-use hetir::attr::{SetMaxReg, Syscall};
+use hetir::attr::{SetMaxReg, Space, Syscall};
 use hetir::build::Attrs;
 use hetir::diag::Diagnostic;
 use hetir::entity::Value;
@@ -72,6 +72,8 @@ pub(crate) const FORMS: &[Form] = &[
 enum Callee {
     Function(hetir::entity::FuncId),
     System(Syscall),
+    /// Stores into the condition of a graph's conditional node: its handle is the address of a 32-bit word.
+    SetCondition,
     Address(Value),
 }
 
@@ -182,6 +184,15 @@ impl Lifter<'_, '_> {
                 (Attrs::of(Op::CallIndirect), id.index() as u64, signature.results)
             }
             Callee::System(call) => (Attrs::of(Op::Syscall).with(call), 0, types),
+            Callee::SetCondition => {
+                self.signature_matches(
+                    &Signature { params: vec![Type::I64, Type::I32], results: vec![] },
+                    &given,
+                    &types,
+                )?;
+                self.effect(Attrs::of(Op::Store).with(Space::Global), Type::I32, 0, &args);
+                return Ok(());
+            }
         };
         let values = self.op_many_imm(attrs, Type::B1, imm, &args, &types);
         for ((_, var), value) in places.into_iter().zip(values) {
@@ -258,15 +269,16 @@ impl Lifter<'_, '_> {
                 );
             }
             let system = match callee.name.as_str() {
-                "vprintf" => Some(Syscall::Vprintf),
-                "malloc" => Some(Syscall::Malloc),
-                "free" => Some(Syscall::Free),
-                "__assertfail" => Some(Syscall::AssertFail),
+                "vprintf" => Some(Callee::System(Syscall::Vprintf)),
+                "malloc" => Some(Callee::System(Syscall::Malloc)),
+                "free" => Some(Callee::System(Syscall::Free)),
+                "__assertfail" => Some(Callee::System(Syscall::AssertFail)),
+                "cudaGraphSetConditional" => Some(Callee::SetCondition),
                 _ => None,
             };
             let declared = matches!(callee.linkage, hetir::ir::Linkage::Extern);
             return Ok(match system {
-                Some(call) if declared => (Callee::System(call), Some(callee.signature.clone())),
+                Some(call) if declared => (call, Some(callee.signature.clone())),
                 _ => (Callee::Function(id), Some(callee.signature.clone())),
             });
         }

@@ -2,13 +2,15 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use hetgpu_device::{
-    Caps, DeviceError, ErrorKind, HostSpan, KernelAttributes, Launch, LoadedModule, Outcome, Queued, SyncDevice,
+    Caps, DeviceError, ErrorKind, HostSpan, ImageCaps, ImageDescription, ImageId, ImageObject, ImagePlace, Images,
+    KernelAttributes, Launch, LoadedModule, Outcome, Queued, SyncDevice,
 };
 use hetgpu_runtime::{CopyRequest, FillRequest, Runtime, Settings, Shape};
 use hetir::entity::FuncId;
 use hetir::ir::Module;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex};
+use std::thread::ThreadId;
 
 #[derive(Default)]
 struct State {
@@ -18,7 +20,15 @@ struct State {
     /// Fills wait while this is set.
     held: bool,
     fills: usize,
+    /// Who did the last fill.
+    filler: Option<ThreadId>,
+    images: Images,
+    /// Where the next image's texels lie.
+    next_image: u64,
 }
+
+/// Where images begin: no address of memory.
+const FIRST_IMAGE: u64 = 1 << 62;
 
 pub(crate) struct TestDevice {
     caps: Caps,
@@ -40,7 +50,8 @@ impl State {
 
 impl TestDevice {
     pub(crate) fn new(memory: u64, map_granularity: u64) -> Arc<Self> {
-        let caps = Caps { name: "test device".into(), memory, map_granularity, ..Caps::default() };
+        let images = Some(ImageCaps { chooses_handles: true, linear: true, ..ImageCaps::default() });
+        let caps = Caps { name: "test device".into(), memory, map_granularity, images, ..Caps::default() };
         Arc::new(Self { caps, state: Mutex::default(), changed: Condvar::new() })
     }
 
@@ -58,6 +69,17 @@ impl TestDevice {
     pub(crate) fn mapped(&self) -> Vec<(u64, u64)> {
         let state = self.state.lock().unwrap();
         state.memory.iter().map(|(&at, data)| (at, data.len() as u64)).collect()
+    }
+
+    /// The thread that began the last fill.
+    pub(crate) fn filler(&self) -> Option<ThreadId> {
+        self.state.lock().unwrap().filler
+    }
+
+    /// How many images there are, and how many objects over them.
+    pub(crate) fn images(&self) -> (usize, usize) {
+        let state = self.state.lock().unwrap();
+        (state.memory.range(FIRST_IMAGE..).count(), state.images.objects().len())
     }
 
     /// How many fills have begun.
@@ -108,6 +130,7 @@ impl SyncDevice for TestDevice {
     fn fill(&self, at: u64, pattern: &[u8], count: u64) -> Result<(), DeviceError> {
         let mut state = self.state.lock().unwrap();
         state.fills += 1;
+        state.filler = Some(std::thread::current().id());
         self.changed.notify_all();
         while state.held {
             state = self.changed.wait(state).unwrap();
@@ -115,6 +138,41 @@ impl SyncDevice for TestDevice {
         let bytes = count * pattern.len() as u64;
         state.bytes(at, bytes)?.copy_from_slice(&pattern.repeat(count as usize));
         Ok(())
+    }
+
+    fn create_image(&self, description: &ImageDescription) -> Result<ImageId, DeviceError> {
+        let mut state = self.state.lock().unwrap();
+        let State { images, memory, next_image, .. } = &mut *state;
+        images.create(description, |bytes| {
+            let at = FIRST_IMAGE + *next_image;
+            *next_image += bytes + 1;
+            memory.insert(at, vec![0; bytes as usize]);
+            Ok(at)
+        })
+    }
+
+    fn destroy_image(&self, image: ImageId) {
+        let mut state = self.state.lock().unwrap();
+        let at = state.images.destroy(image).expect("an image is destroyed once");
+        assert!(state.memory.remove(&at).is_some());
+    }
+
+    fn write_texels(&self, to: ImagePlace, data: &[u8]) -> Result<(), DeviceError> {
+        let at = self.state.lock().unwrap().images.address(to, data.len())?;
+        self.write(at, data)
+    }
+
+    fn read_texels(&self, from: ImagePlace, out: &mut [u8]) -> Result<(), DeviceError> {
+        let at = self.state.lock().unwrap().images.address(from, out.len())?;
+        self.read(at, out)
+    }
+
+    fn bind(&self, handle: Option<u64>, object: &ImageObject) -> Result<u64, DeviceError> {
+        self.state.lock().unwrap().images.bind(handle, object)
+    }
+
+    fn unbind(&self, handle: u64) {
+        self.state.lock().unwrap().images.unbind(handle);
     }
 
     fn load(&self, _module: &Arc<Module>, _globals: &[u64]) -> Result<LoadedModule, DeviceError> {
@@ -135,6 +193,17 @@ impl SyncDevice for TestDevice {
 /// A runtime with one test device and its primary context current on this thread.
 pub(crate) fn runtime(memory: u64, map_granularity: u64) -> (Runtime, Arc<TestDevice>) {
     let device = TestDevice::new(memory, map_granularity);
+    let (settings, _) = Settings::read(|_| None);
+    let runtime = Runtime::new(settings, vec![Arc::new(Queued::from(device.clone()))]);
+    enter(&runtime);
+    (runtime, device)
+}
+
+/// The same with a device that works on several queues at once.
+pub(crate) fn wide_runtime(concurrent_queues: u32) -> (Runtime, Arc<TestDevice>) {
+    let caps =
+        Caps { name: "wide device".into(), memory: 1 << 30, map_granularity: 1, concurrent_queues, ..Caps::default() };
+    let device = Arc::new(TestDevice { caps, state: Mutex::default(), changed: Condvar::new() });
     let (settings, _) = Settings::read(|_| None);
     let runtime = Runtime::new(settings, vec![Arc::new(Queued::from(device.clone()))]);
     enter(&runtime);

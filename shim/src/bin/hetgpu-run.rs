@@ -300,7 +300,8 @@ fn run(request: Request) -> Result<u8, Stop> {
         settings.check = Check::All;
     }
     settings.seed = request.seed.unwrap_or(settings.seed);
-    let runtime = Runtime::new(settings.clone(), registry::devices(&settings));
+    let runtime =
+        Runtime::new(settings.clone(), registry::devices(&settings).map_err(|repeated| refused(repeated.to_string()))?);
     let device = runtime.device(0).map_err(refused_by)?.device.clone();
     let bytes = std::fs::read(&request.file).map_err(|error| refused(format!("{}: {error}", request.file)))?;
     let code = Code::load(ImageSource::Bytes(&bytes), &request.file, device.caps().compute).map_err(refused_by)?;

@@ -7,7 +7,7 @@ use hetgpu_runtime::{Context, Handle, Session};
 use std::sync::Arc;
 
 /// `CUctxCreateParams`.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub(crate) struct ContextParameters {
     affinity: In<u8>,
@@ -156,7 +156,11 @@ pub(crate) fn id(call: &Call, context: CuContext, id: Out<u64>) -> Outcome {
 }
 
 pub(crate) fn synchronize(call: &Call) -> Outcome {
-    Ok(call.runtime()?.session()?.synchronise()?)
+    let runtime = call.runtime()?;
+    runtime.may_wait_for_all()?;
+    runtime.session()?.synchronise()?;
+    runtime.settle_pools();
+    Ok(())
 }
 
 pub(crate) fn synchronize_of(call: &Call, context: CuContext) -> Outcome {
@@ -256,12 +260,15 @@ pub(crate) fn reset_l2(call: &Call) -> Outcome {
     Ok(())
 }
 
-pub(crate) fn enable_peer(call: &Call, peer: CuContext, _flags: u32) -> Outcome {
-    context_of(call, peer)?;
+pub(crate) fn enable_peer(call: &Call, peer: CuContext, flags: u32) -> Outcome {
+    if flags != 0 {
+        return Err(Failure::new(Code::ERROR_INVALID_VALUE, format!("flags {flags}")));
+    }
+    call.runtime()?.contexts.get(peer.get()?)?;
     Err(Failure::new(Code::ERROR_PEER_ACCESS_UNSUPPORTED, "devices do not reach each other's memory"))
 }
 
 pub(crate) fn disable_peer(call: &Call, peer: CuContext) -> Outcome {
-    context_of(call, peer)?;
+    call.runtime()?.contexts.get(peer.get()?)?;
     Err(Failure::new(Code::ERROR_PEER_ACCESS_NOT_ENABLED, "devices do not reach each other's memory"))
 }

@@ -2,10 +2,10 @@
 
 use crate::abi::{Call, CuContext, CuStream, In, Pointer};
 use crate::result::{Code, Failure, Outcome};
-use hetgpu_runtime::{CopyRequest, FillRequest, Shape};
+use hetgpu_runtime::{CopyRequest, FillRequest, Shape, TexelSide};
 
 /// `CUDA_MEMCPY2D`.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub(crate) struct Copy2d {
     from: Side2d,
@@ -14,7 +14,7 @@ pub(crate) struct Copy2d {
     height: usize,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 #[repr(C)]
 struct Side2d {
     x: usize,
@@ -27,27 +27,27 @@ struct Side2d {
 }
 
 /// `CUDA_MEMCPY3D`, and `CUDA_MEMCPY3D_PEER`, which names a context where this one has a reserved word.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub(crate) struct Copy3d {
-    from: Side3d,
-    to: Side3d,
-    width: usize,
-    height: usize,
-    depth: usize,
+    pub(super) from: Side3d,
+    pub(super) to: Side3d,
+    pub(super) width: usize,
+    pub(super) height: usize,
+    pub(super) depth: usize,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 #[repr(C)]
-struct Side3d {
-    x: usize,
-    y: usize,
-    z: usize,
-    level: usize,
+pub(super) struct Side3d {
+    pub(super) x: usize,
+    pub(super) y: usize,
+    pub(super) z: usize,
+    pub(super) level: usize,
     kind: u32,
     host: Pointer,
     device: Pointer,
-    array: Pointer,
+    pub(super) array: Pointer,
     context: Pointer,
     pitch: usize,
     height: usize,
@@ -64,6 +64,14 @@ impl From<Copy2d> for Copy3d {
     fn from(copy: Copy2d) -> Self {
         let Copy2d { from, to, width, height } = copy;
         Self { from: from.into(), to: to.into(), width, height, depth: 1 }
+    }
+}
+
+const ARRAY: u32 = 3;
+
+impl Side3d {
+    pub(super) fn is_array(&self) -> bool {
+        self.kind == ARRAY
     }
 }
 
@@ -121,6 +129,14 @@ pub(crate) fn across_async(call: &Call, to: Pointer, from: Pointer, bytes: usize
     line(call, to, from, bytes, ACROSS, Some(stream))
 }
 
+/// The context that a copy names must be there; none is the current one.
+fn named(call: &Call, context: CuContext) -> Outcome {
+    match context.is_null() {
+        true => Ok(()),
+        false => Ok(call.runtime()?.contexts.get(context.get()?).map(drop)?),
+    }
+}
+
 pub(crate) fn peer(
     call: &Call,
     to: Pointer,
@@ -129,8 +145,8 @@ pub(crate) fn peer(
     from_context: CuContext,
     bytes: usize,
 ) -> Outcome {
-    to_context.get()?;
-    from_context.get()?;
+    named(call, to_context)?;
+    named(call, from_context)?;
     line(call, to, from, bytes, ANY, None)
 }
 
@@ -143,52 +159,104 @@ pub(crate) fn peer_async(
     bytes: usize,
     stream: CuStream,
 ) -> Outcome {
-    to_context.get()?;
-    from_context.get()?;
+    named(call, to_context)?;
+    named(call, from_context)?;
     line(call, to, from, bytes, ANY, Some(stream))
 }
 
 /// One side of a copy of rows: address of the first byte, whether it must be device memory, pitch, slice.
-fn side(side: &Side3d, width: usize, height: usize, depth: usize) -> Outcome<(u64, bool, u64, u64)> {
+fn side(side: &Side3d, width: usize, height: usize) -> Outcome<(u64, bool, u64, u64)> {
     const HOST: u32 = 1;
     const DEVICE: u32 = 2;
-    const ARRAY: u32 = 3;
     const UNIFIED: u32 = 4;
     let (start, device) = match side.kind {
         HOST => (side.host, false),
         DEVICE => (side.device, true),
         UNIFIED => (side.device, false),
-        ARRAY => return Err(Failure::new(Code::ERROR_NOT_SUPPORTED, "copies from or to an array")),
         other => return Err(Failure::new(Code::ERROR_INVALID_VALUE, format!("memory type {other}"))),
     };
+    /// The largest pitch, as an attribute of devices has it.
+    const MOST_PITCH: usize = i32::MAX as usize;
     let wrong = |text: &str| Failure::new(Code::ERROR_INVALID_VALUE, text);
-    if height > 1 && side.pitch < width.saturating_add(side.x) || depth > 1 && side.height < height {
+    let (row, rows) = (width.saturating_add(side.x), height.saturating_add(side.y));
+    // None means that rows, or slices, follow each other without a gap.
+    let pitch = if side.pitch == 0 { row } else { side.pitch };
+    let rows_of_slice = if side.height == 0 { rows } else { side.height };
+    if pitch < row || rows_of_slice < rows {
         return Err(wrong("a pitch or height smaller than what is copied"));
     }
-    let slice = side.pitch.checked_mul(side.height);
-    let offset = slice
-        .and_then(|slice| slice.checked_mul(side.z)?.checked_add(side.pitch.checked_mul(side.y)?)?.checked_add(side.x));
+    if side.pitch > MOST_PITCH {
+        return Err(wrong("a pitch beyond the largest one"));
+    }
+    let slice = pitch.checked_mul(rows_of_slice);
+    let offset =
+        slice.and_then(|slice| slice.checked_mul(side.z)?.checked_add(pitch.checked_mul(side.y)?)?.checked_add(side.x));
     let first = offset.and_then(|offset| start.0.checked_add(offset as u64));
     match (first, slice) {
-        (Some(first), Some(slice)) => Ok((first, device, side.pitch as u64, slice as u64)),
+        (Some(first), Some(slice)) => Ok((first, device, pitch as u64, slice as u64)),
         _ => Err(wrong("an offset past the end of the address space")),
     }
 }
 
+impl Copy3d {
+    /// What is asked for.
+    pub(super) fn request(&self) -> Outcome<CopyRequest> {
+        let Self { width, height, depth, .. } = *self;
+        let (to, to_device, to_pitch, to_slice) = side(&self.to, width, height)?;
+        let (from, from_device, from_pitch, from_slice) = side(&self.from, width, height)?;
+        let shape = Shape {
+            row: width as u64,
+            rows: height as u64,
+            slices: depth as u64,
+            from_pitch,
+            to_pitch,
+            from_slice,
+            to_slice,
+        };
+        Ok(CopyRequest { to, to_device, from, from_device, shape })
+    }
+
+    /// A request in this form.
+    pub(super) fn of(request: &CopyRequest) -> Self {
+        const HOST: u32 = 1;
+        const DEVICE: u32 = 2;
+        const UNIFIED: u32 = 4;
+        let CopyRequest { to, to_device, from, from_device, shape } = *request;
+        let unified = !to_device && !from_device;
+        let side = |at: u64, device: bool, pitch: u64, slice: u64| {
+            let kind = match (unified, device) {
+                (true, _) => UNIFIED,
+                (false, true) => DEVICE,
+                (false, false) => HOST,
+            };
+            let null = Pointer(0);
+            let (host, device) = if kind == HOST { (Pointer(at), null) } else { (null, Pointer(at)) };
+            let height = slice.checked_div(pitch).unwrap_or(0) as usize;
+            let pitch = pitch as usize;
+            Side3d { x: 0, y: 0, z: 0, level: 0, kind, host, device, array: null, context: null, pitch, height }
+        };
+        Self {
+            from: side(from, from_device, shape.from_pitch, shape.from_slice),
+            to: side(to, to_device, shape.to_pitch, shape.to_slice),
+            width: shape.row as usize,
+            height: shape.rows as usize,
+            depth: shape.slices as usize,
+        }
+    }
+}
+
 fn shaped(call: &Call, copy: &Copy3d, stream: Option<CuStream>) -> Outcome {
-    let Copy3d { width, height, depth, .. } = *copy;
-    let (to, to_device, to_pitch, to_slice) = side(&copy.to, width, height, depth)?;
-    let (from, from_device, from_pitch, from_slice) = side(&copy.from, width, height, depth)?;
-    let shape = Shape {
-        row: width as u64,
-        rows: height as u64,
-        slices: depth as u64,
-        from_pitch,
-        to_pitch,
-        from_slice,
-        to_slice,
-    };
-    submit(call, CopyRequest { to, to_device, from, from_device, shape }, stream)
+    if copy.width == 0 || copy.height == 0 || copy.depth == 0 {
+        return Ok(());
+    }
+    if copy.to.is_array() || copy.from.is_array() {
+        let memory = |of: &Side3d| {
+            let (at, device, pitch, slice) = side(of, copy.width, copy.height)?;
+            Ok(TexelSide::Memory { at, device, pitch, slice })
+        };
+        return super::image::shaped(call, copy, memory, stream);
+    }
+    submit(call, copy.request()?, stream)
 }
 
 pub(crate) fn plane(call: &Call, copy: In<Copy2d>) -> Outcome {
@@ -290,9 +358,9 @@ mod tests {
             pitch: 16,
             height: 8,
         };
-        assert_eq!(side(&base, 4, 2, 2).unwrap(), (0x1000 + 128 + 32 + 3, true, 16, 128));
-        assert!(side(&Side3d { kind: 3, ..base }, 4, 2, 2).is_err());
-        assert!(side(&base, 14, 2, 1).is_err(), "a row that does not fit its pitch");
-        assert!(side(&Side3d { z: usize::MAX, ..base }, 4, 2, 2).is_err());
+        assert_eq!(side(&base, 4, 2).unwrap(), (0x1000 + 128 + 32 + 3, true, 16, 128));
+        assert!(side(&Side3d { kind: 3, ..base }, 4, 2).is_err());
+        assert!(side(&base, 14, 2).is_err(), "a row that does not fit its pitch");
+        assert!(side(&Side3d { z: usize::MAX, ..base }, 4, 2).is_err());
     }
 }

@@ -2,9 +2,9 @@
 
 use crate::abi::{Call, Out, Text};
 use crate::attributes;
+#[cfg(feature = "integrity")]
 use crate::integrity::Identity;
 use crate::result::{Code, Failure, Outcome};
-use crate::state;
 use hetgpu_device::Caps;
 use std::ffi::c_char;
 
@@ -42,8 +42,9 @@ const PCI_DEVICE: i32 = 34;
 const PCI_DOMAIN: i32 = 50;
 
 /// What the integrity check says of a device: the same as the attributes say.
+#[cfg(feature = "integrity")]
 pub(crate) fn identity(device: usize) -> Outcome<Identity> {
-    let runtime = state::runtime()?;
+    let runtime = crate::state::runtime()?;
     let caps = runtime.device(device)?.device.caps();
     let value = |id| value(device as i32, caps, id);
     Ok(Identity {
@@ -146,7 +147,10 @@ pub(crate) fn can_access_peer(call: &Call, can: Out<i32>, device: i32, peer: i32
 pub(crate) fn peer_attribute(call: &Call, out: Out<i32>, attribute: u32, from: i32, to: i32) -> Outcome {
     caps(call, from)?;
     caps(call, to)?;
-    if from == to || !(1..=5).contains(&attribute) {
+    if from == to {
+        return Err(Failure::new(Code::ERROR_INVALID_DEVICE, format!("device {from} and itself")));
+    }
+    if !(1..=5).contains(&attribute) {
         return Err(Failure::new(Code::ERROR_INVALID_VALUE, format!("attribute {attribute} between {from} and {to}")));
     }
     out.set(0)

@@ -1,18 +1,21 @@
 //! Events.
 
-use crate::abi::{Call, Cu, CuEvent, CuStream, Out};
+use super::context::session_of;
+use crate::abi::{Call, Cu, CuContext, CuEvent, CuStream, Out};
 use crate::result::{Code, Failure, Outcome};
+use hetgpu_runtime::EventTicket;
 
 const BLOCKING_SYNC: u32 = 1;
 const DISABLE_TIMING: u32 = 2;
 const INTERPROCESS: u32 = 4;
 
 pub(crate) fn create(call: &Call, event: Out<CuEvent>, flags: u32) -> Outcome {
-    if flags & INTERPROCESS != 0 {
-        return Err(Failure::new(Code::ERROR_NOT_SUPPORTED, "events shared between processes"));
-    }
-    if flags & !(BLOCKING_SYNC | DISABLE_TIMING) != 0 {
+    let shared = flags & INTERPROCESS != 0;
+    if flags & !(BLOCKING_SYNC | DISABLE_TIMING | INTERPROCESS) != 0 || (shared && flags & DISABLE_TIMING == 0) {
         return Err(Failure::new(Code::ERROR_INVALID_VALUE, format!("event flags {flags:#x}")));
+    }
+    if shared {
+        return event.set(Cu::new(call.runtime()?.create_shared_event(flags)?));
     }
     event.set(Cu::new(call.runtime()?.create_event(flags & DISABLE_TIMING == 0, flags)?))
 }
@@ -27,10 +30,11 @@ pub(crate) fn record(call: &Call, event: CuEvent, stream: CuStream) -> Outcome {
 
 pub(crate) fn record_with_flags(call: &Call, event: CuEvent, stream: CuStream, flags: u32) -> Outcome {
     const EXTERNAL: u32 = 1;
-    if flags & !EXTERNAL != 0 {
-        return Err(Failure::new(Code::ERROR_INVALID_VALUE, format!("flags {flags:#x}")));
+    match flags {
+        0 => record(call, event, stream),
+        EXTERNAL => Ok(call.runtime()?.capture_external_record(call.stream(stream)?, event.get()?)?),
+        _ => Err(Failure::new(Code::ERROR_INVALID_VALUE, format!("flags {flags:#x}"))),
     }
-    record(call, event, stream)
 }
 
 pub(crate) fn query(call: &Call, event: CuEvent) -> Outcome {
@@ -43,4 +47,24 @@ pub(crate) fn synchronize(call: &Call, event: CuEvent) -> Outcome {
 
 pub(crate) fn elapsed(call: &Call, milliseconds: Out<f32>, start: CuEvent, end: CuEvent) -> Outcome {
     milliseconds.set(call.runtime()?.elapsed(start.get()?, end.get()?)?)
+}
+
+pub(crate) fn export(call: &Call, ticket: Out<EventTicket>, event: CuEvent) -> Outcome {
+    ticket.set(call.runtime()?.export_event(event.get()?)?)
+}
+
+pub(crate) fn import(call: &Call, event: Out<CuEvent>, ticket: EventTicket) -> Outcome {
+    event.set(Cu::new(call.runtime()?.import_event(&ticket, DISABLE_TIMING | INTERPROCESS)?))
+}
+
+/// Records what the context has been given so far.
+pub(crate) fn record_context(call: &Call, context: CuContext, event: CuEvent) -> Outcome {
+    let (_, session) = session_of(call, context)?;
+    Ok(call.runtime()?.record_session(&session, event.get()?)?)
+}
+
+/// What the context is given from now on waits for the event.
+pub(crate) fn hold_context(call: &Call, context: CuContext, event: CuEvent) -> Outcome {
+    let (_, session) = session_of(call, context)?;
+    Ok(call.runtime()?.session_wait(&session, event.get()?)?)
 }

@@ -1,15 +1,11 @@
 //! Start-up, entry points by name, and error texts.
 
 use crate::abi::{Address, Call, Flavour, In, Out, Text, TextOut};
-use crate::entry::{ENTRIES, Entry};
+use crate::entry::{self, Entry};
 use crate::result::{Code, Failure, Outcome};
 use crate::{state, tables};
-use hetgpu_runtime::log;
 use std::collections::HashMap;
 use std::sync::OnceLock;
-
-/// CUDA 13.0.
-pub(crate) const DRIVER_VERSION: i32 = 13000;
 
 pub(crate) fn init(_call: &Call, flags: u32) -> Outcome {
     if flags != 0 {
@@ -19,7 +15,7 @@ pub(crate) fn init(_call: &Call, flags: u32) -> Outcome {
 }
 
 pub(crate) fn driver_version(_call: &Call, version: Out<i32>) -> Outcome {
-    version.set(DRIVER_VERSION)
+    version.set(state::settings().driver_version)
 }
 
 /// What a search for an entry point found.
@@ -44,7 +40,7 @@ fn resolve(name: &str, version: i32, flavour: Flavour) -> Found {
     static BY_NAME: OnceLock<HashMap<&str, Vec<&Entry>>> = OnceLock::new();
     let by_name = BY_NAME.get_or_init(|| {
         let mut by_name = HashMap::<&str, Vec<&Entry>>::new();
-        for entry in ENTRIES.iter().filter(|entry| entry.since > 0) {
+        for entry in entry::all().filter(|entry| entry.since > 0) {
             by_name.entry(entry.base).or_default().push(entry);
             // A suffixed name is found under itself too: CUDA 12.1's runtime asks for one.
             if entry.symbol != entry.base {
@@ -144,17 +140,6 @@ pub(crate) fn error_string(_call: &Call, code: u32, out: Out<TextOut>) -> Outcom
     text(code, out, Code(code).text())
 }
 
-pub(crate) fn profiler_initialize(_call: &Call, _config: Text, _output: Text, _mode: u32) -> Outcome {
-    Err(Failure::new(Code::ERROR_NOT_SUPPORTED, "there is no profiler"))
-}
-
-/// Starting and stopping a profiler that is not there succeeds, so that programs need not know.
-pub(crate) fn profiler_switch(call: &Call) -> Outcome {
-    call.runtime()?.session()?;
-    log::write(log::Level::Trace, format_args!("no profiler listens to {}", call.name));
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -198,13 +183,12 @@ mod tests {
 
     #[test]
     fn symbols_are_unique_and_forms_of_a_name_differ_in_version() {
-        let mut symbols: Vec<_> = ENTRIES.iter().map(|entry| entry.symbol).collect();
+        let mut symbols: Vec<_> = entry::all().map(|entry| entry.symbol).collect();
         let count = symbols.len();
         symbols.sort_unstable();
         symbols.dedup();
         assert_eq!(symbols.len(), count);
-        let mut forms: Vec<_> = ENTRIES
-            .iter()
+        let mut forms: Vec<_> = entry::all()
             .filter(|entry| entry.since > 0)
             .map(|entry| (entry.base, entry.since, entry.flavour == Flavour::PerThread))
             .collect();

@@ -6,7 +6,7 @@ use crate::result::{Code, Failure, Outcome};
 use hetgpu_runtime::{Handle, Kernel, KernelInfo, LaunchRequest, Launchable, Runtime};
 
 /// `CUlaunchConfig`.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub(crate) struct LaunchConfig {
     grid: [u32; 3],
@@ -142,7 +142,7 @@ fn parameters(info: &KernelInfo, params: In<Pointer>, extra: In<Pointer>) -> Out
 }
 
 /// A kernel by either kind of handle, and its parameters packed.
-fn target(
+pub(super) fn target(
     runtime: &Runtime,
     handle: CuFunction,
     params: In<Pointer>,

@@ -1,12 +1,30 @@
 //! What each entry point does, by topic.
 
+pub(crate) mod batch;
+pub(crate) mod capture;
 pub(crate) mod context;
 pub(crate) mod copy;
 pub(crate) mod device;
 pub(crate) mod event;
 pub(crate) mod function;
+pub(crate) mod graph;
+pub(crate) mod graph_exec;
+pub(crate) mod graph_node;
+pub(crate) mod graph_params;
+pub(crate) mod image;
+pub(crate) mod image_object;
+pub(crate) mod image_reference;
 pub(crate) mod init;
 pub(crate) mod launch;
+pub(crate) mod link;
+pub(crate) mod location;
+pub(crate) mod managed;
 pub(crate) mod memory;
 pub(crate) mod module;
+pub(crate) mod pointer;
+pub(crate) mod pool;
+pub(crate) mod report;
+pub(crate) mod share;
 pub(crate) mod stream;
+pub(crate) mod vmm;
+pub(crate) mod words;

@@ -7,11 +7,10 @@ use std::ffi::c_char;
 use std::sync::Arc;
 
 /// Options of the just-in-time compiler that we act on: where to put what it has to say.
-#[derive(Clone, Copy)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct JitOptions {
-    pub(crate) count: u32,
-    pub(crate) names: In<u32>,
-    pub(crate) values: In<Pointer>,
+    /// Each option, its value, and where that stands.
+    options: Vec<(u32, Pointer, Pointer)>,
 }
 
 const INFO_LOG: u32 = 3;
@@ -20,50 +19,59 @@ const ERROR_LOG: u32 = 5;
 const ERROR_LOG_SIZE: u32 = 6;
 
 impl JitOptions {
-    /// Position of an option.
-    fn find(self, wanted: u32) -> Outcome<Option<usize>> {
-        if self.count > 0 && (self.names.is_null() || self.values.is_null()) {
+    pub(crate) fn read(count: u32, names: In<u32>, values: In<Pointer>) -> Outcome<Self> {
+        if count > 0 && (names.is_null() || values.is_null()) {
             return Err(Failure::new(Code::ERROR_INVALID_VALUE, "options without values"));
         }
-        for index in 0..self.count as usize {
-            if self.names.at(index)? == wanted {
-                return Ok(Some(index));
-            }
-        }
-        Ok(None)
+        let option = |index| Ok((names.at(index)?, values.at(index)?, values.slot(index).address()));
+        Ok(Self { options: (0..count as usize).map(option).collect::<Outcome<_>>()? })
+    }
+
+    /// Says that the logs are empty. Of a link that is all that is written unasked: later its sizes are touched only where
+    /// there is something to say, since programs give the array back before that.
+    pub(crate) fn clear(&self) -> Outcome {
+        self.report(INFO_LOG, INFO_LOG_SIZE, "")?;
+        self.report(ERROR_LOG, ERROR_LOG_SIZE, "")
+    }
+
+    /// An option's value, and where that stands.
+    fn find(&self, wanted: u32) -> Option<(Pointer, Pointer)> {
+        self.options.iter().find(|option| option.0 == wanted).map(|&(_, value, place)| (value, place))
     }
 
     /// Writes a text into a log buffer of the program, if it gave one, and how much of it was used where its size stood.
-    fn report(self, log: u32, size: u32, text: &str) -> Outcome {
-        let (Some(log), Some(size)) = (self.find(log)?, self.find(size)?) else { return Ok(()) };
-        let buffer: Out<c_char> = self.values.at(log)?.as_out();
-        let room = self.values.at(size)?.0 as u32 as usize;
-        if buffer.is_null() || room == 0 {
+    fn report(&self, log: u32, size: u32, text: &str) -> Outcome {
+        let (Some((buffer, _)), Some((room, used))) = (self.find(log), self.find(size)) else { return Ok(()) };
+        let room = room.0 as u32 as usize;
+        if buffer.0 == 0 || room == 0 {
             return Ok(());
         }
-        buffer.set_text(text, room)?;
-        self.values.slot(size).set(Pointer(text.len().min(room - 1) as u64))
+        buffer.as_out::<c_char>().set_text(text, room)?;
+        used.as_out().set(Pointer(text.len().min(room - 1) as u64))
     }
 }
 
 /// Reads an image and tells the program's log buffers what there is to say about it.
-fn read(runtime: &Runtime, source: ImageSource<'_>, options: Option<JitOptions>) -> Outcome<Arc<DeviceCode>> {
+fn read(runtime: &Runtime, source: ImageSource<'_>, options: &JitOptions) -> Outcome<Arc<DeviceCode>> {
     let device = match runtime.current_context() {
         Ok(context) => context.device.index,
         // A library belongs to no context.
         Err(_) => 0,
     };
     let loaded = DeviceCode::load(source, UNNAMED, runtime.device(device)?.device.caps().compute);
-    if let Some(options) = options {
-        match &loaded {
-            Ok(code) => {
-                options.report(INFO_LOG, INFO_LOG_SIZE, &code.warnings)?;
-                options.report(ERROR_LOG, ERROR_LOG_SIZE, "")?;
-            }
-            Err(error) => options.report(ERROR_LOG, ERROR_LOG_SIZE, &error.to_string())?,
-        }
+    options.clear()?;
+    if let Ok(code) = &loaded {
+        options.report(INFO_LOG, INFO_LOG_SIZE, &code.warnings)?;
     }
-    Ok(loaded?)
+    reported(options, loaded)
+}
+
+/// Tells the program's error log what came of something.
+pub(crate) fn reported<T>(options: &JitOptions, outcome: hetgpu_runtime::Result<T>) -> Outcome<T> {
+    if let Err(error) = &outcome {
+        options.report(ERROR_LOG, ERROR_LOG_SIZE, &error.to_string())?;
+    }
+    Ok(outcome?)
 }
 
 fn at(image: Pointer) -> Outcome<ImageSource<'static>> {
@@ -73,12 +81,12 @@ fn at(image: Pointer) -> Outcome<ImageSource<'static>> {
     }
 }
 
-fn file(name: Text) -> Outcome<Vec<u8>> {
+pub(crate) fn file(name: Text) -> Outcome<Vec<u8>> {
     let name = name.get()?;
     std::fs::read(&name).map_err(|error| Failure::new(Code::ERROR_FILE_NOT_FOUND, format!("{name}: {error}")))
 }
 
-fn load_from(call: &Call, module: Out<CuModule>, source: ImageSource<'_>, options: Option<JitOptions>) -> Outcome {
+fn load_from(call: &Call, module: Out<CuModule>, source: ImageSource<'_>, options: &JitOptions) -> Outcome {
     let runtime = call.runtime()?;
     runtime.session()?;
     let code = read(runtime, source, options)?;
@@ -92,11 +100,11 @@ pub(crate) fn loading_mode(_call: &Call, mode: Out<u32>) -> Outcome {
 }
 
 pub(crate) fn load(call: &Call, module: Out<CuModule>, name: Text) -> Outcome {
-    load_from(call, module, ImageSource::Bytes(&file(name)?), None)
+    load_from(call, module, ImageSource::Bytes(&file(name)?), &JitOptions::default())
 }
 
 pub(crate) fn load_data(call: &Call, module: Out<CuModule>, image: Pointer) -> Outcome {
-    load_from(call, module, at(image)?, None)
+    load_from(call, module, at(image)?, &JitOptions::default())
 }
 
 pub(crate) fn load_data_ex(
@@ -107,7 +115,7 @@ pub(crate) fn load_data_ex(
     names: In<u32>,
     values: In<Pointer>,
 ) -> Outcome {
-    load_from(call, module, at(image)?, Some(JitOptions { count, names, values }))
+    load_from(call, module, at(image)?, &JitOptions::read(count, names, values)?)
 }
 
 pub(crate) fn unload(call: &Call, module: CuModule) -> Outcome {
@@ -140,9 +148,9 @@ pub(crate) fn global(call: &Call, address: Out<Pointer>, bytes: Out<usize>, modu
     place(address, bytes, module.global(&name.get()?)?)
 }
 
-fn load_library_from(call: &Call, library: Out<CuLibrary>, source: ImageSource<'_>, options: JitOptions) -> Outcome {
+fn load_library_from(call: &Call, library: Out<CuLibrary>, source: ImageSource<'_>, options: &JitOptions) -> Outcome {
     let runtime = call.runtime()?;
-    let code = read(runtime, source, Some(options))?;
+    let code = read(runtime, source, options)?;
     library.set(Cu::new(runtime.load_library(&code)))
 }
 
@@ -158,7 +166,7 @@ pub(crate) fn library_load_data(
     _library_values: In<Pointer>,
     _library_count: u32,
 ) -> Outcome {
-    load_library_from(call, library, at(image)?, JitOptions { count, names, values })
+    load_library_from(call, library, at(image)?, &JitOptions::read(count, names, values)?)
 }
 
 pub(crate) fn library_load_file(
@@ -172,7 +180,7 @@ pub(crate) fn library_load_file(
     _library_values: In<Pointer>,
     _library_count: u32,
 ) -> Outcome {
-    load_library_from(call, library, ImageSource::Bytes(&file(name)?), JitOptions { count, names, values })
+    load_library_from(call, library, ImageSource::Bytes(&file(name)?), &JitOptions::read(count, names, values)?)
 }
 
 pub(crate) fn library_unload(call: &Call, library: CuLibrary) -> Outcome {

@@ -1,9 +1,10 @@
 //! Streams.
 
 use super::context::PRIORITIES;
-use crate::abi::{Call, Cu, CuContext, CuEvent, CuStream, HostFunction, Out, Pointer};
+use crate::abi::{Call, Cu, CuContext, CuEvent, CuStream, HostFunction, In, Out, Pointer};
 use crate::result::{Code, Failure, Outcome};
-use hetgpu_runtime::{Context, StreamRef};
+use hetgpu_runtime::{Attribute, Context, HostCall, StreamRef};
+use std::sync::Arc;
 
 /// `CUstreamCallback`.
 pub(crate) type StreamCallback = Option<extern "C" fn(CuStream, Code, Pointer)>;
@@ -37,10 +38,12 @@ pub(crate) fn synchronize(call: &Call, stream: CuStream) -> Outcome {
 
 pub(crate) fn wait_event(call: &Call, stream: CuStream, event: CuEvent, flags: u32) -> Outcome {
     const EXTERNAL: u32 = 1;
-    if flags & !EXTERNAL != 0 {
-        return Err(Failure::new(Code::ERROR_INVALID_VALUE, format!("flags {flags:#x}")));
+    let (runtime, stream) = (call.runtime()?, call.stream(stream)?);
+    match flags {
+        0 => Ok(runtime.stream_wait(stream, event.get()?)?),
+        EXTERNAL => Ok(runtime.capture_external_wait(stream, event.get()?)?),
+        _ => Err(Failure::new(Code::ERROR_INVALID_VALUE, format!("flags {flags:#x}"))),
     }
-    Ok(call.runtime()?.stream_wait(call.stream(stream)?, event.get()?)?)
 }
 
 pub(crate) fn flags(call: &Call, stream: CuStream, flags: Out<u32>) -> Outcome {
@@ -53,10 +56,94 @@ pub(crate) fn flags(call: &Call, stream: CuStream, flags: Out<u32>) -> Outcome {
 
 pub(crate) fn priority(call: &Call, stream: CuStream, priority: Out<i32>) -> Outcome {
     let runtime = call.runtime()?;
-    priority.set(match call.stream(stream)? {
-        StreamRef::Handle(handle) => runtime.streams.get(handle)?.priority,
-        StreamRef::Default | StreamRef::Thread => 0,
-    })
+    priority.set(runtime.stream_priority(call.stream(stream)?)?)
+}
+
+/// No stream is of a green context: there are none.
+pub(crate) fn context_v2(call: &Call, stream: CuStream, context: Out<CuContext>, green: Out<Pointer>) -> Outcome {
+    self::context(call, stream, context)?;
+    green.set_if_wanted(Pointer(0));
+    Ok(())
+}
+
+pub(crate) fn green_context(call: &Call, stream: CuStream, green: Out<Pointer>) -> Outcome {
+    call.runtime()?.stream_session(call.stream(stream)?)?;
+    green.set(Pointer(0))
+}
+
+// Attributes of streams.
+
+const ACCESS_POLICY: u32 = 1;
+const SYNCHRONISATION_POLICY: u32 = 3;
+const PRIORITY: u32 = 8;
+const SYNC_DOMAIN_MAP: u32 = 9;
+const SYNC_DOMAIN: u32 = 10;
+const LINK_CENTRIC: u32 = 16;
+/// What a stream remembers, and what it begins with. The priority is apart.
+const ATTRIBUTES: [(u32, u32); 5] =
+    [(ACCESS_POLICY, 0), (SYNCHRONISATION_POLICY, 1), (SYNC_DOMAIN_MAP, 0), (SYNC_DOMAIN, 0), (LINK_CENTRIC, 0)];
+
+fn no_attribute(id: u32) -> Failure {
+    Failure::new(Code::ERROR_INVALID_VALUE, format!("stream attribute {id}"))
+}
+
+/// Whether a value is one of those that an attribute has.
+fn is_value(id: u32, value: &Attribute) -> bool {
+    // Address and size stand before the share of accesses and what becomes of those that hit and miss.
+    let [_, _, _, _, share, hit, miss, ..] = *value;
+    match id {
+        // Normal, streaming, persisting; what misses does not persist.
+        ACCESS_POLICY => (0.0..=1.0).contains(&f32::from_bits(share)) && hit <= 2 && miss <= 1,
+        // The driver's choice, spinning, yielding, sleeping.
+        SYNCHRONISATION_POLICY => (1..=4).contains(&value[0]),
+        PRIORITY => (PRIORITIES.1..=PRIORITIES.0).contains(&value[0].cast_signed()),
+        SYNC_DOMAIN_MAP => {
+            let [default, remote, ..] = value[0].to_le_bytes();
+            default < SYNC_DOMAINS && remote < SYNC_DOMAINS
+        }
+        SYNC_DOMAIN | LINK_CENTRIC => value[0] <= 1,
+        _ => false,
+    }
+}
+
+/// As many as the device attribute says.
+const SYNC_DOMAINS: u8 = 1;
+
+pub(crate) fn attribute(call: &Call, stream: CuStream, id: u32, value: Out<Attribute>) -> Outcome {
+    let (runtime, stream) = (call.runtime()?, call.stream(stream)?);
+    let mut found = [0; 16];
+    match ATTRIBUTES.iter().find(|(known, _)| *known == id) {
+        Some((_, default)) => {
+            found[0] = *default;
+            found = runtime.stream_attribute(stream, id)?.unwrap_or(found);
+        }
+        None if id == PRIORITY => found[0] = runtime.stream_priority(stream)?.cast_unsigned(),
+        None => return Err(no_attribute(id)),
+    }
+    value.set(found)
+}
+
+pub(crate) fn set_attribute(call: &Call, stream: CuStream, id: u32, value: In<Attribute>) -> Outcome {
+    let (runtime, stream, value) = (call.runtime()?, call.stream(stream)?, value.get()?);
+    match is_value(id, &value) {
+        true if id == PRIORITY => Ok(runtime.set_stream_priority(stream, value[0].cast_signed())?),
+        true => Ok(runtime.set_stream_attribute(stream, id, value)?),
+        false => Err(no_attribute(id)),
+    }
+}
+
+/// Both are streams of one context.
+pub(crate) fn copy_attributes(call: &Call, to: CuStream, from: CuStream) -> Outcome {
+    let (runtime, to, from) = (call.runtime()?, call.stream(to)?, call.stream(from)?);
+    if runtime.stream_session(to)?.id != runtime.stream_session(from)?.id {
+        return Err(Failure::new(Code::ERROR_INVALID_VALUE, "streams of two contexts"));
+    }
+    for (id, default) in ATTRIBUTES {
+        let mut value = [0; 16];
+        value[0] = default;
+        runtime.set_stream_attribute(to, id, runtime.stream_attribute(from, id)?.unwrap_or(value))?;
+    }
+    Ok(runtime.set_stream_priority(to, runtime.stream_priority(from)?)?)
 }
 
 pub(crate) fn context(call: &Call, stream: CuStream, context: Out<CuContext>) -> Outcome {
@@ -81,46 +168,6 @@ pub(crate) fn device(call: &Call, stream: CuStream, device: Out<i32>) -> Outcome
     device.set(call.runtime()?.stream_session(call.stream(stream)?)?.device.index as i32)
 }
 
-/// No stream is ever capturing: starting a capture is not supported.
-pub(crate) fn is_capturing(call: &Call, stream: CuStream, status: Out<u32>) -> Outcome {
-    call.runtime()?.stream_session(call.stream(stream)?)?;
-    status.set(0)
-}
-
-pub(crate) fn capture_info(call: &Call, stream: CuStream, status: Out<u32>, id: Out<u64>) -> Outcome {
-    id.set_if_wanted(0);
-    is_capturing(call, stream, status)
-}
-
-pub(crate) fn capture_info_v2(
-    call: &Call,
-    stream: CuStream,
-    status: Out<u32>,
-    id: Out<u64>,
-    graph: Out<Pointer>,
-    dependencies: Out<Pointer>,
-    count: Out<usize>,
-) -> Outcome {
-    graph.set_if_wanted(Pointer(0));
-    dependencies.set_if_wanted(Pointer(0));
-    count.set_if_wanted(0);
-    capture_info(call, stream, status, id)
-}
-
-pub(crate) fn capture_info_v3(
-    call: &Call,
-    stream: CuStream,
-    status: Out<u32>,
-    id: Out<u64>,
-    graph: Out<Pointer>,
-    dependencies: Out<Pointer>,
-    edges: Out<Pointer>,
-    count: Out<usize>,
-) -> Outcome {
-    edges.set_if_wanted(Pointer(0));
-    capture_info_v2(call, stream, status, id, graph, dependencies, count)
-}
-
 /// The callback is told of a fault, and runs even then.
 pub(crate) fn add_callback(
     call: &Call,
@@ -141,10 +188,36 @@ pub(crate) fn add_callback(
 
 /// The function does not run after a fault.
 pub(crate) fn host_function(call: &Call, stream: CuStream, function: HostFunction, data: Pointer) -> Outcome {
+    Ok(call.runtime()?.stream_host(call.stream(stream)?, host_call(function, data)?)?)
+}
+
+/// A function of the program with its argument.
+pub(super) fn host_call(function: HostFunction, data: Pointer) -> Outcome<HostCall> {
     let function = function.ok_or(Code::ERROR_INVALID_VALUE)?;
-    Ok(call.runtime()?.stream_call(call.stream(stream)?, move |fault| {
-        if fault.is_none() {
-            function(data);
-        }
-    })?)
+    Ok(HostCall::new(function as usize as u64, data.0, Arc::new(move || function(data))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_attributes_are_checked() {
+        let first = |word: u32| {
+            let mut value = [0; 16];
+            value[0] = word;
+            value
+        };
+        assert!(is_value(SYNCHRONISATION_POLICY, &first(4)) && !is_value(SYNCHRONISATION_POLICY, &first(0)));
+        assert!(is_value(PRIORITY, &first((-5i32).cast_unsigned())) && !is_value(PRIORITY, &first(1)));
+        assert!(is_value(SYNC_DOMAIN_MAP, &first(0)) && !is_value(SYNC_DOMAIN_MAP, &first(1 << 8)));
+        let window = |share: f32, hit, miss| {
+            let mut value = [0; 16];
+            value[4..7].copy_from_slice(&[share.to_bits(), hit, miss]);
+            value
+        };
+        assert!(is_value(ACCESS_POLICY, &window(0.5, 2, 1)));
+        assert!(!is_value(ACCESS_POLICY, &window(0.5, 2, 2)) && !is_value(ACCESS_POLICY, &window(1.5, 0, 0)));
+        assert!(!is_value(2, &first(1)), "cooperation is an attribute of launches");
+    }
 }

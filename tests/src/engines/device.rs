@@ -31,6 +31,7 @@ const ALIGNMENT: u64 = 256;
 pub struct OnDevice {
     name: String,
     device: Arc<dyn Device>,
+    uncompiled: Option<fn() -> Option<String>>,
     /// The next address. Held while a run lasts where a fault would take other runs with it.
     next: Mutex<u64>,
 }
@@ -38,13 +39,29 @@ pub struct OnDevice {
 impl OnDevice {
     /// The device of that name.
     pub fn open(name: &str) -> Result<Self, String> {
-        let device = devices::open(name)?;
-        Ok(Self { name: name.into(), device, next: Mutex::new(FIRST_ADDRESS) })
+        let devices::Opened { device, uncompiled } = devices::open(name)?;
+        Ok(Self { name: name.into(), device, uncompiled, next: Mutex::new(FIRST_ADDRESS) })
     }
 
     /// The same under another name.
     pub fn called(self, name: &str) -> Self {
         Self { name: name.into(), ..self }
+    }
+
+    /// Whether the device compiles a kernel exactly if the header does not say otherwise.
+    fn check_compiled(&self, run: &Run, launch: &Launch) -> Result<(), Failure> {
+        let Some(uncompiled) = self.uncompiled else { return Ok(()) };
+        // What is wrong with the kernel the launch says too.
+        let _ = self.device.prepare(launch.module, launch.kernel, launch.block);
+        let name = self.name.split('-').next().unwrap_or_default();
+        match (uncompiled(), run.interpreted.get(name)) {
+            (None, None) | (Some(_), Some(_)) => Ok(()),
+            (Some(why), None) => Err(Failure::Broken(why)),
+            (None, Some(reason)) => {
+                let message = format!("the kernel is compiled, and the header says that it is not because: {reason}");
+                Err(Failure::Broken(message))
+            }
+        }
     }
 
     fn next(&self) -> MutexGuard<'_, u64> {
@@ -217,6 +234,7 @@ impl Engine for OnDevice {
         let broken = |error: DeviceError| Failure::Broken(error.to_string());
         let prepared = prepare(&mut scene, &mut next, &module, run, buffers);
         let Prepared { launch, printer, places } = prepared?;
+        self.check_compiled(run, &launch)?;
         // A device that goes on after a fault takes the other runs beside this one.
         let held = if survives {
             drop(next);

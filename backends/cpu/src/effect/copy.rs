@@ -5,6 +5,7 @@ use crate::trouble::Trouble;
 use hetir::attr::{AtomOp, Elements, NoInc, Space};
 use hetir::eval::combine;
 use hetir::interp::FaultKind;
+use hetir::interp::space::SHARED_STRIDE;
 use hetir::mbarrier::MAX;
 use hetir::op::Op;
 use hetir::types::Type;
@@ -107,14 +108,17 @@ pub(super) fn bulk_multicast(call: &mut Call<'_>) -> Done {
     for lane in lanes(call.lanes) {
         let bytes = bulk_bytes(lane, call.arg(2, lane))?;
         let blocks = call.arg(4, lane) as u32 & 0xffff;
-        if blocks >> 1 != 0 {
-            let message = format!("the blocks {blocks:#x} of a cluster that has 1");
+        let there = call.strand.job().together;
+        if blocks >> there != 0 {
+            let message = format!("the blocks {blocks:#x} of a cluster that has {there}");
             return Err(Trouble::new(FaultKind::BadOperand, lane, message));
         }
-        if blocks != 0 {
-            let to = (Space::Cluster, call.arg(0, lane));
+        for rank in (0..there).filter(|rank| blocks >> rank & 1 != 0) {
+            // The same places of each block's memory.
+            let of = |address: u64| address % SHARED_STRIDE + u64::from(rank) * SHARED_STRIDE;
+            let to = (Space::Cluster, of(call.arg(0, lane)));
             perform(call, lane, to, (Space::Global, call.arg(1, lane)), bytes)?;
-            complete(call, lane, Space::Cluster, call.arg(3, lane), bytes)?;
+            complete(call, lane, Space::Cluster, of(call.arg(3, lane)), bytes)?;
         }
     }
     Ok(())

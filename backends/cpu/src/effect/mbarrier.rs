@@ -1,11 +1,11 @@
-//! Mbarriers. A block stays with one worker and is the only one of its cluster, so that its mbarriers are changed by one
-//! thread of the host.
+//! Mbarriers. A block stays with one worker, and so do the blocks of a cluster that have to do with each other, so that
+//! their mbarriers are changed by one thread of the host.
 
 use super::{Call, Outcome, lanes};
 use crate::trouble::Trouble;
 use hetir::attr::{Drop, NoComplete, Space};
 use hetir::interp::FaultKind;
-use hetir::interp::space::{Window, window};
+use hetir::interp::space::{SHARED_STRIDE, Window, window};
 use hetir::mbarrier::{Mbarrier, Misuse};
 use hetir::op::Op;
 use hetir::types::Type;
@@ -21,26 +21,38 @@ fn misused(lane: usize, address: u64, why: Misuse) -> Box<Trouble> {
     Trouble::new(FaultKind::BadBarrier, lane, format!("mbarrier at {address:#x}: {why}"))
 }
 
-/// The place in shared memory of an mbarrier.
-fn place(lane: usize, space: Space, address: u64) -> Result<u64, Box<Trouble>> {
+/// The space and the place in it of an mbarrier: only in `cluster` space may it be another block's.
+fn place(lane: usize, space: Space, address: u64) -> Result<(Space, u64), Box<Trouble>> {
     let wrong = |kind, why: &str| Err(Trouble::new(kind, lane, format!("an mbarrier at {address:#x}, {why}")));
-    let offset = match space {
+    let place = match space {
         Space::Generic => match window(address) {
-            (Window::Shared, offset) => offset,
+            (Window::Shared, offset) => (Space::Cluster, offset),
             _ => return wrong(FaultKind::OutOfBounds, "which is not in shared memory"),
         },
-        _ => address,
+        _ => (space, address),
     };
     if !address.is_multiple_of(SIZE) {
         return wrong(FaultKind::Misaligned, "which is no multiple of 8");
     }
-    Ok(offset)
+    Ok(place)
+}
+
+/// The address operand, at which an mbarrier of the own block must be, but for operations on `cluster` space.
+fn own(call: &Call<'_>, lane: usize) -> Result<u64, Box<Trouble>> {
+    let address = call.address(lane);
+    let (_, offset) = place(lane, call.space(), address)?;
+    if call.space() == Space::Generic && offset / SHARED_STRIDE != call.strand.warp().rank.into() {
+        let message = format!("an mbarrier at {address:#x}, which is another block's");
+        return Err(Trouble::new(FaultKind::BadOperand, lane, message));
+    }
+    Ok(address)
 }
 
 /// The bits of an mbarrier.
 fn bits(call: &Call<'_>, lane: usize, space: Space, address: u64) -> Result<Mbarrier, Box<Trouble>> {
     let mut bytes = [0; 8];
-    call.strand.read(lane, Space::Shared, place(lane, space, address)?, &mut bytes)?;
+    let (space, offset) = place(lane, space, address)?;
+    call.strand.read(lane, space, offset, &mut bytes)?;
     Ok(Mbarrier(u64::from_le_bytes(bytes)))
 }
 
@@ -54,14 +66,15 @@ pub(super) fn change(
 ) -> Result<Mbarrier, Box<Trouble>> {
     let before = bits(call, lane, space, address)?;
     let after = change(before).map_err(|why| misused(lane, address, why))?;
-    call.strand.write(lane, Space::Shared, place(lane, space, address)?, &after.0.to_le_bytes())?;
+    let (space, offset) = place(lane, space, address)?;
+    call.strand.write(lane, space, offset, &after.0.to_le_bytes())?;
     Ok(before)
 }
 
 /// `mbarrier_init` and `mbarrier_inval`.
 pub(super) fn set(call: &mut Call<'_>) -> Done {
     for lane in lanes(call.lanes) {
-        let (address, count) = (call.address(lane), call.arg(1, lane) as u32);
+        let (address, count) = (own(call, lane)?, call.arg(1, lane) as u32);
         let inval = call.inst.op == Op::MbarrierInval;
         change(call, lane, call.space(), address, |_| if inval { Ok(Mbarrier(0)) } else { Mbarrier::new(count) })?;
     }
@@ -73,7 +86,7 @@ pub(super) fn expect(call: &mut Call<'_>) -> Done {
     let sign = if call.inst.op == Op::MbarrierComplete { -1 } else { 1 };
     for lane in lanes(call.lanes) {
         let bytes = call.arg(1, lane) as i64;
-        change(call, lane, call.space(), call.address(lane), |m| m.expect(sign * bytes))?;
+        change(call, lane, call.space(), own(call, lane)?, |m| m.expect(sign * bytes))?;
     }
     Ok(())
 }
@@ -85,7 +98,7 @@ pub(super) fn arrive(call: &mut Call<'_>) -> Done {
     let expects = call.inst.op == Op::MbarrierArriveExpect;
     for lane in lanes(call.lanes) {
         let number = call.arg(1, lane) as u32;
-        let before = change(call, lane, call.space(), call.address(lane), |m| {
+        let before = change(call, lane, call.space(), own(call, lane)?, |m| {
             if expects {
                 return m.expect(number.into())?.arrive(1, drop);
             }
@@ -102,7 +115,7 @@ pub(super) fn arrive(call: &mut Call<'_>) -> Done {
 
 /// Whether the phase that a lane asks for is complete; the operand is a state or a parity.
 fn is_complete(call: &Call<'_>, lane: usize, operand: usize) -> Result<bool, Box<Trouble>> {
-    let (address, awaited) = (call.address(lane), call.arg(operand, lane));
+    let (address, awaited) = (own(call, lane)?, call.arg(operand, lane));
     let now = bits(call, lane, call.space(), address)?;
     let complete = if call.inst.ty == Type::I64 { now.is_past(awaited) } else { now.is_complete(awaited as u32) };
     // After the last arrival has been dropped there is nothing left but the parity.

@@ -4,6 +4,7 @@
 mod atomic;
 mod collective;
 mod copy;
+mod image;
 mod matrix;
 mod mbarrier;
 mod syscall;
@@ -14,6 +15,7 @@ use hetgpu_llvm::abi::{Column, Described};
 use hetir::attr::{Attr, Space};
 use hetir::eval::Pure;
 use hetir::interp::FaultKind;
+use hetir::interp::space::{Window, window};
 use hetir::ir::InstData;
 use hetir::op::{Effects, Imm, Op};
 use hetir::types::{Scalar, Type};
@@ -61,6 +63,15 @@ fn instruction(d: &Described) -> Option<(InstData, Type)> {
 pub(crate) fn meets(d: &Described) -> bool {
     let alone = [Op::ActiveMask, Op::ClusterArrive, Op::ClusterWait, Op::SetMaxReg];
     Op::ALL.get(usize::from(d.op)).is_some_and(|op| op.info().effects.has(Effects::CONVERGENT) && !alone.contains(op))
+}
+
+/// True for the wait for the cluster's barrier, false for the arrival at it, none for other ops.
+pub(crate) fn is_cluster_barrier(d: &Described) -> Option<bool> {
+    match Op::ALL.get(usize::from(d.op)) {
+        Some(Op::ClusterWait) => Some(true),
+        Some(Op::ClusterArrive) => Some(false),
+        _ => None,
+    }
 }
 
 impl<'a> Call<'a> {
@@ -173,6 +184,20 @@ fn decode(d: &Described) -> Option<Pure> {
     })
 }
 
+/// Tells constants from other global memory.
+fn is_space(call: &mut Call<'_>) {
+    let job = call.strand.job();
+    let space = call.space();
+    for lane in lanes(call.lanes) {
+        let address = call.arg(0, lane);
+        let mut variables = job.module.globals.iter().zip(job.globals.iter());
+        let constant =
+            variables.any(|(g, &base)| g.space == Space::Const && address >= base && address - base < g.size);
+        let global = window(address).0 == Window::Global;
+        call.set(0, lane, (global && constant == (space == Space::Const)).into());
+    }
+}
+
 /// Executes an op with effects for all lanes of the call.
 pub(crate) fn execute(call: &mut Call<'_>) -> Done {
     match call.inst.op {
@@ -197,6 +222,10 @@ pub(crate) fn execute(call: &mut Call<'_>) -> Done {
         Op::MbarrierArrive | Op::MbarrierArriveExpect => mbarrier::arrive(call)?,
         Op::MbarrierTest => mbarrier::test(call)?,
         Op::MbarrierTry => return mbarrier::try_wait(call),
+        Op::Tex | Op::TexGather | Op::ImageQuery | Op::IsImage | Op::SurfLoad | Op::SurfStore | Op::SurfRed => {
+            hetir::interp::texture::execute(call)?
+        }
+        Op::IsSpace => is_space(call),
         Op::Fence => std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst),
         // Copies happen when they are issued; the others are hints.
         Op::CpAsyncCommit

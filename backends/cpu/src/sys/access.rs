@@ -3,6 +3,7 @@
 
 use super::strand::Strand;
 use crate::trouble::Trouble;
+use hetgpu_llvm::abi::Warp;
 use hetir::attr::Space;
 use hetir::interp::FaultKind;
 use hetir::interp::space::{SHARED_STRIDE, Window, window};
@@ -27,13 +28,22 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Read => "read",
             Self::Write => "write",
             Self::Atomic => "atomic access",
         }
     }
+}
+
+/// An access of global memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Access {
+    pub lane: u32,
+    pub kind: Kind,
+    pub bytes: usize,
+    pub address: u64,
 }
 
 type Done<T> = Result<T, Box<Trouble>>;
@@ -52,6 +62,15 @@ pub(crate) fn is_global(space: Space, address: u64) -> bool {
     }
 }
 
+/// The rank of the block whose shared memory an address is in.
+fn block_of(space: Space, address: u64, warp: &Warp) -> Option<u64> {
+    let (rank, own) = (address / SHARED_STRIDE, u64::from(warp.rank));
+    match space {
+        Space::Cluster => (rank < warp.cluster_blocks.into()).then_some(rank),
+        _ => (rank == 0 || rank == own).then_some(own),
+    }
+}
+
 impl Strand {
     fn spot(&self, lane: usize, space: Space, address: u64, bytes: usize, kind: Kind) -> Done<Spot> {
         let (space, offset) = match space {
@@ -59,7 +78,7 @@ impl Strand {
                 (Window::Global, a) => (Space::Global, a),
                 (Window::Local, a) => (Space::Local, a),
                 (Window::Param, a) => (Space::Param, a),
-                (Window::Shared, a) => (Space::Shared, a),
+                (Window::Shared, a) => (Space::Cluster, a),
                 (Window::Function, _) => {
                     let message = format!(
                         "{bytes}-byte {} at {address:#x}, which is in no memory that can be accessed",
@@ -72,17 +91,22 @@ impl Strand {
         };
         let warp = self.warp();
         let inside = |size: u64| offset <= size && size - offset >= bytes as u64;
+        let in_block = |offset: u64| offset % SHARED_STRIDE + bytes as u64 <= warp.total_shared.into();
         match space {
             Space::Global | Space::Const | Space::Generic => {
                 if space == Space::Const && kind != Kind::Read {
                     return outside(lane, kind, "constant", address, bytes, "it is read-only");
                 }
+                self.accesses(Access { lane: lane as u32, kind, bytes, address });
                 Ok(Spot::Host(ptr::with_exposed_provenance_mut(offset as usize)))
             }
-            // A block is the only one of its cluster here.
-            Space::Shared | Space::Cluster => match inside(warp.total_shared.into()) && offset < SHARED_STRIDE {
-                true => Ok(Spot::Host(warp.shared.wrapping_add(offset as usize))),
-                false => {
+            // Shared memories of a cluster's blocks follow each other; a block's own may be named without its rank.
+            Space::Shared | Space::Cluster => match block_of(space, offset, &warp).filter(|_| in_block(offset)) {
+                Some(rank) => {
+                    let first = warp.shared.wrapping_sub(warp.rank as usize * SHARED_STRIDE as usize);
+                    Ok(Spot::Host(first.wrapping_add((rank * SHARED_STRIDE + offset % SHARED_STRIDE) as usize)))
+                }
+                None => {
                     let limit = format!("the block has {} bytes of shared memory", warp.total_shared);
                     outside(lane, kind, "shared", address, bytes, &limit)
                 }

@@ -82,10 +82,15 @@ pub(crate) unsafe extern "C" fn effect(
         }
         return;
     }
+    if let Some(waits) = effect::is_cluster_barrier(d) {
+        let lanes = strand.lane().map_or(mask, |l| 1 << l);
+        return strand.leave(Request::Cluster { waits, lanes });
+    }
     let Some(mut call) = Call::new(strand, d, mask, args, results) else { return };
+    strand.executes(Some((d.op, d.function, d.span)));
     loop {
         match effect::execute(&mut call) {
-            Ok(Outcome::Finished) => return,
+            Ok(Outcome::Finished) => return strand.executes(None),
             Ok(Outcome::Again) => strand.leave(Request::Yield),
             Err(trouble) => return strand.fail(trouble.at(d)),
         }

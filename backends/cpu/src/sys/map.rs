@@ -1,5 +1,7 @@
 //! Address space.
 
+use super::file::File;
+use hetgpu_device::Access;
 use std::collections::BTreeMap;
 use std::io;
 use std::ptr;
@@ -79,21 +81,50 @@ fn pages() -> MutexGuard<'static, BTreeMap<u64, Pages>> {
     PAGES.lock().unwrap_or_else(|e| e.into_inner())
 }
 
-/// Makes zeroed memory appear at an address. Whoever hands out addresses may have reserved them; where another device of
-/// this process has memory, it is an error.
-pub(crate) fn map(at: u64, bytes: u64) -> io::Result<()> {
+/// What memory at an address comes from.
+#[derive(Clone, Copy)]
+pub(crate) enum Source<'f> {
+    /// Fresh pages.
+    Zeros,
+    /// A part of a file, and what may be done with it.
+    File(&'f File, u64, Access),
+}
+
+impl Source<'_> {
+    /// For `mmap`: protection, flags, file, offset.
+    fn parts(self) -> (i32, i32, i32, i64) {
+        match self {
+            Self::Zeros => (protection(Access::ReadWrite), ANONYMOUS, -1, 0),
+            Self::File(file, offset, access) => {
+                (protection(access), libc::MAP_SHARED | libc::MAP_NORESERVE, file.descriptor(), offset as i64)
+            }
+        }
+    }
+}
+
+fn protection(access: Access) -> i32 {
+    match access {
+        Access::None => libc::PROT_NONE,
+        Access::Read => libc::PROT_READ,
+        Access::ReadWrite => libc::PROT_READ | libc::PROT_WRITE,
+    }
+}
+
+/// Makes memory appear at an address. Whoever hands out addresses may have reserved them; where another device of this
+/// process has memory, it is an error.
+pub(crate) fn map(at: u64, bytes: u64, source: Source<'_>) -> io::Result<()> {
     let mut all = pages();
     let end = at.checked_add(bytes).filter(|_| at.is_multiple_of(PAGE) && bytes.is_multiple_of(PAGE) && bytes > 0);
     let end = end.ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))?;
     if all.range(..end).next_back().is_some_and(|(&start, p)| start + p.bytes > at) {
         return Err(io::Error::from_raw_os_error(libc::EEXIST));
     }
-    let access = libc::PROT_READ | libc::PROT_WRITE;
+    let (access, kind, file, offset) = source.parts();
     let place = ptr::without_provenance_mut::<libc::c_void>(at as usize);
     let new = |how: i32| {
         // SAFETY: either nothing is replaced, or the range is one that the runtime has said is this device's: by the
         // contract of `Device::map` nothing but its own reservation can be there.
-        let got = unsafe { libc::mmap(place, bytes as usize, access, ANONYMOUS | how, -1, 0) };
+        let got = unsafe { libc::mmap(place, bytes as usize, access, kind | how, file, offset) };
         if got == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
@@ -118,6 +149,43 @@ pub(crate) fn map(at: u64, bytes: u64) -> io::Result<()> {
     }
     all.insert(at, Pages { bytes, reserved });
     Ok(())
+}
+
+/// Puts a file in the place of all pages of a range, with their contents. Nobody writes to them meanwhile.
+pub(crate) fn move_to(file: &File, at: u64, bytes: u64) -> io::Result<()> {
+    let all = pages();
+    for (&start, here) in all.range(at..at + bytes) {
+        let (first, offset) = (ptr::with_exposed_provenance::<u8>(start as usize), start - at);
+        for page in (0..here.bytes).step_by(PAGE as usize) {
+            // SAFETY: the page was mapped by `map`, and by the contract of this function nobody writes to it.
+            let contents = unsafe { std::slice::from_raw_parts(first.add(page as usize), PAGE as usize) };
+            if contents.iter().any(|&byte| byte != 0) {
+                file.write(offset + page, contents)?;
+            }
+        }
+    }
+    for (&start, here) in all.range(at..at + bytes) {
+        let (access, kind, descriptor, offset) = Source::File(file, start - at, Access::ReadWrite).parts();
+        let place = ptr::without_provenance_mut::<libc::c_void>(start as usize);
+        // SAFETY: the range was mapped by `map`; the file has its contents now.
+        let got = unsafe { libc::mmap(place, here.bytes as usize, access, kind | libc::MAP_FIXED, descriptor, offset) };
+        if got == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
+/// Changes what may be done with what `map` put at an address.
+pub(crate) fn protect(at: u64, access: Access) -> io::Result<()> {
+    let all = pages();
+    let here = all.get(&at).ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))?;
+    let place = ptr::without_provenance_mut::<libc::c_void>(at as usize);
+    // SAFETY: the range was mapped by `map`.
+    match unsafe { libc::mprotect(place, here.bytes as usize, protection(access)) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// Takes away what `map` put at an address.

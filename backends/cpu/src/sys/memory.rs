@@ -1,18 +1,22 @@
 //! Device memory: what is mapped, under which name, and copies of it.
 
-use super::map::{self, PAGE, Reservation};
-use hetgpu_device::{DeviceError, ErrorKind, HostSpan};
+use super::file::File;
+use super::map::{self, PAGE, Reservation, Source};
+use hetgpu_device::{Access, DeviceError, ErrorKind, HostSpan, PHYSICAL_GRANULARITY, PhysicalId};
 use hetir::interp::{self, MemoryFault};
 use std::collections::{BTreeMap, HashMap};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::ptr;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 #[derive(Debug)]
 struct Region {
     bytes: u64,
     name: String,
     backing: Backing,
+    access: Access,
 }
 
 /// What a region's memory is.
@@ -24,6 +28,16 @@ enum Backing {
     Host(HostSpan),
     /// At an address that the host chose.
     Anywhere(Reservation),
+    /// Physical memory at an address.
+    Physical(File),
+}
+
+/// A range whose pages are those of a file.
+#[derive(Debug)]
+struct Exposed {
+    bytes: u64,
+    file: File,
+    id: PhysicalId,
 }
 
 #[derive(Default, Debug)]
@@ -33,6 +47,11 @@ struct Table {
     shared_pages: HashMap<u64, u32>,
     /// Bytes of the device's own regions.
     used: u64,
+    /// Bytes of physical memory, mapped or not.
+    physical_used: Arc<AtomicU64>,
+    physical: HashMap<PhysicalId, File>,
+    next_physical: u64,
+    exposed: BTreeMap<u64, Exposed>,
 }
 
 /// The memory of a device. Its addresses are the process's.
@@ -76,6 +95,22 @@ impl Table {
         let (&start, region) = self.regions.range(..=at).next_back()?;
         let offset = at - start;
         (offset <= region.bytes && region.bytes - offset >= bytes && region.bytes > 0).then_some((start, region))
+    }
+
+    /// Whether regions with no gap between them hold all of a range, and may be accessed so.
+    fn allows(&self, at: u64, bytes: u64, access: Access) -> bool {
+        let Some(end) = at.checked_add(bytes) else { return false };
+        let mut at = at;
+        while let Some((start, region)) = self.find(at, 1) {
+            if region.access < access {
+                return false;
+            }
+            at = start + region.bytes;
+            if at >= end {
+                return true;
+            }
+        }
+        false
     }
 
     fn overlaps(&self, at: u64, end: u64) -> bool {
@@ -131,11 +166,11 @@ impl Memory {
         let pages = Pages::of(at, bytes);
         let whole = pages.whole.end - pages.whole.start;
         if whole > 0 {
-            map::map(pages.whole.start, whole).map_err(|e| refused(&e, at, bytes))?;
+            table.show(pages.whole.start, whole).map_err(|e| refused(&e, at, bytes))?;
         }
         for (n, &page) in pages.edges.iter().enumerate() {
             let known = table.shared_pages.contains_key(&page);
-            if let Err(error) = if known { Ok(()) } else { map::map(page, PAGE) } {
+            if let Err(error) = if known { Ok(()) } else { table.show(page, PAGE) } {
                 table.leave(&pages.edges[..n]);
                 if whole > 0 {
                     map::unmap(pages.whole.start);
@@ -149,13 +184,15 @@ impl Memory {
                 unsafe { ptr::write_bytes(pointer(from), 0, (to - from) as usize) };
             }
         }
-        table.regions.insert(at, Region { bytes, name: name.to_owned(), backing: Backing::Pages });
+        table
+            .regions
+            .insert(at, Region { bytes, name: name.to_owned(), backing: Backing::Pages, access: Access::ReadWrite });
         table.used += bytes;
         Ok(())
     }
 
     fn check_room(&self, table: &Table, bytes: u64) -> Result<(), DeviceError> {
-        let free = self.most - table.used;
+        let free = self.most.saturating_sub(table.used + table.physical_used.load(Ordering::Relaxed));
         match bytes <= free {
             true => Ok(()),
             false => {
@@ -173,7 +210,10 @@ impl Memory {
         let made = Reservation::new(pages).and_then(|memory| memory.protect(0, pages, true).map(|()| memory));
         let memory = made.map_err(|e| refused(&e, 0, bytes))?;
         let at = memory.base().expose_provenance() as u64;
-        table.regions.insert(at, Region { bytes, name: name.to_owned(), backing: Backing::Anywhere(memory) });
+        table.regions.insert(
+            at,
+            Region { bytes, name: name.to_owned(), backing: Backing::Anywhere(memory), access: Access::ReadWrite },
+        );
         table.used += bytes;
         Ok(at)
     }
@@ -186,7 +226,10 @@ impl Memory {
         if bytes > 0 && table.overlaps(at, at + bytes) {
             return Err(DeviceError::new(ErrorKind::InvalidRequest, format!("there is memory at {at:#x} already")));
         }
-        table.regions.insert(at, Region { bytes, name: "host memory".into(), backing: Backing::Host(host) });
+        table.regions.insert(
+            at,
+            Region { bytes, name: "host memory".into(), backing: Backing::Host(host), access: Access::ReadWrite },
+        );
         Ok(())
     }
 
@@ -202,6 +245,11 @@ impl Memory {
                     map::unmap(pages.whole.start);
                 }
                 table.leave(&pages.edges);
+                table.cover(at, region.bytes);
+            }
+            Backing::Physical(file) => {
+                map::unmap(at);
+                drop(file);
             }
             Backing::Anywhere(memory) => {
                 table.used -= region.bytes;
@@ -217,17 +265,16 @@ impl Memory {
     }
 
     /// Calls `then` with the pointer to a range, which is mapped as long as that lasts.
-    fn at<T>(&self, at: u64, bytes: u64, then: impl FnOnce(*mut u8) -> T) -> Result<T, DeviceError> {
+    fn at<T>(&self, at: u64, bytes: u64, access: Access, then: impl FnOnce(*mut u8) -> T) -> Result<T, DeviceError> {
         let table = self.table();
-        match table.find(at, bytes) {
-            Some(_) => Ok(then(pointer(at))),
-            None if bytes == 0 => Ok(then(pointer(at))),
-            None => Err(DeviceError::new(ErrorKind::IllegalAddress, table.fault(at).to_string())),
+        match table.allows(at, bytes, access) || bytes == 0 {
+            true => Ok(then(pointer(at))),
+            false => Err(DeviceError::new(ErrorKind::IllegalAddress, table.fault(at).to_string())),
         }
     }
 
     pub(crate) fn write(&self, at: u64, data: &[u8]) -> Result<(), DeviceError> {
-        self.at(at, data.len() as u64, |to| {
+        self.at(at, data.len() as u64, Access::ReadWrite, |to| {
             // SAFETY: the range is mapped; others that access it at the same time race by the program's own fault, and
             // `copy` allows `data` to be the same memory.
             unsafe { ptr::copy(data.as_ptr(), to, data.len()) }
@@ -235,29 +282,29 @@ impl Memory {
     }
 
     pub(crate) fn read(&self, at: u64, out: &mut [u8]) -> Result<(), DeviceError> {
-        self.at(at, out.len() as u64, |from| {
+        self.at(at, out.len() as u64, Access::Read, |from| {
             // SAFETY: as in `write`.
             unsafe { ptr::copy(from, out.as_mut_ptr(), out.len()) }
         })
     }
 
     pub(crate) fn write_from(&self, at: u64, host: &HostSpan) -> Result<(), DeviceError> {
-        self.at(at, host.bytes() as u64, |to| {
+        self.at(at, host.bytes() as u64, Access::ReadWrite, |to| {
             // SAFETY: as in `write`; the span is readable by its contract.
             unsafe { ptr::copy(host.start(), to, host.bytes()) }
         })
     }
 
     pub(crate) fn read_to(&self, at: u64, host: &HostSpan) -> Result<(), DeviceError> {
-        self.at(at, host.bytes() as u64, |from| {
+        self.at(at, host.bytes() as u64, Access::Read, |from| {
             // SAFETY: as in `write`; the span is writable by its contract.
             unsafe { ptr::copy(from, host.start(), host.bytes()) }
         })
     }
 
     pub(crate) fn copy(&self, to: u64, from: u64, bytes: u64) -> Result<(), DeviceError> {
-        self.at(from, bytes, |_| ())?;
-        self.at(to, bytes, |to| {
+        self.at(from, bytes, Access::Read, |_| ())?;
+        self.at(to, bytes, Access::ReadWrite, |to| {
             // SAFETY: both ranges are mapped, as nothing that is in use is unmapped; they may overlap.
             unsafe { ptr::copy(pointer(from), to, bytes as usize) }
         })
@@ -268,7 +315,7 @@ impl Memory {
         const PIECE: u64 = 16 << 10;
         let bytes = count.checked_mul(pattern.len() as u64);
         let bytes = bytes.ok_or_else(|| DeviceError::new(ErrorKind::InvalidRequest, "a fill without an end"))?;
-        self.at(at, bytes, |to| {
+        self.at(at, bytes, Access::ReadWrite, |to| {
             let first = pattern.first().copied().unwrap_or(0);
             if pattern.iter().all(|&b| b == first) {
                 // SAFETY: as in `write`.
@@ -294,7 +341,116 @@ impl Memory {
     }
 }
 
+/// Physical memory.
+impl Memory {
+    fn physical(&self, memory: PhysicalId) -> Result<File, DeviceError> {
+        let file = self.table().physical.get(&memory).cloned();
+        file.ok_or_else(|| DeviceError::new(ErrorKind::InvalidRequest, "no such physical memory"))
+    }
+
+    pub(crate) fn create_physical(&self, bytes: u64) -> Result<PhysicalId, DeviceError> {
+        if bytes == 0 || !bytes.is_multiple_of(PHYSICAL_GRANULARITY) {
+            return Err(DeviceError::new(ErrorKind::InvalidRequest, format!("physical memory of {bytes} bytes")));
+        }
+        let mut table = self.change();
+        self.check_room(&table, bytes)?;
+        let file = File::counted(bytes, &table.physical_used).map_err(|e| refused(&e, 0, bytes))?;
+        Ok(table.keep(file))
+    }
+
+    pub(crate) fn destroy_physical(&self, memory: PhysicalId) {
+        self.change().physical.remove(&memory);
+    }
+
+    pub(crate) fn map_physical(&self, memory: PhysicalId, at: u64, name: &str) -> Result<(), DeviceError> {
+        let file = self.physical(memory)?;
+        let bytes = file.bytes;
+        let mut table = self.change();
+        if at.checked_add(bytes).is_none_or(|end| table.overlaps(at, end)) {
+            return Err(DeviceError::new(ErrorKind::InvalidRequest, format!("there is memory at {at:#x} already")));
+        }
+        let access = Access::None;
+        map::map(at, bytes, Source::File(&file, 0, access)).map_err(|e| refused(&e, at, bytes))?;
+        table.regions.insert(at, Region { bytes, name: name.to_owned(), backing: Backing::Physical(file), access });
+        Ok(())
+    }
+
+    pub(crate) fn allow(&self, at: u64, access: Access) -> Result<(), DeviceError> {
+        let mut table = self.change();
+        match table.regions.get_mut(&at) {
+            Some(region) if matches!(region.backing, Backing::Physical(_)) => {
+                map::protect(at, access).map_err(|e| refused(&e, at, region.bytes))?;
+                region.access = access;
+                Ok(())
+            }
+            Some(_) | None => {
+                Err(DeviceError::new(ErrorKind::InvalidRequest, format!("no physical memory is mapped at {at:#x}")))
+            }
+        }
+    }
+
+    pub(crate) fn expose(&self, at: u64, bytes: u64) -> Result<PhysicalId, DeviceError> {
+        let mut table = self.change();
+        let whole = |value: u64| value.is_multiple_of(PHYSICAL_GRANULARITY);
+        if !whole(at) || !whole(bytes) || !table.overlaps(at, at.saturating_add(bytes)) {
+            return Err(DeviceError::new(ErrorKind::InvalidRequest, format!("no memory to expose at {at:#x}")));
+        }
+        if let Some(known) = table.exposed.get(&at).filter(|known| known.bytes == bytes) {
+            let (file, id) = (known.file.clone(), known.id);
+            table.physical.insert(id, file);
+            return Ok(id);
+        }
+        let file = File::new(bytes).map_err(|e| refused(&e, at, bytes))?;
+        map::move_to(&file, at, bytes).map_err(|e| refused(&e, at, bytes))?;
+        let id = table.keep(file.clone());
+        table.exposed.insert(at, Exposed { bytes, file, id });
+        Ok(id)
+    }
+
+    pub(crate) fn export(&self, memory: PhysicalId) -> Result<OwnedFd, DeviceError> {
+        let file = self.physical(memory)?;
+        file.export().map_err(|e| DeviceError::new(ErrorKind::OutOfResources, format!("no file descriptor: {e}")))
+    }
+
+    pub(crate) fn import(&self, file: OwnedFd) -> Result<(PhysicalId, u64), DeviceError> {
+        let file = File::import(file)
+            .map_err(|e| DeviceError::new(ErrorKind::InvalidRequest, format!("not memory of this device: {e}")))?;
+        let bytes = file.bytes;
+        Ok((self.change().keep(file), bytes))
+    }
+}
+
 impl Table {
+    fn keep(&mut self, file: File) -> PhysicalId {
+        let id = PhysicalId(self.next_physical);
+        self.next_physical += 1;
+        self.physical.insert(id, file);
+        id
+    }
+
+    /// Maps zeroed pages: those of the file where the range was exposed.
+    fn show(&self, at: u64, bytes: u64) -> io::Result<()> {
+        let around = self.exposed.range(..=at).next_back();
+        let Some((&start, exposed)) = around.filter(|(start, e)| at + bytes <= *start + e.bytes) else {
+            return map::map(at, bytes, Source::Zeros);
+        };
+        map::map(at, bytes, Source::File(&exposed.file, at - start, Access::ReadWrite))?;
+        // SAFETY: it was mapped just now, and no region of this process names it.
+        unsafe { ptr::write_bytes(pointer(at), 0, bytes as usize) };
+        Ok(())
+    }
+
+    /// An exposed range is forgotten with the last region in it.
+    fn cover(&mut self, at: u64, bytes: u64) {
+        let here = |(&start, e): (&u64, &Exposed)| (start + e.bytes > at).then_some((start, start + e.bytes));
+        let found: Vec<_> = self.exposed.range(..at + bytes).rev().map_while(here).collect();
+        for (start, end) in found {
+            if !self.overlaps(start, end) {
+                self.exposed.remove(&start);
+            }
+        }
+    }
+
     /// Pages that a region does not use any more.
     fn leave(&mut self, pages: &[u64]) {
         for page in pages {
@@ -329,7 +485,7 @@ pub(crate) struct View<'m> {
 
 impl interp::Memory for View<'_> {
     fn read(&mut self, address: u64, out: &mut [u8]) -> Result<(), MemoryFault> {
-        let read = self.memory.at(address, out.len() as u64, |from| {
+        let read = self.memory.at(address, out.len() as u64, Access::Read, |from| {
             // SAFETY: mapped, as `at` has found. Whole words where aligned, as the host may write at the same time.
             unsafe { super::access::load(from, out) }
         });
@@ -337,7 +493,7 @@ impl interp::Memory for View<'_> {
     }
 
     fn write(&mut self, address: u64, data: &[u8]) -> Result<(), MemoryFault> {
-        let written = self.memory.at(address, data.len() as u64, |to| {
+        let written = self.memory.at(address, data.len() as u64, Access::ReadWrite, |to| {
             // SAFETY: as in `read`.
             unsafe { super::access::store(to, data) }
         });
@@ -350,8 +506,8 @@ impl interp::Memory for View<'_> {
         };
         if !inside(self.last) {
             let table = self.memory.table();
-            let (start, region) =
-                table.find(address, len as u64).filter(|(_, r)| !matches!(r.backing, Backing::Host(_)))?;
+            let lent = |r: &Region| !matches!(r.backing, Backing::Host(_)) && r.access == Access::ReadWrite;
+            let (start, region) = table.find(address, len as u64).filter(|(_, r)| lent(r))?;
             self.last = (start, region.bytes);
         }
         // SAFETY: mapped, and not unmapped while a launch runs. The slice ends before the interpreter does anything else,

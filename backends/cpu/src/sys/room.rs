@@ -3,6 +3,7 @@
 use super::map::{PAGE, Reservation};
 use super::strand::Strand;
 use hetgpu_llvm::host::Form;
+use hetir::interp::space::SHARED_STRIDE;
 use std::io;
 use std::sync::Arc;
 
@@ -110,31 +111,37 @@ impl Room {
 /// How far an address in shared space reaches.
 const SHARED_REACH: usize = 4 * GIB + 64 * KIB;
 
-/// A block's shared memory.
+/// The shared memory of a block, or of the blocks of a cluster, which follow each other by [`SHARED_STRIDE`].
 pub(crate) struct Shared {
     memory: Reservation,
+    /// Accessible bytes of each block, and how many blocks have them.
     open: usize,
+    blocks: usize,
 }
 
 impl Shared {
     fn new() -> io::Result<Self> {
-        Ok(Self { memory: Reservation::new(SHARED_REACH)?, open: 0 })
+        Ok(Self { memory: Reservation::new(SHARED_REACH)?, open: 0, blocks: 0 })
     }
 
-    /// Makes so many bytes accessible, and no page more.
-    fn resize(&mut self, bytes: usize) -> io::Result<()> {
+    /// Makes so many bytes of each block accessible, and no page more.
+    fn resize(&mut self, bytes: usize, blocks: usize) -> io::Result<()> {
         let wanted = bytes.next_multiple_of(PAGE as usize);
-        if wanted > self.open {
-            self.memory.protect(self.open, wanted - self.open, true)?;
-        } else if wanted < self.open {
-            self.memory.protect(wanted, self.open - wanted, false)?;
+        for rank in 0..blocks.max(self.blocks) {
+            let (before, after) =
+                (if rank < self.blocks { self.open } else { 0 }, if rank < blocks { wanted } else { 0 });
+            let (start, end) = (before.min(after), before.max(after));
+            if start < end {
+                self.memory.protect(rank * SHARED_STRIDE as usize + start, end - start, after > before)?;
+            }
         }
-        self.open = wanted;
+        (self.open, self.blocks) = (wanted, blocks);
         Ok(())
     }
 
-    pub(crate) fn base(&self) -> *mut u8 {
-        self.memory.base()
+    /// Where the shared memory of the block of this rank begins.
+    pub(crate) fn block(&self, rank: u32) -> *mut u8 {
+        self.memory.base().wrapping_add(rank as usize * SHARED_STRIDE as usize)
     }
 
     /// The place in shared memory of an address of the host.
@@ -176,13 +183,13 @@ impl Rooms {
         if room.form == Form::Warp { &mut self.warps } else { &mut self.lanes }.push(room);
     }
 
-    /// Shared memory for a block.
-    pub(crate) fn shared(&mut self, bytes: usize) -> io::Result<Shared> {
+    /// Shared memory for so many blocks, so many bytes each.
+    pub(crate) fn shared(&mut self, bytes: usize, blocks: u32) -> io::Result<Shared> {
         let mut shared = match self.shared.pop() {
             Some(shared) => shared,
             None => Shared::new()?,
         };
-        shared.resize(bytes)?;
+        shared.resize(bytes, blocks as usize)?;
         Ok(shared)
     }
 

@@ -1,5 +1,6 @@
 //! A strand: a stack that a warp's code, or in the form for single lanes a thread's, runs on until it stops.
 
+use super::access::Access;
 use super::room::{Room, Shared};
 use super::signal::{self, Signal};
 use super::switch;
@@ -18,6 +19,8 @@ pub(crate) enum Request {
     Yield,
     /// It arrives at a barrier, and goes on at once or with the answer.
     Barrier(Arrival),
+    /// It arrives at the cluster's barrier, or waits for it.
+    Cluster { waits: bool, lanes: u32 },
     /// It waits for other lanes of its warp, at the op that [`Strand::meeting`] describes.
     Meet,
     /// `hetgpu_fail` was called.
@@ -75,6 +78,8 @@ pub(crate) struct Strand {
     /// Where the strand stopped, and where its worker did.
     own: Cell<*mut u8>,
     home: Cell<*mut u8>,
+    /// The top of its stack.
+    top: Cell<*mut u8>,
     request: Cell<Request>,
     /// The lanes that wait at the barrier of the whole block, where that is why it stopped. `request` says nothing then.
     met: Cell<u32>,
@@ -86,6 +91,9 @@ pub(crate) struct Strand {
     /// Of threads that run by themselves: the lane.
     lane: Cell<Option<u32>>,
     meeting: RefCell<Option<Meeting>>,
+    /// The op that a helper executes (its number, function and place in the text), and its last access of global memory.
+    executing: Cell<Option<(u16, u32, u32)>>,
+    accessing: Cell<Option<Access>>,
     trouble: RefCell<Option<Box<Trouble>>>,
 }
 
@@ -110,6 +118,8 @@ impl Strand {
             dynamic_shared: 0,
             total_shared: 0,
             patience: 0,
+            rank: 0,
+            cluster_blocks: 1,
             workspace: 0,
             grid_id: 0,
         };
@@ -117,6 +127,7 @@ impl Strand {
             warp: UnsafeCell::new(warp),
             own: Cell::new(ptr::null_mut()),
             home: Cell::new(ptr::null_mut()),
+            top: Cell::new(ptr::null_mut()),
             request: Cell::new(Request::Done),
             met: Cell::new(0),
             in_step: Cell::new(false),
@@ -126,6 +137,8 @@ impl Strand {
             worker: Cell::new(0),
             lane: Cell::new(None),
             meeting: RefCell::default(),
+            executing: Cell::new(None),
+            accessing: Cell::new(None),
             trouble: RefCell::default(),
         })
     }
@@ -133,7 +146,7 @@ impl Strand {
     fn begin(&self, job: &Job, worker: u32, room: &Room, shared: &Shared, stack: usize, number: u32, work: Work) {
         let warp = Warp {
             params: job.params.as_ptr().cast(),
-            shared: shared.base(),
+            shared: shared.block(0),
             local: room.local(),
             globals: job.globals.as_ptr(),
             host: ptr::from_ref(self).cast_mut().cast(),
@@ -146,6 +159,8 @@ impl Strand {
             dynamic_shared: job.dynamic_shared,
             total_shared: job.total_shared,
             patience: PATIENCE,
+            rank: 0,
+            cluster_blocks: job.together,
             workspace: job.workspace,
             grid_id: job.grid_id,
         };
@@ -155,6 +170,7 @@ impl Strand {
         self.worker.set(worker);
         self.work.set(work);
         self.meeting.replace(None);
+        self.executing.set(None);
         self.trouble.replace(None);
         // Frames of a block's warps begin at different places of their pages, so that they do not compete for the same
         // sets of the first cache.
@@ -163,6 +179,7 @@ impl Strand {
         // SAFETY: the room gives the top of an accessible stack of at least a MiB, which nothing uses: what ran on it
         // has ended or is abandoned.
         self.own.set(unsafe { switch::prepare(top, main, ptr::from_ref(self).cast()) });
+        self.top.set(top);
     }
 
     /// Makes the strand one that executes blocks of the grid until there are none. It runs by [`Strand::run`], and `job`,
@@ -179,7 +196,7 @@ impl Strand {
         worker: u32,
         room: &Room,
         shared: &Shared,
-        cta: [u32; 3],
+        (cta, rank): ([u32; 3], u32),
         warp: u32,
         lane: Option<u32>,
     ) {
@@ -187,8 +204,18 @@ impl Strand {
         self.begin(job, worker, room, shared, lane.unwrap_or(0) as usize, warp, Work::Warp);
         // SAFETY: as in `begin`.
         let w = unsafe { &mut *self.warp.get() };
-        (w.cta, w.warp) = (cta, warp);
+        (w.cta, w.rank, w.warp) = (cta, rank, warp);
+        w.shared = shared.block(rank);
         w.mask = lane.map_or_else(|| job.lanes(warp), |l| 1 << l);
+    }
+
+    /// The same warp or lane of another block, where the last one came to its end: everything else stays as it was.
+    pub(crate) fn begin_again(&self, cta: [u32; 3]) {
+        // SAFETY: as in `begin`.
+        let w = unsafe { &mut *self.warp.get() };
+        (w.cta, w.patience) = (cta, PATIENCE);
+        // SAFETY: as in `begin`, which left the top of the stack.
+        self.own.set(unsafe { switch::prepare(self.top.get(), main, ptr::from_ref(self).cast()) });
     }
 
     /// Runs it until it stops.
@@ -247,6 +274,20 @@ impl Strand {
     pub(super) fn fail(&self, trouble: Box<Trouble>) {
         self.trouble.replace(Some(trouble));
         self.leave(Request::Trouble);
+    }
+
+    /// Remembers the op that a helper executes, until it is done.
+    pub(super) fn executes(&self, op: Option<(u16, u32, u32)>) {
+        self.executing.set(op);
+        self.accessing.set(None);
+    }
+    /// Remembers what it accesses: where nothing is, that is the last that it does.
+    pub(super) fn accesses(&self, access: Access) {
+        self.accessing.set(Some(access));
+    }
+    /// The access of global memory that a helper did not come back from, and its op.
+    pub(crate) fn lost_access(&self) -> Option<((u16, u32, u32), Access)> {
+        self.executing.get().zip(self.accessing.get())
     }
 
     /// Says why it fails, from outside.

@@ -4,7 +4,7 @@ use super::bench::{
 use super::{Check, Stop, Verdict, checks, ensure};
 use crate::{
     AddressMode, Channel, Dimensions, ErrorKind, Filter, Format, HostBuffer, ImageDescription, ImageId, ImageObject,
-    ImagePlace, Launch, LinearImage, Place, Sampler, Shape, Texels, Transfer, Work,
+    ImagePlace, ImageView, Launch, LinearImage, Place, Sampler, Shape, Texels, Transfer, Work,
 };
 
 checks! {
@@ -17,6 +17,7 @@ checks! {
     layers
     levels
     a_texture_begins_at_a_level
+    a_view_is_a_part_in_another_format
     parts_are_copied
     images_are_copied_to_images
     device_memory_is_copied_to_images
@@ -314,6 +315,31 @@ fn a_texture_begins_at_a_level(bench: &Bench) -> Verdict {
     )
 }
 
+fn a_view_is_a_part_in_another_format(bench: &Bench) -> Verdict {
+    let kernels = ready(bench)?;
+    let layered = ImageDescription { layers: 4, levels: 2, ..ImageDescription::new(WORD, Dimensions::Two, [2, 2, 1]) };
+    let image = Pixels::new(bench, layered)?;
+    let words: Vec<u32> = (0..4u32).map(|layer| 0x0403_0201 + layer * 0x1010_1010).collect();
+    image.write(0, &bytes_of(&words.iter().flat_map(|&word| [word; 4]).collect::<Vec<_>>()))?;
+    image.write(1, &bytes_of(&words))?;
+    let bytes = format(Channel::U8, 4);
+    let view = ImageView { image: image.id, format: bytes, levels: (1, 1), layers: (1, 2) };
+    let handle = bind(bench, &texture(Texels::View(view)))?;
+    let got = seen(bench, &kernels, "layers_2d", handle.value, [1, 1, 2])?;
+    same_numbers("bytes of two layers", &got, &[0x11, 0x12, 0x13, 0x14, 0x21, 0x22, 0x23, 0x24])?;
+    for wrong in [
+        ImageView { format: format(Channel::U8, 2), ..view },
+        ImageView { levels: (1, 2), ..view },
+        ImageView { levels: (0, 0), ..view },
+        ImageView { layers: (3, 2), ..view },
+        ImageView { layers: (0, 0), ..view },
+    ] {
+        let bound = bench.device.bind(None, &texture(Texels::View(wrong)));
+        refused(&format!("{wrong:?}"), bound, &[ErrorKind::InvalidRequest])?;
+    }
+    Ok(())
+}
+
 fn parts_are_copied(bench: &Bench) -> Verdict {
     ready(bench)?;
     let image = Pixels::new(bench, ImageDescription::new(format(Channel::U8, 2), Dimensions::Three, [6, 5, 4]))?;
@@ -592,7 +618,8 @@ fn too_large_images_are_refused(bench: &Bench) -> Verdict {
         ImageDescription::new(byte, Dimensions::One, [caps.width_1d + 1, 1, 1]),
         ImageDescription::new(byte, Dimensions::Two, [caps.extent_2d[0] + 1, 1, 1]),
         ImageDescription::new(byte, Dimensions::Two, [1, caps.extent_2d[1] + 1, 1]),
-        ImageDescription::new(byte, Dimensions::Three, [1, 1, caps.extent_3d[2] + 1]),
+        ImageDescription::new(byte, Dimensions::Three, [caps.extent_3d[0].max(caps.extent_3d_alternate[0]) + 1, 1, 1]),
+        ImageDescription::new(byte, Dimensions::Three, [1, 1, caps.extent_3d[2].max(caps.extent_3d_alternate[2]) + 1]),
         ImageDescription::new(byte, Dimensions::Cube, [caps.width_cube + 1, caps.width_cube + 1, 1]),
         ImageDescription { layers: caps.layers + 1, ..ImageDescription::new(byte, Dimensions::Two, [1, 1, 1]) },
     ] {

@@ -9,6 +9,7 @@ mod faults;
 mod images;
 mod launches;
 mod memory;
+mod physical;
 mod properties;
 mod queues;
 
@@ -93,6 +94,7 @@ pub fn trials(device: &Arc<dyn Device>) -> Vec<Trial> {
     let groups = [
         ("properties", properties::CHECKS),
         ("memory", memory::CHECKS),
+        ("physical", physical::CHECKS),
         ("copies", copies::CHECKS),
         ("queues", queues::CHECKS),
         ("launches", launches::CHECKS),

@@ -292,13 +292,9 @@ pub(super) fn select(data: &InstData, pure: Option<&Pure>) -> Exec {
             Exec::Run(barrier::barrier)
         }
 
-        Op::Tex => Exec::Run(texture::fetch),
-        Op::TexGather => Exec::Run(texture::gather),
-        Op::ImageQuery => Exec::Run(texture::query),
-        Op::IsImage => Exec::Run(texture::is_image),
-        Op::SurfLoad => Exec::Run(texture::load),
-        Op::SurfStore => Exec::Run(texture::store),
-        Op::SurfRed => Exec::Run(texture::reduce),
+        Op::Tex | Op::TexGather | Op::ImageQuery | Op::IsImage | Op::SurfLoad | Op::SurfStore | Op::SurfRed => {
+            Exec::Run(texture::access)
+        }
 
         // Folded away, or chosen above by being without effects.
         Op::FuncAddr

@@ -181,23 +181,6 @@ fn flags(sampler: &Sampler, normalized_floats: bool) -> c_uint {
     integers | if sampler.normalized { NORMALIZED_COORDINATES } else { 0 }
 }
 
-impl ImageTable {
-    /// Whether the driver makes arrays: it may have the function and refuse every array.
-    pub(super) fn makes_arrays(&self) -> bool {
-        const NOT_SUPPORTED: Result32 = 801;
-        let descriptor = ArrayDescriptor { extents: [1, 0, 0], format: format(Channel::U32), channels: 1, flags: 0 };
-        let mut handle = ptr::null_mut();
-        // SAFETY: the handle is a local variable, the descriptor is read during the call; only an array is destroyed.
-        unsafe {
-            let code = (self.array_create)(&mut handle, &descriptor);
-            if code == 0 {
-                (self.array_destroy)(handle);
-            }
-            code != NOT_SUPPORTED
-        }
-    }
-}
-
 impl Driver {
     /// Why there are no textures and surfaces.
     pub(crate) fn has_images(&self) -> Result<(), String> {

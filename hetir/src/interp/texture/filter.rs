@@ -4,8 +4,8 @@
 //! mixtures are the same bits but for those of three-dimensional images of floats of very different sizes, where the last
 //! bit may differ.
 
-use super::{Pair, Texel};
-use crate::interp::texture::{AddressMode, Channel};
+use super::access::{Pair, Texel};
+use super::{AddressMode, Channel};
 use crate::num::{self, Format, Mode};
 
 /// The sum of all weights, and the steps of a texel.

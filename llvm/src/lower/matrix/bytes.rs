@@ -1,68 +1,60 @@
-//! Products of matrices of bytes, as vector code: each lane's elements of the result are sums of dot products of four
-//! bytes, whose factors are picked from other lanes' registers. Other products are left to their definition.
+//! Products of matrices of integers: each lane's elements of the result are sums of dot products of what lies side by
+//! side in a register, four bytes, eight numbers of 4 bits or 32 bits; the registers are picked from other lanes.
 
-use super::Lowering;
+use super::words::Words;
+use crate::lower::Lowering;
 use crate::sys::{Code, Val};
-use hetir::attr::{Element, Layout, Matrix, Sparsity};
+use hetir::attr::{BitProduct, Element, Sparsity};
 use hetir::entity::Inst;
 use hetir::tensor::{Fragment, Product};
 use std::collections::HashMap;
 
-/// Which lane's register holds four neighbouring bytes of a row (column).
+/// Which lane's register holds neighbouring elements of a row (column).
 type Places = HashMap<(usize, usize), (usize, usize)>;
 
-/// Where fours of bytes along the products' sum are; `None` where they are not side by side in registers.
-fn fours(fragment: &Fragment, along_columns: bool) -> Option<Places> {
+/// Where registers' elements along the products' sum are; `None` where they are not side by side.
+fn registers_along(fragment: &Fragment, along_columns: bool) -> Option<Places> {
     let mut places = Places::new();
+    let per = fragment.element().per_register();
     for lane in 0..32 {
-        for first in (0..fragment.elements()).step_by(4) {
+        for first in (0..fragment.elements()).step_by(per) {
             let at = |n: usize| {
                 let p = fragment.position(lane, first + n);
                 if along_columns { (p.row, p.col) } else { (p.col, p.row) }
             };
             let (row, start) = at(0);
-            if start % 4 != 0 || (1..4).any(|n| at(n) != (row, start + n)) || fragment.slot(first).1 != 0 {
+            if start % per != 0 || (1..per).any(|n| at(n) != (row, start + n)) {
                 return None;
             }
-            places.entry((row, start / 4)).or_insert((lane, fragment.slot(first).0));
+            places.entry((row, start / per)).or_insert((lane, fragment.slot(first).0));
         }
     }
     Some(places)
 }
 
 impl<'c> Lowering<'_, '_, 'c> {
-    /// Lowers a product; false where it is left to its definition.
-    pub(super) fn byte_product(&mut self, inst: Inst) -> bool {
-        let Ok(product) = Product::of(self.body.inst(inst)) else { return false };
+    /// A product of integers; false where it is left to its definition.
+    pub(super) fn integer_product(&mut self, inst: Inst, product: &Product) -> bool {
         let [_, a, b, _] = product.types.elements();
-        let bytes = |e: Element| matches!(e, Element::S8 | Element::U8);
-        if self.lanes == 1
-            || self.mask.is_some()
-            || product.sparsity != Sparsity::Dense
-            || product.sat
-            || !(bytes(a) && bytes(b))
-        {
-            return false;
-        }
-        let k = product.shape.size().2;
-        let of = |matrix, element, layout| Fragment::new(matrix, product.shape, k, element, layout);
-        let (fa, fb) = (of(Matrix::A, a, Layout::Row), of(Matrix::B, b, Layout::Col));
-        let fc = of(Matrix::C, Element::S32, Layout::Row);
+        let [_, fa, fb, fc] = product.fragments();
         let args = self.body.args(inst).to_vec();
-        let results = self.body.results(inst).len();
         let (na, nb, nc) = (fa.registers(), fb.registers(), fc.registers());
-        if args.len() != na + nb + nc || results != nc || fc.elements() != nc {
+        let shaped = args.len() == na + nb + nc && fc.elements() == nc;
+        if self.mask.is_some() || product.sparsity != Sparsity::Dense || !a.is_integer() || !shaped {
             return false;
         }
-        let (Some(rows), Some(columns)) = (fours(&fa, true), fours(&fb, false)) else { return false };
+        let (Some(rows), Some(columns)) = (registers_along(&fa, true), registers_along(&fb, false)) else {
+            return false;
+        };
+        let depth = product.shape.size().2 / a.per_register();
         let mut plan = Vec::new();
         for n in 0..nc {
-            for four in 0..k / 4 {
+            for k in 0..depth {
                 let pick = |places: &Places, row: bool| -> Option<[(usize, usize); 32]> {
                     let mut from = [(0, 0); 32];
                     for (lane, place) in from.iter_mut().enumerate() {
                         let p = fc.position(lane, n);
-                        *place = *places.get(&(if row { p.row } else { p.col }, four))?;
+                        *place = *places.get(&(if row { p.row } else { p.col }, k))?;
                     }
                     Some(from)
                 };
@@ -74,7 +66,11 @@ impl<'c> Lowering<'_, '_, 'c> {
             }
         }
         let registers: Vec<Val<'c>> = args.iter().map(|v| self.vector(*v)).collect();
-        let mut sums: Vec<Val<'c>> = registers[na + nb..].to_vec();
+        // Clamped once, and numbers of 4 bits are summed 16 times as large.
+        let from_zero = product.sat || a.bits() == 4;
+        let starts = &registers[na + nb..];
+        let zero = self.splat(self.c32(0));
+        let mut sums: Vec<Val<'c>> = if from_zero { vec![zero; nc] } else { starts.to_vec() };
         let mut picked: HashMap<(usize, [usize; 32]), Val<'c>> = HashMap::new();
         let mut choose = |this: &Self, base: usize, from: &[(usize, usize); 32]| {
             let lanes = from.map(|p| p.0);
@@ -85,12 +81,48 @@ impl<'c> Lowering<'_, '_, 'c> {
         };
         for (n, x, y) in plan {
             let (x, y) = (choose(self, 0, &x), choose(self, na, &y));
-            sums[n] = self.dot_of_bytes(x, a == Element::S8, y, b == Element::S8, sums[n]);
+            sums[n] = match a.bits() {
+                1 => self.dot_of_bits(x, y, product.bits, sums[n]),
+                4 => self.dot_of_nibbles((x, a), (y, b), sums[n]),
+                _ => self.dot_of_bytes(x, a == Element::S8, y, b == Element::S8, sums[n]),
+            };
         }
-        for (n, sum) in sums.into_iter().enumerate() {
+        let times_16 = [a, b].into_iter().filter(|e| *e == Element::S4).count() as u32;
+        for (n, mut sum) in sums.into_iter().enumerate() {
+            if from_zero {
+                sum = Words { e: self.e, count: 32 }.ashr(sum, 4 * times_16);
+                sum = if product.sat {
+                    self.e.intrinsic("llvm.sadd.sat", &[sum.ty()], &[sum, starts[n]])
+                } else {
+                    self.e.bin(Code::LLVMAdd, sum, starts[n])
+                };
+            }
             self.set_vector(inst, n, sum, false);
         }
         true
+    }
+
+    /// c plus how many bits of a and b are both set, or differ, in each lane.
+    fn dot_of_bits(&self, a: Val<'c>, b: Val<'c>, how: BitProduct, c: Val<'c>) -> Val<'c> {
+        let e = self.e;
+        let both = e.bin(if how == BitProduct::And { Code::LLVMAnd } else { Code::LLVMXor }, a, b);
+        e.bin(Code::LLVMAdd, c, e.intrinsic("llvm.ctpop", &[both.ty()], &[both]))
+    }
+
+    /// c plus the dot product of the eight numbers of a and b; signed ones count 16 times.
+    fn dot_of_nibbles(&self, a: (Val<'c>, Element), b: (Val<'c>, Element), c: Val<'c>) -> Val<'c> {
+        let w = Words { e: self.e, count: 32 };
+        let signed = |e: Element| e == Element::S4;
+        // In bytes: those at even places and those at odd ones.
+        let bytes = |(v, e): (Val<'c>, Element)| {
+            if signed(e) {
+                [w.and(w.shl(v, 4), 0xf0f0_f0f0), w.and(v, 0xf0f0_f0f0)]
+            } else {
+                [w.and(v, 0x0f0f_0f0f), w.and(w.lshr(v, 4), 0x0f0f_0f0f)]
+            }
+        };
+        let pairs = bytes(a).into_iter().zip(bytes(b));
+        pairs.fold(c, |sum, (x, y)| self.dot_of_bytes(x, signed(a.1), y, signed(b.1), sum))
     }
 
     /// c plus the dot product of the four bytes of a and b, in each lane.

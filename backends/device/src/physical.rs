@@ -1,0 +1,48 @@
+use crate::DeviceError;
+use std::os::fd::OwnedFd;
+
+/// Memory of a device without an address, until it is mapped at one or several.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct PhysicalId(pub u64);
+
+/// What may be done with mapped physical memory.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub enum Access {
+    /// Every access is a fault.
+    #[default]
+    None,
+    /// Writes are faults.
+    Read,
+    /// Anything.
+    ReadWrite,
+}
+
+/// Memory apart from its addresses, for devices with `Caps::physical`. Sizes and addresses are multiples of
+/// [`PHYSICAL_GRANULARITY`].
+pub trait PhysicalMemory {
+    /// So many zeroed bytes.
+    fn create(&self, bytes: u64) -> Result<PhysicalId, DeviceError>;
+
+    /// The id means nothing from here on. The memory goes with its last mapping.
+    fn destroy(&self, memory: PhysicalId);
+
+    /// Makes all of the memory appear at `at`, with [`Access::None`]. It may appear at several addresses; what is
+    /// written at one is read at the others. `Device::unmap` takes it away.
+    fn map(&self, memory: PhysicalId, at: u64, name: &str) -> Result<(), DeviceError>;
+
+    /// What may be done with what `map` put at `at`.
+    fn allow(&self, at: u64, access: Access) -> Result<(), DeviceError>;
+
+    /// Makes physical memory of the range that holds what `Device::map` put there, which stays as it is at its address.
+    /// A range that was exposed before keeps its memory. No work that uses it may be running.
+    fn expose(&self, at: u64, bytes: u64) -> Result<PhysicalId, DeviceError>;
+
+    /// A file that stands for the memory, also in other processes.
+    fn export(&self, memory: PhysicalId) -> Result<OwnedFd, DeviceError>;
+
+    /// The memory that a file of a device of this kind stands for, and its size. It does not count as memory in use.
+    fn import(&self, file: OwnedFd) -> Result<(PhysicalId, u64), DeviceError>;
+}
+
+/// The unit of physical memory.
+pub const PHYSICAL_GRANULARITY: u64 = 2 << 20;

@@ -1,0 +1,221 @@
+//! Who uses devices now: a small file a process, in a folder of the user's, which tools that list devices read.
+//!
+//! The file of process 12 is named `12` and holds lines: `hetgpu 1`, `start N` (when the process began, so that a number
+//! that is used again is not taken for it), and a line a device, `UUID BYTES`. Bytes are written over in place. A file
+//! whose process is gone, or that is no such file, is removed by whoever finds it.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+const FORMAT: &str = "hetgpu 1";
+/// No file that is one is larger.
+const LIMIT: u64 = 64 << 10;
+/// Digits of a number of bytes.
+const DIGITS: usize = 20;
+
+/// What one process uses of one device.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Use {
+    pub uuid: [u8; 16],
+    pub bytes: u64,
+}
+
+/// A process that uses devices.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Process {
+    pub pid: u32,
+    /// In the order in which it numbers them.
+    pub devices: Vec<Use>,
+}
+
+/// This process's own entry; it is gone when this is dropped.
+#[derive(Debug)]
+pub struct Presence {
+    path: PathBuf,
+    file: File,
+    /// Where the bytes of each device stand.
+    places: Vec<u64>,
+}
+
+/// `$XDG_RUNTIME_DIR/hetgpu`, else a folder of the user's in /tmp.
+pub fn folder() -> PathBuf {
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute());
+    match runtime.filter(|path| path.is_dir()) {
+        Some(path) => path.join("hetgpu"),
+        None => PathBuf::from(format!("/tmp/hetgpu-{}", user())),
+    }
+}
+
+/// Whoever this process acts as.
+fn user() -> u32 {
+    fs::metadata("/proc/self").map_or(0, |metadata| metadata.uid())
+}
+
+/// When a process began, in the system's ticks; none where there is no such process.
+pub fn start_of(pid: u32) -> Option<u64> {
+    const START_TIME: usize = 22;
+    // The second field is a name in parentheses, which may hold anything.
+    const AFTER_NAME: usize = 3;
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, fields) = text.rsplit_once(')')?;
+    fields.split_ascii_whitespace().nth(START_TIME - AFTER_NAME)?.parse().ok()
+}
+
+/// A folder that belongs to this user, and that nobody else writes to.
+fn own(folder: &Path) -> io::Result<()> {
+    let metadata = fs::symlink_metadata(folder)?;
+    match metadata.is_dir() && metadata.uid() == user() && metadata.mode() & 0o022 == 0 {
+        true => Ok(()),
+        false => Err(io::Error::other(format!("{}: not a folder of this user alone", folder.display()))),
+    }
+}
+
+impl Presence {
+    /// Says that this process uses these devices.
+    pub fn announce(folder: &Path, uuids: &[[u8; 16]]) -> io::Result<Self> {
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        own(folder)?;
+        let pid = std::process::id();
+        let mut text = format!("{FORMAT}\nstart {}\n", start_of(pid).unwrap_or(0));
+        let mut places = Vec::new();
+        for uuid in uuids {
+            text.extend(uuid.iter().map(|byte| format!("{byte:02x}")));
+            text.push(' ');
+            places.push(text.len() as u64);
+            text.push_str(&format!("{:0DIGITS$}\n", 0));
+        }
+        let path = folder.join(pid.to_string());
+        // Whole at once, and never through a link that somebody left there.
+        let unfinished = folder.join(format!("{pid}.part"));
+        let _ = fs::remove_file(&unfinished);
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
+        file.write_all(text.as_bytes())?;
+        fs::rename(&unfinished, &path)?;
+        Ok(Self { path, file, places })
+    }
+
+    /// Says how many bytes of a device are in use.
+    pub fn used(&self, device: usize, bytes: u64) {
+        if let Some(&place) = self.places.get(device) {
+            // A tool that shows an old number is no reason to fail.
+            let _ = self.file.write_all_at(format!("{bytes:0DIGITS$}").as_bytes(), place);
+        }
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// The processes that use devices now, by number.
+pub fn processes(folder: &Path) -> Vec<Process> {
+    let mut found = Vec::new();
+    if own(folder).is_err() {
+        return found;
+    }
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let Ok(pid) = name.trim_end_matches(".part").parse() else { continue };
+        match read(&entry.path()).and_then(|text| parse(&text)) {
+            Some((start, devices)) if start_of(pid) == Some(start) => {
+                if !name.ends_with(".part") {
+                    found.push(Process { pid, devices });
+                }
+            }
+            // It is being written.
+            None if start_of(pid).is_some() => {}
+            _ => {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+    found.sort_by_key(|process| process.pid);
+    found
+}
+
+fn read(path: &Path) -> Option<String> {
+    let mut text = String::new();
+    let file = File::open(path).ok()?;
+    file.take(LIMIT).read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
+fn parse(text: &str) -> Option<(u64, Vec<Use>)> {
+    let mut lines = text.lines();
+    if lines.next()? != FORMAT {
+        return None;
+    }
+    let start = lines.next()?.strip_prefix("start ")?.parse().ok()?;
+    let devices = lines.map(|line| {
+        let (uuid, bytes) = line.split_once(' ')?;
+        if uuid.len() != 32 || !uuid.is_ascii() {
+            return None;
+        }
+        let mut parsed = [0; 16];
+        for (at, byte) in parsed.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&uuid[2 * at..2 * at + 2], 16).ok()?;
+        }
+        Some(Use { uuid: parsed, bytes: bytes.parse().ok()? })
+    });
+    Some((start, devices.collect::<Option<_>>()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scratch(name: &str) -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("hetgpu-presence-{}-{name}", std::process::id()));
+        let _ = fs::remove_dir_all(&folder);
+        folder
+    }
+
+    #[test]
+    fn a_process_is_seen_with_what_it_uses_until_it_is_gone() {
+        let folder = scratch("seen");
+        assert!(processes(&folder).is_empty());
+        let uuids = [[0xab; 16], [0x01; 16]];
+        let presence = Presence::announce(&folder, &uuids).unwrap();
+        presence.used(1, 123_456_789);
+        presence.used(7, 1);
+        let devices = vec![Use { uuid: uuids[0], bytes: 0 }, Use { uuid: uuids[1], bytes: 123_456_789 }];
+        assert_eq!(processes(&folder), [Process { pid: std::process::id(), devices }]);
+        drop(presence);
+        assert!(processes(&folder).is_empty());
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn files_of_processes_that_are_gone_are_removed() {
+        let folder = scratch("stale");
+        drop(Presence::announce(&folder, &[]).unwrap());
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        child.wait().unwrap();
+        let own = std::process::id();
+        let wrong_start = format!("{FORMAT}\nstart 1\n");
+        fs::write(folder.join(child.id().to_string()), &wrong_start).unwrap();
+        fs::write(folder.join(own.to_string()), &wrong_start).unwrap();
+        fs::write(folder.join("notes"), "").unwrap();
+        assert!(processes(&folder).is_empty());
+        let left: Vec<_> = fs::read_dir(&folder).unwrap().flatten().map(|entry| entry.file_name()).collect();
+        assert_eq!(left, ["notes"], "what is none of ours stays");
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn what_is_not_whole_is_no_entry() {
+        let uuid = "00112233445566778899aabbccddeeff";
+        assert!(
+            parse(&format!("{FORMAT}\nstart 5\n{uuid} 7\n"))
+                .is_some_and(|(start, uses)| start == 5 && uses[0].bytes == 7)
+        );
+        for text in ["", "hetgpu 2\nstart 5\n", "hetgpu 1\nstart x\n", "hetgpu 1\nstart 5\n00 7\n"] {
+            assert_eq!(parse(text), None, "{text}");
+        }
+        assert_eq!(parse(&format!("{FORMAT}\nstart 5\n{uuid}\n")), None);
+    }
+}

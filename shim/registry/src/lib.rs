@@ -1,0 +1,178 @@
+//! Which devices there are. The only room that names a backend.
+//!
+//! Describing a device makes nothing: what only lists devices asks for descriptions.
+#![forbid(unsafe_code)]
+
+mod visible;
+
+use hetgpu_cpu::CpuDevice;
+use hetgpu_device::{Cache, Caps, Device, Importance, Pci, Queued, Services};
+use hetgpu_interp::InterpDevice;
+use hetgpu_runtime::log::{self, Topic};
+use hetgpu_runtime::{Check, Settings};
+use std::sync::Arc;
+
+pub use hetgpu_cpu::default_cache;
+pub use visible::{Repeated, VISIBLE};
+
+/// Where the host does not say how much memory it has.
+const LITTLE_MEMORY: u64 = 2 << 30;
+
+/// Most bytes of compiled code that are kept from run to run.
+const CACHE_BYTES: u64 = 1 << 30;
+
+/// From rows of a name, what describes a device and what makes it, two tables: what only describes devices is then not linked
+/// with what makes them.
+macro_rules! devices {
+    ($($name:literal: describe $describe:expr, make $make:expr;)+) => {
+        /// What settings call each kind, and its description.
+        const DESCRIPTIONS: &[(&str, fn(&Settings) -> Caps)] = &[$(($name, $describe)),+];
+
+        /// The kinds in the same order.
+        const MAKERS: &[fn(&Settings) -> Arc<dyn Device>] = &[$($make),+];
+    };
+}
+
+devices! {
+    "cpu":
+        describe |settings| CpuDevice::describe(&cpu(settings)),
+        make |settings| Arc::new(Queued::new(CpuDevice::new(cpu(settings))));
+    "interp":
+        describe |settings| InterpDevice::describe(interpreted_memory(), &interp(settings)),
+        make |settings| Arc::new(Queued::new(InterpDevice::new(interpreted_memory(), interp(settings))));
+}
+
+/// The kind where the settings name none that there is.
+const LAST_RESORT: &str = "interp";
+
+fn kind(name: &str) -> Option<usize> {
+    DESCRIPTIONS.iter().position(|row| row.0 == name)
+}
+
+/// The kinds that the settings name.
+fn kinds(settings: &Settings) -> Vec<usize> {
+    let mut found = Vec::new();
+    for name in &settings.devices {
+        match kind(name) {
+            Some(kind) => found.push(kind),
+            None => log::warn(format_args!("HETGPU_DEVICE: no device '{name}'; there are {}", names().join(", "))),
+        }
+    }
+    if found.is_empty() {
+        found.extend(kind(LAST_RESORT));
+    }
+    found
+}
+
+/// What settings call the devices that can be had.
+pub fn names() -> Vec<&'static str> {
+    DESCRIPTIONS.iter().map(|row| row.0).collect()
+}
+
+/// A device that could be made.
+pub struct Description {
+    /// What settings call it.
+    pub name: &'static str,
+    pub caps: Caps,
+}
+
+fn described(kind: usize, settings: &Settings) -> Description {
+    let (name, describe) = DESCRIPTIONS[kind];
+    Description { name, caps: describe(settings) }
+}
+
+/// The devices that the settings name, without making them.
+pub fn descriptions(settings: &Settings) -> Vec<Description> {
+    kinds(settings).into_iter().map(|kind| described(kind, settings)).collect()
+}
+
+/// The devices among some kinds that a program of this process's environment sees, in the order in which it numbers them.
+fn seen_of(kinds: Vec<usize>, settings: &Settings) -> Result<Vec<usize>, Repeated> {
+    let uuids: Vec<_> = kinds.iter().map(|&kind| described(kind, settings).caps.uuid).collect();
+    let seen = visible::of(&uuids, std::env::var(VISIBLE).ok().as_deref())?;
+    Ok(seen.into_iter().map(|index| kinds[index]).collect())
+}
+
+/// The devices that a program of this process's environment sees, without making them.
+pub fn seen(settings: &Settings) -> Result<Vec<Description>, Repeated> {
+    Ok(seen_of(kinds(settings), settings)?.into_iter().map(|kind| described(kind, settings)).collect())
+}
+
+/// The devices that this program sees.
+pub fn devices(settings: &Settings) -> Result<Vec<Arc<dyn Device>>, Repeated> {
+    Ok(seen_of(kinds(settings), settings)?.into_iter().map(|kind| MAKERS[kind](settings)).collect())
+}
+
+/// Where programs are told that a device sits; one that sits on no bus is told apart by its number.
+pub fn place(caps: &Caps, index: usize) -> Pci {
+    caps.pci.unwrap_or(Pci { bus: index as u8, ..Pci::default() })
+}
+
+/// An identity as programs spell it, without what stands in front of it: 8, 4, 4, 4 and 12 digits.
+pub fn spelled(uuid: &[u8; 16]) -> String {
+    let hex: String = uuid.iter().map(|byte| format!("{byte:02x}")).collect();
+    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+}
+
+fn interpreted_memory() -> u64 {
+    // The interpreter's memory is the host's: three quarters leave room for the program itself.
+    host_memory().map_or(LITTLE_MEMORY, |bytes| bytes / 4 * 3)
+}
+
+fn interp(settings: &Settings) -> hetgpu_interp::Options {
+    let (check, compute) = (settings.check == Check::All, Some(settings.compute));
+    hetgpu_interp::Options { seed: settings.seed, check, compute }
+}
+
+fn cpu(settings: &Settings) -> hetgpu_cpu::Options {
+    let check = match settings.check {
+        Check::Off => hetgpu_cpu::Check::Hardware,
+        Check::Memory => hetgpu_cpu::Check::Memory,
+        Check::All => hetgpu_cpu::Check::All,
+    };
+    let (threads, seed, compute) = (settings.cpu_threads, settings.seed, Some(settings.compute));
+    hetgpu_cpu::Options { check, threads, seed, compute, services: services(settings), ..Default::default() }
+}
+
+/// What this process offers to its devices.
+fn services(settings: &Settings) -> Services {
+    let cache = default_cache().map(|folder| Cache { folder, limit: CACHE_BYTES });
+    let log = |importance, line: std::fmt::Arguments<'_>| match importance {
+        Importance::Warning => log::warn(line),
+        Importance::Info => log::about(Topic::Jit, line),
+    };
+    Services { cache, log: Some(Arc::new(log)), dump: settings.dump.clone() }
+}
+
+fn host_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kilobytes << 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_described_is_what_is_made() {
+        let (settings, _) = Settings::read(|name| match name {
+            "HETGPU_DEVICE" => Some("cpu,interp".into()),
+            "HETGPU_COMPUTE" => Some("8.6".into()),
+            _ => None,
+        });
+        let described = descriptions(&settings);
+        assert_eq!(described.iter().map(|device| device.name).collect::<Vec<_>>(), ["cpu", "interp"]);
+        for (description, make) in described.iter().zip(MAKERS) {
+            assert_eq!(make(&settings).caps(), &description.caps, "{}", description.name);
+            assert_eq!(description.caps.compute, (8, 6));
+        }
+    }
+
+    #[test]
+    fn identities_are_spelled_in_five_parts() {
+        let uuid = std::array::from_fn(|at| at as u8 * 0x11);
+        assert_eq!(spelled(&uuid), "00112233-4455-6677-8899-aabbccddeeff");
+    }
+}

@@ -1,0 +1,59 @@
+//! Other interfaces: graphics, external memory, tensor maps, multicast.
+
+#[rustfmt::skip]
+super::entries! {
+    "cuDestroyExternalMemory": cuDestroyExternalMemory 10000 Legacy;
+    "cuDestroyExternalSemaphore": cuDestroyExternalSemaphore 10000 Legacy;
+    "cuDeviceGetNvSciSyncAttributes": cuDeviceGetNvSciSyncAttributes 10020 Legacy;
+    "cuEGLApiInit": cuEGLApiInit 0 Legacy;
+    "cuEGLStreamConsumerAcquireFrame": cuEGLStreamConsumerAcquireFrame 7000 Legacy;
+    "cuEGLStreamConsumerConnect": cuEGLStreamConsumerConnect 7000 Legacy;
+    "cuEGLStreamConsumerConnectWithFlags": cuEGLStreamConsumerConnectWithFlags 8000 Legacy;
+    "cuEGLStreamConsumerDisconnect": cuEGLStreamConsumerDisconnect 7000 Legacy;
+    "cuEGLStreamConsumerReleaseFrame": cuEGLStreamConsumerReleaseFrame 7000 Legacy;
+    "cuEGLStreamProducerConnect": cuEGLStreamProducerConnect 7000 Legacy;
+    "cuEGLStreamProducerDisconnect": cuEGLStreamProducerDisconnect 7000 Legacy;
+    "cuEGLStreamProducerPresentFrame": cuEGLStreamProducerPresentFrame 7000 Legacy;
+    "cuEGLStreamProducerReturnFrame": cuEGLStreamProducerReturnFrame 7000 Legacy;
+    "cuExternalMemoryGetMappedBuffer": cuExternalMemoryGetMappedBuffer 10000 Legacy;
+    "cuExternalMemoryGetMappedMipmappedArray": cuExternalMemoryGetMappedMipmappedArray 10000 Legacy;
+    "cuGLCtxCreate": cuGLCtxCreate 2000 Legacy, cuGLCtxCreate_v2 3020 Legacy;
+    "cuGLGetDevices": cuGLGetDevices 4010 Legacy, cuGLGetDevices_v2 6050 Legacy;
+    "cuGLInit": cuGLInit 2000 Legacy;
+    "cuGLMapBufferObject": cuGLMapBufferObject 2000 Legacy, cuGLMapBufferObject_v2 3020 Legacy, cuGLMapBufferObject_v2_ptds 7000 PerThread;
+    "cuGLMapBufferObjectAsync": cuGLMapBufferObjectAsync 2030 Legacy, cuGLMapBufferObjectAsync_v2 3020 Legacy, cuGLMapBufferObjectAsync_v2_ptsz 7000 PerThread;
+    "cuGLRegisterBufferObject": cuGLRegisterBufferObject 2000 Legacy;
+    "cuGLSetBufferObjectMapFlags": cuGLSetBufferObjectMapFlags 2030 Legacy;
+    "cuGLUnmapBufferObject": cuGLUnmapBufferObject 2000 Legacy;
+    "cuGLUnmapBufferObjectAsync": cuGLUnmapBufferObjectAsync 2030 Legacy;
+    "cuGLUnregisterBufferObject": cuGLUnregisterBufferObject 2000 Legacy;
+    "cuGraphicsEGLRegisterImage": cuGraphicsEGLRegisterImage 7000 Legacy;
+    "cuGraphicsGLRegisterBuffer": cuGraphicsGLRegisterBuffer 3000 Legacy;
+    "cuGraphicsGLRegisterImage": cuGraphicsGLRegisterImage 3000 Legacy;
+    "cuGraphicsMapResources": cuGraphicsMapResources 3000 Legacy, cuGraphicsMapResources_ptsz 7000 PerThread;
+    "cuGraphicsResourceGetMappedEglFrame": cuGraphicsResourceGetMappedEglFrame 7000 Legacy;
+    "cuGraphicsResourceGetMappedMipmappedArray": cuGraphicsResourceGetMappedMipmappedArray 5000 Legacy;
+    "cuGraphicsResourceGetMappedPointer": cuGraphicsResourceGetMappedPointer 3000 Legacy, cuGraphicsResourceGetMappedPointer_v2 3020 Legacy;
+    "cuGraphicsResourceSetMapFlags": cuGraphicsResourceSetMapFlags 3000 Legacy, cuGraphicsResourceSetMapFlags_v2 6050 Legacy;
+    "cuGraphicsSubResourceGetMappedArray": cuGraphicsSubResourceGetMappedArray 3000 Legacy;
+    "cuGraphicsUnmapResources": cuGraphicsUnmapResources 3000 Legacy, cuGraphicsUnmapResources_ptsz 7000 PerThread;
+    "cuGraphicsUnregisterResource": cuGraphicsUnregisterResource 3000 Legacy;
+    "cuGraphicsVDPAURegisterOutputSurface": cuGraphicsVDPAURegisterOutputSurface 3010 Legacy;
+    "cuGraphicsVDPAURegisterVideoSurface": cuGraphicsVDPAURegisterVideoSurface 3010 Legacy;
+    "cuImportExternalMemory": cuImportExternalMemory 10000 Legacy;
+    "cuImportExternalSemaphore": cuImportExternalSemaphore 10000 Legacy;
+    "cuMulticastAddDevice": cuMulticastAddDevice 12010 Legacy;
+    "cuMulticastBindAddr": cuMulticastBindAddr 12010 Legacy;
+    "cuMulticastBindMem": cuMulticastBindMem 12010 Legacy;
+    "cuMulticastCreate": cuMulticastCreate 12010 Legacy;
+    "cuMulticastGetGranularity": cuMulticastGetGranularity 12010 Legacy;
+    "cuMulticastUnbind": cuMulticastUnbind 12010 Legacy;
+    "cuSignalExternalSemaphoresAsync": cuSignalExternalSemaphoresAsync 10000 Legacy, cuSignalExternalSemaphoresAsync_ptsz 10000 PerThread;
+    "cuTensorMapEncodeIm2col": cuTensorMapEncodeIm2col 12000 Legacy;
+    "cuTensorMapEncodeIm2colWide": cuTensorMapEncodeIm2colWide 12080 Legacy;
+    "cuTensorMapEncodeTiled": cuTensorMapEncodeTiled 12000 Legacy;
+    "cuTensorMapReplaceAddress": cuTensorMapReplaceAddress 12000 Legacy;
+    "cuVDPAUCtxCreate": cuVDPAUCtxCreate 3010 Legacy, cuVDPAUCtxCreate_v2 3020 Legacy;
+    "cuVDPAUGetDevice": cuVDPAUGetDevice 3010 Legacy;
+    "cuWaitExternalSemaphoresAsync": cuWaitExternalSemaphoresAsync 10000 Legacy, cuWaitExternalSemaphoresAsync_ptsz 10000 PerThread;
+}
