@@ -20,11 +20,19 @@ TOOLKIT_PINS=(nvidia-cuda-nvcc==13.0.88 nvidia-cuda-crt==13.0.88 nvidia-nvvm==13
               nvidia-cuda-cccl==13.0.85 nvidia-cuda-nvrtc==13.0.88)
 PYTHON_PINS=(nvidia-ml-py==13.580.82)
 
-# Older runtime libraries, which programs of those releases have inside or beside them.
-OLDER_RUNTIMES=(12.4.127 12.9.79)
+# Older compilers: nvcc from Debian's non-free section, headers and runtime library from wheels.
+OLDER_TOOLKITS=(12.4 11.8)
+NVCC_12_4=(12.4.131~12.4.1-2 cd5fe85aee38d108b315f408a688641478f2402622a10c677478eb7a6c4e5319
+           nvidia-cuda-nvcc-cu12==12.4.131 nvidia-cuda-runtime-cu12==12.4.127 nvidia-cuda-cccl-cu12==12.4.127.post1)
+NVCC_11_8=(11.8.89~11.8.0-5~deb12u1 d1156026e704fe0368b6295db06224ed00a727966fb13454f34e3f3102db0457
+           nvidia-cuda-nvcc-cu11==11.8.89 nvidia-cuda-runtime-cu11==11.8.89 nvidia-cuda-cccl-cu11==11.8.89.post1)
+# Older runtime libraries that programs have inside of them; those wheels alone hold the static form.
+OLDER_RUNTIMES=(12.9.79)
 
 say() { printf 'setup: %s\n' "$*"; }
 fail() { printf 'setup: %s\n' "$@" >&2; exit 1; }
+
+fetch() { python3 -c 'import sys, urllib.request; urllib.request.urlretrieve(*sys.argv[1:])' "$1" "$2"; }
 
 as_root() {
     if [ "$(id -u)" = 0 ]; then
@@ -63,8 +71,7 @@ fetch_rustup() {
     sum=RUSTUP_SHA256_$machine
     [ -n "${!sum:-}" ] || fail "no Rust installer is known for $machine: install Rust $RUST_MINIMUM or newer"
     say "fetching rustup $RUSTUP_VERSION"
-    python3 -c 'import sys, urllib.request; urllib.request.urlretrieve(sys.argv[1], sys.argv[2])' \
-        "https://static.rust-lang.org/rustup/archive/$RUSTUP_VERSION/$machine-unknown-linux-gnu/rustup-init" "$file" ||
+    fetch "https://static.rust-lang.org/rustup/archive/$RUSTUP_VERSION/$machine-unknown-linux-gnu/rustup-init" "$file" ||
         fail "rustup cannot be fetched. Install Rust $RUST_MINIMUM or newer with rustfmt and clippy" \
              "(https://rust-lang.org/tools/install), see that cargo is in PATH, and run this again"
     printf '%s  %s\n' "${!sum}" "$file" | sha256sum --check --quiet || fail "$file is not the expected file"
@@ -149,11 +156,54 @@ install_older_runtimes() {
     done
 }
 
+# Each in a folder of its own: .build/cuda/toolkit-12.4 and so on. Tests that want one that is not there are skipped.
+install_older_toolkits() {
+    local release pins folder unpacked wheels archive
+    [ "$(uname -m)" = x86_64 ] || return 0
+    for release in "${OLDER_TOOLKITS[@]}"; do
+        declare -n pins=NVCC_${release/./_}
+        folder=.build/cuda/toolkit-$release unpacked=.build/cuda/unpacked wheels=.build/cuda/wheels
+        [ "$(cat "$folder/pins" 2>/dev/null)" != "${pins[*]}" ] || continue
+        say "installing nvcc $release"
+        rm -rf "$folder" "$unpacked" "$wheels"
+        mkdir -p "$folder/bin" "$folder/nvvm/bin" "$unpacked"
+        archive=nvidia-cuda-toolkit_${pins[0]}_amd64.deb
+        if ! fetch "http://deb.debian.org/debian/pool/non-free/n/nvidia-cuda-toolkit/$archive" "$unpacked/deb"; then
+            say "nvcc $release cannot be fetched: programs built by it are left out of the tests"
+            rm -rf "$folder" "$unpacked"
+            continue
+        fi
+        printf '%s  %s\n' "${pins[1]}" "$unpacked/deb" | sha256sum --check --quiet || fail "$archive is not the expected file"
+        dpkg-deb -x "$unpacked/deb" "$unpacked"
+        .build/python/bin/pip install --quiet --disable-pip-version-check --no-input --no-deps --target "$wheels" \
+            "${pins[@]:2}"
+        mv "$unpacked"/usr/bin/{cudafe++,fatbinary,ptxas,nvlink} "$folder/bin"
+        mv "$unpacked"/usr/lib/nvidia-cuda-toolkit/bin/{nvcc,crt} "$folder/bin"
+        mv "$unpacked/usr/lib/nvidia-cuda-toolkit/bin/cicc" "$folder/nvvm/bin"
+        mv "$unpacked/usr/lib/nvidia-cuda-toolkit/libdevice" "$folder/nvvm"
+        mv "$wheels/nvidia/cuda_runtime/include" "$folder"
+        mv "$wheels/nvidia/cuda_runtime/lib" "$folder/lib64"
+        cp -r "$wheels"/nvidia/cuda_{nvcc,cccl}/include/. "$folder/include"
+        ln -sf "$(cd "$folder/lib64" && echo libcudart.so.*)" "$folder/lib64/libcudart.so"
+        cat >"$folder/bin/nvcc.profile" <<'PROFILE'
+TOP = $(_HERE_)/..
+CICC_PATH = $(TOP)/nvvm/bin
+NVVMIR_LIBRARY_DIR = $(TOP)/nvvm/libdevice
+PATH += $(CICC_PATH):$(_HERE_):
+INCLUDES += "-I$(TOP)/include" $(_SPACE_)
+LIBRARIES =+ $(_SPACE_) "-L$(TOP)/lib64"
+PROFILE
+        rm -rf "$unpacked" "$wheels"
+        printf '%s' "${pins[*]}" >"$folder/pins"
+    done
+}
+
 install_packages "${PACKAGES[@]}"
 mkdir -p .build
 install_rust
 install_toolkit
 install_python_modules
+install_older_toolkits
 install_older_runtimes
 cat >.build/env <<EOF
 export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:\$PATH"

@@ -4,8 +4,9 @@
 //! of it is what NVIDIA's driver makes the programs print on an H200. Programs that include `cuda.h` are linked with our
 //! library, the others have NVIDIA's runtime library inside. `//+ FILE` names another source; such programs are linked
 //! from relocatable device code. `//= compute_90a` names what nvcc compiles for, `//$ VARIABLE=VALUE` sets a variable of
-//! the environment. Programs of the runtime library alone also run with its shared form, and with older releases of it;
-//! `//- 12.4` leaves a release out that lacks something.
+//! the environment. Programs of the runtime library alone also run with its shared form; programs that older compilers
+//! know how to build are built by them too, with the runtime library of their time. `//- 11.8 REASON` leaves a release
+//! out that lacks something.
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use std::fmt::Write;
@@ -61,22 +62,23 @@ struct Setup {
     library: PathBuf,
 }
 
-/// Which runtime library a program has.
+/// Which compiler and which runtime library a program has.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Runtime {
     /// The toolkit's, inside of the program.
     Own,
     /// The toolkit's, beside it.
     Beside,
-    /// An older release, inside or beside.
-    Older { release: &'static str, inside: bool },
+    /// An older compiler's, with a runtime library beside the program, or a later one inside of it.
+    Older { compiler: &'static str, inside: Option<&'static str> },
 }
 
-const RUNTIMES: [Runtime; 4] = [
+const RUNTIMES: [Runtime; 5] = [
     Runtime::Own,
     Runtime::Beside,
-    Runtime::Older { release: "12.9", inside: true },
-    Runtime::Older { release: "12.4", inside: false },
+    Runtime::Older { compiler: "12.4", inside: Some("12.9") },
+    Runtime::Older { compiler: "12.4", inside: None },
+    Runtime::Older { compiler: "11.8", inside: None },
 ];
 
 impl Runtime {
@@ -84,7 +86,28 @@ impl Runtime {
         match self {
             Self::Own => program.to_owned(),
             Self::Beside => format!("{program}-shared"),
-            Self::Older { release, .. } => format!("{program}-{release}"),
+            Self::Older { compiler, inside } => format!("{program}-{}", inside.unwrap_or(compiler)),
+        }
+    }
+
+    /// Whether a program is also built like this.
+    fn fits(self, text: &str) -> bool {
+        let left_out = |release| marked(text, "//- ").iter().any(|line| line.split(' ').next() == Some(release));
+        // The driver API has no runtime library; device code that is linked needs the toolkit's own libraries.
+        let (driver, linked) = (text.contains("#include <cuda.h>"), !marked(text, "//+ ").is_empty());
+        match self {
+            Self::Own => true,
+            Self::Beside => !driver && !linked,
+            Self::Older { compiler, inside } => {
+                !linked && !left_out(compiler) && !inside.is_some_and(|release| driver || left_out(release))
+            }
+        }
+    }
+
+    fn nvcc(self, setup: &Setup) -> PathBuf {
+        match self {
+            Self::Own | Self::Beside => setup.nvcc.clone(),
+            Self::Older { compiler, .. } => root().join(format!(".build/cuda/toolkit-{compiler}/bin/nvcc")),
         }
     }
 
@@ -93,7 +116,10 @@ impl Runtime {
         match self {
             Self::Own => None,
             Self::Beside => Some(setup.nvcc.parent()?.parent()?.join("lib")),
-            Self::Older { release, .. } => {
+            Self::Older { compiler, inside: None } => {
+                Some(root().join(format!(".build/cuda/toolkit-{compiler}/lib64")))
+            }
+            Self::Older { inside: Some(release), .. } => {
                 Some(root().join(format!(".build/cuda/runtime-{release}/nvidia/cuda_runtime/lib")))
             }
         }
@@ -114,7 +140,7 @@ fn show(output: &Output) -> String {
 
 fn build(setup: &Setup, source: &Path, text: &str, name: &str, runtime: Runtime) -> Result<PathBuf, Failed> {
     let program = setup.work.join(runtime.label(name));
-    let mut compile = Command::new(&setup.nvcc);
+    let mut compile = Command::new(runtime.nvcc(setup));
     let arch = marked(text, "//= ").first().copied().unwrap_or("compute_75");
     let code = format!("arch={arch},code={arch}");
     compile.args(["-std=c++17", "-gencode", &code, "-o"]).arg(&program).arg(source);
@@ -125,14 +151,17 @@ fn build(setup: &Setup, source: &Path, text: &str, name: &str, runtime: Runtime)
     if text.contains("#include <cuda.h>") {
         compile.arg("-L").arg(&setup.library).arg("-lcuda");
     }
-    match (runtime, runtime.folder(setup)) {
-        (Runtime::Beside, _) => _ = compile.args(["-cudart", "shared"]),
-        (Runtime::Older { inside, .. }, Some(folder)) => {
-            let library = folder.join(if inside { "libcudart_static.a" } else { "libcudart.so.12" });
-            // nvcc does not know files by the name of a release.
+    if let Runtime::Older { .. } = runtime {
+        // The compilers of today's distributions are newer than these know.
+        compile.args(["-allow-unsupported-compiler", "-cudadevrt", "none"]);
+    }
+    match runtime {
+        Runtime::Own => {}
+        Runtime::Beside | Runtime::Older { inside: None, .. } => _ = compile.args(["-cudart", "shared"]),
+        Runtime::Older { inside: Some(_), .. } => {
+            let library = runtime.folder(setup).unwrap_or_default().join("libcudart_static.a");
             compile.args(["-cudart", "none", "-Xlinker"]).arg(library).args(["-ldl", "-lrt", "-lpthread"]);
         }
-        _ => {}
     }
     let output = compile.output()?;
     match output.status.success() {
@@ -171,10 +200,10 @@ fn marked<'t>(text: &'t str, mark: &str) -> Vec<&'t str> {
 }
 
 fn trial(setup: &Setup, source: &Path, text: &str, name: &str, runtime: Runtime) -> Result<Completion, Failed> {
-    if let (Runtime::Older { .. }, Some(folder)) = (runtime, runtime.folder(setup))
-        && !folder.is_dir()
+    if let Runtime::Older { compiler, .. } = runtime
+        && !runtime.nvcc(setup).is_file()
     {
-        return Err(format!("no {}: run ./setup.sh", folder.display()).into());
+        return Ok(Completion::ignored_with(format!("no nvcc {compiler}, which ./setup.sh fetches where it can")));
     }
     let expected = marked(text, "//> ");
     if expected.is_empty() {
@@ -210,11 +239,7 @@ fn main() -> ExitCode {
     for source in sources {
         let name = source.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         let text = Arc::new(std::fs::read_to_string(&source).unwrap_or_default());
-        // The driver API has no release inside; device code that is linked needs the toolkit's own libraries.
-        let alone = !text.contains("#include <cuda.h>") && marked(&text, "//+ ").is_empty();
-        let without = marked(&text, "//- ");
-        let lacks = |runtime: &Runtime| matches!(runtime, Runtime::Older { release, .. } if without.contains(release));
-        for runtime in RUNTIMES.into_iter().filter(|runtime| *runtime == Runtime::Own || alone && !lacks(runtime)) {
+        for runtime in RUNTIMES.into_iter().filter(|runtime| runtime.fits(&text)) {
             let (setup, source, text, name) = (setup.clone(), source.clone(), text.clone(), name.clone());
             trials.push(Trial::ignorable_test(runtime.label(&name), move || match setup.as_ref() {
                 Ok(setup) => trial(setup, &source, &text, &name, runtime),

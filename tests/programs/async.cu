@@ -1,5 +1,6 @@
 // Asynchronous copies, barriers in shared memory and clusters, as the CUDA C++ library reaches them.
 //= compute_90a
+//- 11.8 its compiler does not know compute_90a
 //> pipeline 0 wrong
 //> bulk 0 wrong
 //> cluster 3080 2080 3080 2080

@@ -1,5 +1,7 @@
 // The driver API by itself: PTX text as an image, both ways to pass parameters, globals, contexts, and what it says when
 // something is wrong.
+//- 12.4 its calls are those of later headers
+//- 11.8 its calls are those of later headers
 //> device: compute 9.0, warp 32
 //> launched with a list: 3 5 7 9
 //> launched with a buffer: 13 33 53 73

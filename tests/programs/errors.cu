@@ -1,7 +1,8 @@
 // What goes wrong is reported as on hardware: which error, from which call, and what still works after it. Older runtime
 // libraries word it otherwise.
-//- 12.4
-//- 12.9
+//- 12.4 its runtime library has other errors for wrong launches
+//- 12.9 its runtime library has other errors for wrong launches
+//- 11.8 its runtime library has other errors for wrong launches
 //> too many threads: invalid argument
 //> too many threads in a bounded kernel: invalid argument
 //> empty grid: invalid argument

@@ -1,4 +1,5 @@
 // Streams captured into graphs: what is captured, in which order it runs, and what is refused meanwhile.
+//- 11.8 its calls are those of later headers
 //> nothing runs while it is captured: 0
 //> chain, 3 launches: 91 91 91 91
 //> fork and join, 5 launches: 0 wrong

@@ -1,4 +1,6 @@
 // Conditional nodes: kernels decide what of a graph runs, and how often.
+//- 12.4 its calls are those of later headers
+//- 11.8 its calls are those of later headers
 //> while: 1024 after 10 rounds, then again 1024
 //> if: 111 taken, 7 not
 //> if and else: 111 222

@@ -1,4 +1,6 @@
 // Graphs made node by node, by the driver API: parameters, edges, clones, child graphs, memory and events.
+//- 12.4 its calls are those of later headers
+//- 11.8 its calls are those of later headers
 //> diamond: 23 23 23 23
 //> parameters kept: 4 1 7
 //> parameters set: 29

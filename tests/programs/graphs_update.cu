@@ -1,4 +1,6 @@
 // Executable graphs that change: by node, by another graph, and by leaving nodes out.
+//- 12.4 its calls are those of later headers
+//- 11.8 its calls are those of later headers
 //> first 5
 //> kernel 15, then with another function 45
 //> memset 9, copy from elsewhere 70

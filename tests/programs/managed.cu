@@ -1,4 +1,6 @@
 // Managed memory: advice, where it was brought, attributes of ranges, batches.
+//- 12.4 its calls are those of later headers
+//- 11.8 its calls are those of later headers
 //> doubled by a kernel: 14
 //> managed: 218 answers
 #include <cuda.h>

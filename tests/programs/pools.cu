@@ -1,4 +1,6 @@
 // Memory pools: what they hold, what they are asked and told, where memory comes from.
+//- 12.4 its calls are those of later headers
+//- 11.8 its calls are those of later headers
 //> work in order: 3 5
 //> pools: 181 answers
 #include <unistd.h>

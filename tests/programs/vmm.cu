@@ -1,4 +1,6 @@
 // Virtual memory management: addresses, physical memory, mappings, access, handles.
+//- 12.4 its calls are those of later headers
+//- 11.8 its calls are those of later headers
 //> kernel through another address: 40 41 42 43
 //> a write without access: CUDA_ERROR_ILLEGAL_ADDRESS
 //> vmm: 127 answers
