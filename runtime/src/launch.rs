@@ -9,7 +9,8 @@ use crate::queue::Operation;
 use crate::session::Session;
 use crate::stream::StreamRef;
 use crate::{Error, Result, Runtime, log};
-use hetgpu_device::{Caps, DeviceError, Form, Heap, Listener, Queue, Work};
+use hetgpu_device::{Caps, DeviceError, Heap, Listener, Queue, Work};
+use hetir::blocks::Blocks;
 use hetir::diag::Diagnostic;
 use hetir::entity::FuncId;
 use std::io::Write;
@@ -336,7 +337,8 @@ impl Prepared {
             workspace,
             grid_id,
             heap: *heap,
-            form: Form::Plain,
+            blocks: Blocks::default(),
+            stop: 0,
             listener: Arc::new(Ears { session: session.clone(), module: module.clone() }),
         };
         let start = Instant::now();

@@ -119,6 +119,7 @@ impl CpuDevice {
             images: Some(ImageCaps { chooses_handles: true, linear: true, multisample: true, ..ImageCaps::default() }),
             concurrent_queues: 16,
             survives_faults: true,
+            suspends: true,
             cooperative: true,
             cluster_blocks: 16,
             multiprocessors: threads(options),
@@ -217,9 +218,25 @@ impl CpuDevice {
         job.code.clone_from(&code.code);
         job.form = kernel.form;
         job.cluster = Self::cluster(loaded.module.functions.get(launch.kernel.index()), launch);
-        if code.needs.clusters {
+        let parts = launch.stop != 0 || !launch.blocks.are_all();
+        if code.needs.clusters || parts {
             job.together = job.cluster.iter().product();
             job.blocks /= u64::from(job.together);
+        }
+        if parts {
+            if !launch.blocks.are_within(job.blocks) {
+                let message = format!("blocks beyond the grid's {}", job.blocks);
+                return Some(Err(DeviceError::new(ErrorKind::InvalidRequest, message)));
+            }
+            job.stop = match launch.stop {
+                0 => None,
+                at => match self.memory.word(at) {
+                    Ok(word) => Some(word),
+                    Err(why) => return Some(Err(why)),
+                },
+            };
+            job.blocks = launch.blocks.count(job.blocks);
+            job.chosen = launch.blocks.clone();
         }
         if code.needs.images {
             // Handles that are bound from now on are for later launches.
@@ -249,7 +266,7 @@ impl CpuDevice {
         }
         Some(match job.take_failure() {
             Some(failure) => Err(failure.finish(|address| self.memory.nearest(address))),
-            None => Ok(Outcome::Finished),
+            None => Ok(Outcome::of(job.unstarted())),
         })
     }
 
@@ -274,6 +291,8 @@ impl CpuDevice {
         let images = lock(&self.images).objects().to_vec();
         let description = interp::Launch {
             images: &images,
+            blocks: Some(&launch.blocks),
+            stop: launch.stop,
             grid: launch.grid,
             block: launch.block,
             cluster: launch.cluster,
@@ -287,7 +306,7 @@ impl CpuDevice {
         let outcome = interp::run(&description, &mut self.memory.view(), &mut options);
         let report = outcome.map_err(|fault| DeviceError::from(&*fault))?;
         report.warnings.iter().for_each(|warning| listener.warn(&warning.diagnostic(Severity::Warning)));
-        Ok(Outcome::Finished)
+        Ok(Outcome::of(report.unstarted))
     }
 
     /// Says once for each kernel that it is executed by the interpreter.

@@ -1,9 +1,11 @@
 //! A launch under way.
 
+use crate::sys::memory::Word;
 use crate::sys::strand::Strand;
 use crate::trouble::Failure;
 use hetgpu_llvm::abi::Entry;
 use hetgpu_llvm::host::Form;
+use hetir::blocks::Blocks;
 use hetir::entity::FuncId;
 use hetir::interp::Heap;
 use hetir::interp::texture::Object;
@@ -57,6 +59,10 @@ pub(crate) struct Job {
     pub multiprocessors: u32,
     /// What is handed out to workers: blocks, or clusters where these run together.
     pub blocks: u64,
+    /// Which ones those are in the grid.
+    pub chosen: Blocks,
+    /// While it is set, no further block is begun.
+    pub stop: Option<Word>,
     pub progress: Progress,
 }
 
@@ -65,6 +71,8 @@ pub(crate) struct Job {
 pub(crate) struct Progress {
     next: AtomicU64,
     over: AtomicBool,
+    /// What workers took and did not begin.
+    returned: Mutex<Vec<Range<u64>>>,
     failure: Mutex<Option<Box<Failure>>>,
     said: Mutex<Vec<Said>>,
     speaks: AtomicBool,
@@ -124,6 +132,8 @@ impl Job {
             workers: 1,
             multiprocessors: 1,
             blocks: 1,
+            chosen: Blocks::default(),
+            stop: None,
             progress: Progress::default(),
         }
     }
@@ -159,9 +169,10 @@ impl Job {
         }
     }
 
-    /// Coordinates of a block.
+    /// Coordinates of the n-th block.
     #[inline]
     pub(crate) fn block_index(&self, n: u64) -> [u32; 3] {
+        let n = self.chosen.nth(n);
         let [x, y, _] = self.grid.map(u64::from);
         if y == 1 && self.grid[2] == 1 {
             return [n as u32, 0, 0];
@@ -174,6 +185,7 @@ impl Job {
         let (grid, cluster) = (self.grid, if self.together > 1 { self.cluster } else { [1; 3] });
         let per_row = |d: usize| u64::from(grid[d] / cluster[d]);
         let (x, y) = (per_row(0), per_row(1));
+        let n = self.chosen.nth(n);
         let corner = [n % x, n / x % y, n / (x * y)];
         (0..self.together).map(move |rank| {
             let inside = [rank % cluster[0], rank / cluster[0] % cluster[1], rank / (cluster[0] * cluster[1])];
@@ -189,7 +201,7 @@ impl Job {
 
     /// Blocks to execute, fewer the fewer are left.
     pub(crate) fn take(&self) -> Option<Range<u64>> {
-        if self.is_over() {
+        if self.is_over() || self.is_asked_to_stop() {
             return None;
         }
         let left = self.blocks.saturating_sub(self.progress.next.load(Ordering::Relaxed));
@@ -206,9 +218,31 @@ impl Job {
         Some(self.progress.next.fetch_add(1, Ordering::Relaxed)).filter(|&n| n < self.blocks)
     }
 
-    /// True where blocks have not been taken yet.
+    /// True where blocks may be taken.
     pub(crate) fn has_blocks(&self) -> bool {
-        self.progress.next.load(Ordering::Relaxed) < self.blocks
+        !self.is_asked_to_stop() && self.progress.next.load(Ordering::Relaxed) < self.blocks
+    }
+
+    /// Blocks that were taken and are not begun, since the launch is asked to stop.
+    pub(crate) fn give_back(&self, blocks: Range<u64>) {
+        lock(&self.progress.returned).push(blocks);
+    }
+
+    /// The blocks that were not begun, by number in the grid.
+    pub(crate) fn unstarted(&self) -> Vec<Range<u64>> {
+        if self.stop.is_none() {
+            return Vec::new();
+        }
+        let next = self.progress.next.load(Ordering::Relaxed).min(self.blocks);
+        let mut left = std::mem::take(&mut *lock(&self.progress.returned));
+        left.sort_unstable_by_key(|range| range.start);
+        left.into_iter().chain(std::iter::once(next..self.blocks)).flat_map(|part| self.chosen.between(part)).collect()
+    }
+
+    /// True while no further block is to be begun.
+    #[inline]
+    pub(crate) fn is_asked_to_stop(&self) -> bool {
+        self.stop.as_ref().is_some_and(Word::is_set)
     }
 
     /// True where the launch has failed.

@@ -43,7 +43,7 @@ pub struct Caps {
     /// A fault ends the launch that caused it and nothing else. Where it is false everything on the device is lost with
     /// it, until `Device::reset`.
     pub survives_faults: bool,
-    /// Launches other than `Form::Plain` are taken.
+    /// Launches of a part of a grid, and such as can be asked to stop, are taken.
     pub suspends: bool,
     /// All blocks of a grid that fits can be resident and wait for each other.
     pub cooperative: bool,

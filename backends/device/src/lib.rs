@@ -32,6 +32,4 @@ pub use images::Images;
 pub use physical::{Access, PHYSICAL_GRANULARITY, PhysicalId, PhysicalMemory};
 pub use sync::{Queued, SyncDevice};
 pub use sys::{HostBuffer, HostSpan};
-pub use work::{
-    Fill, Form, Heap, Launch, Listener, LoadedModule, Outcome, Pattern, Place, Shape, Suspension, Transfer, Work,
-};
+pub use work::{Fill, Heap, Launch, Listener, LoadedModule, Outcome, Pattern, Place, Shape, Transfer, Work};

@@ -1,7 +1,7 @@
 //! Devices that do everything at once: what they implement, and the queues around it.
 
 use crate::{
-    Caps, Device, DeviceError, ErrorKind, Fill, Form, HostSpan, ImageDescription, ImageId, ImageObject, ImagePlace,
+    Caps, Device, DeviceError, ErrorKind, Fill, HostSpan, ImageDescription, ImageId, ImageObject, ImagePlace,
     KernelAttributes, Launch, LoadedModule, Mark, Outcome, PhysicalMemory, Place, Queue, Shape, Transfer, Work,
 };
 use hetir::entity::FuncId;
@@ -394,7 +394,9 @@ impl<D: SyncDevice> SyncQueue<D> {
             Work::Copy(Transfer { to, from, shape }) => {
                 [to, from].into_iter().try_for_each(|place| self.check_texels(place, shape))
             }
-            Work::Launch(launch) if launch.form != Form::Plain && !self.shared.device.caps().suspends => {
+            Work::Launch(launch)
+                if (launch.stop != 0 || !launch.blocks.are_all()) && !self.shared.device.caps().suspends =>
+            {
                 Err(DeviceError::new(ErrorKind::NotSupported, "the device does not suspend kernels"))
             }
             Work::Fill(_) | Work::Launch(_) => Ok(()),

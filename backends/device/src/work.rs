@@ -1,8 +1,10 @@
 //! What a queue is given to do.
 
 use crate::{DeviceError, ErrorKind, HostSpan, ImagePlace};
+use hetir::blocks::Blocks;
 use hetir::diag::Diagnostic;
 use hetir::entity::FuncId;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A module that a device has loaded.
@@ -187,8 +189,11 @@ pub struct Launch {
     pub grid_id: u64,
     /// For device-side allocation, if there is any.
     pub heap: Option<Heap>,
-    /// Which form of the kernel runs.
-    pub form: Form,
+    /// Which blocks run. All but the whole grid need `Caps::suspends`.
+    pub blocks: Blocks,
+    /// The logical address of a 32-bit word that asks the launch to stop: while it is not 0, no further block is begun.
+    /// It is set from another queue or by the host while the launch runs. 0 for none; else it needs `Caps::suspends`.
+    pub stop: u64,
     /// Hears of it.
     pub listener: Arc<dyn Listener>,
 }
@@ -208,7 +213,8 @@ impl Launch {
             workspace: 0,
             grid_id: 1,
             heap: None,
-            form: Form::Plain,
+            blocks: Blocks::default(),
+            stop: 0,
             listener: Arc::new(()),
         }
     }
@@ -226,48 +232,23 @@ impl std::fmt::Debug for Launch {
     }
 }
 
-/// The three forms of a kernel, which the suspend pass makes from one.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Form {
-    /// Runs to its end.
-    Plain,
-    /// Looks at the flag at its sites, and where it is set saves itself and leaves.
-    Suspendable(Suspension),
-    /// Goes on from what a suspended launch of the same grid saved. It can be suspended again.
-    Resume(Suspension),
-}
-
-/// Where a launch finds the request to suspend itself and leaves its state. All of it is memory at logical addresses,
-/// in the layout that the pass defines, which is the same on every device.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Suspension {
-    /// The copies of the flag, each on a line of its own; not 0 in any of them asks the launch to stop. Set from another
-    /// queue while the kernel runs.
-    pub flag: u64,
-    /// How many copies.
-    pub flag_copies: u32,
-    /// What the launch counts the blocks in that saved themselves or did not start: 8 bytes, 0 before it.
-    pub left: u64,
-    /// A mark for each block of the grid: not started, suspended, done.
-    pub marks: u64,
-    /// What a done block's mark holds, so that nothing has to be cleared between launches.
-    pub sequence: u64,
-    /// Frames of suspended threads, shared and local memory of suspended blocks.
-    pub frames: u64,
-    /// Bytes of frames.
-    pub frame_bytes: u64,
-}
-
 /// How a launch ended that did not fail.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Outcome {
-    /// Every block ran to its end.
+    /// Every block was begun, and every thread has ended.
     Finished,
-    /// It was asked to stop, and did.
-    Suspended {
-        /// Blocks that saved themselves or did not start.
-        left: u64,
+    /// It was asked to stop, and every thread of the blocks that were begun has ended.
+    Stopped {
+        /// The blocks that were not begun, in the order in which they would have been; clusters where it has such.
+        unstarted: Vec<Range<u64>>,
     },
+}
+
+impl Outcome {
+    /// That of a launch which did not begin these blocks.
+    pub fn of(unstarted: Vec<Range<u64>>) -> Self {
+        if unstarted.is_empty() { Self::Finished } else { Self::Stopped { unstarted } }
+    }
 }
 
 /// Hears of a launch: on any thread, in the order of events, and before a mark behind the launch is seen to be passed.

@@ -105,6 +105,7 @@ impl InterpDevice {
             shares_host_memory: true,
             images: Some(ImageCaps { chooses_handles: true, linear: true, multisample: true, ..ImageCaps::default() }),
             survives_faults: true,
+            suspends: true,
             cooperative: true,
             cluster_blocks: 16,
             // Programs size their grids by this; more blocks than that only cost time here.
@@ -244,6 +245,8 @@ impl SyncDevice for InterpDevice {
             workspace: launch.workspace,
             grid_id: launch.grid_id,
             images: &images,
+            blocks: Some(&launch.blocks),
+            stop: launch.stop,
             ..loaded.launch(launch.kernel)
         };
         let listener = launch.listener.as_ref();
@@ -260,7 +263,7 @@ impl SyncDevice for InterpDevice {
         let report = interp::run(&description, &mut self.state.hold(), &mut options)
             .map_err(|fault| DeviceError::from(&*fault))?;
         report.warnings.iter().for_each(|warning| listener.warn(&warning.diagnostic(Severity::Warning)));
-        Ok(Outcome::Finished)
+        Ok(Outcome::of(report.unstarted))
     }
 
     fn create_image(&self, description: &ImageDescription) -> Result<ImageId, DeviceError> {

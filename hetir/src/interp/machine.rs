@@ -6,6 +6,7 @@ use super::exec::{Barriers, ClusterBarrier, Copies, hurry, place, poll, time_out
 use super::program::Kernel;
 use super::warp::{State, Warp};
 use super::{Checks, Fault, FaultKind, Heap, Launch, Memory, Options, Place, Print, Report, SharedLayout};
+use crate::blocks::Blocks;
 use crate::entity::FuncId;
 use crate::ir::FunctionKind;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -93,6 +94,11 @@ impl<'l> Env<'l> {
         z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
         (z ^ z >> 31) as u32 % below.max(1)
+    }
+    /// Whether the word at this address is not 0; where nothing is there, nobody asks.
+    pub(crate) fn is_asked_to_stop(&mut self, at: u64) -> bool {
+        let mut word = [0; 4];
+        at != 0 && self.memory.read(at, &mut word).is_ok() && word != [0; 4]
     }
     /// The kernel's name.
     pub(crate) fn kernel_name(&self) -> &str {
@@ -225,12 +231,16 @@ pub(super) fn run(
         releases: HashMap::new(),
         random: options.seed,
     };
-    Grid::new(&mut env)?.run(&mut env, interrupt)?;
-    Ok(Report { steps: env.steps, warnings: env.warnings })
+    let mut grid = Grid::new(&mut env)?;
+    grid.run(&mut env, interrupt)?;
+    let unstarted = grid.blocks.between(grid.started..grid.clusters);
+    Ok(Report { steps: env.steps, warnings: env.warnings, unstarted })
 }
 
 struct Grid<'l> {
     kernel: &'l Code,
+    /// Which clusters run, and how many they are.
+    blocks: Blocks,
     clusters: u64,
     started: u64,
     running: VecDeque<Cluster<'l>>,
@@ -251,15 +261,29 @@ impl<'l> Grid<'l> {
     fn new(env: &mut Env<'l>) -> Result<Self, Box<Fault>> {
         let launch = env.launch;
         let Some(kernel) = env.code(launch.kernel) else { return bad_launch(launch, "the kernel has no body") };
-        let clusters = product(launch.grid) / product(launch.cluster);
-        Ok(Self { kernel, clusters, started: 0, running: VecDeque::new(), spare: Vec::new(), time_outs: 0, changes: 0 })
+        let all = product(launch.grid) / product(launch.cluster);
+        let blocks = launch.blocks.cloned().unwrap_or_default();
+        if !blocks.are_within(all) {
+            return bad_launch(launch, format!("blocks beyond the grid's {all}"));
+        }
+        let clusters = blocks.count(all);
+        Ok(Self {
+            kernel,
+            blocks,
+            clusters,
+            started: 0,
+            running: VecDeque::new(),
+            spare: Vec::new(),
+            time_outs: 0,
+            changes: 0,
+        })
     }
 
     fn run(&mut self, env: &mut Env<'l>, interrupt: Option<&AtomicBool>) -> Result<(), Box<Fault>> {
         let turn = if env.launch.cooperative { COOPERATIVE_TURN } else { BLOCK_TURN };
         let mut wanted = if env.launch.cooperative { self.clusters } else { 1 };
         loop {
-            while self.started < self.clusters && (self.running.len() as u64) < wanted {
+            while (self.running.len() as u64) < wanted && self.may_start(env) {
                 let cluster = self.start(env);
                 self.running.push_back(cluster);
             }
@@ -285,7 +309,7 @@ impl<'l> Grid<'l> {
                 if t.ended {
                     ended = true;
                     self.spare.extend(cluster.common.shared);
-                    if (self.running.len() as u64) < wanted && self.started < self.clusters {
+                    if (self.running.len() as u64) < wanted && self.may_start(env) {
                         let next = self.start(env);
                         self.running.push_back(next);
                     }
@@ -297,7 +321,7 @@ impl<'l> Grid<'l> {
                 continue;
             }
             // Nobody came to an end: perhaps they wait for blocks that have not started.
-            if self.started < self.clusters {
+            if self.may_start(env) {
                 let bytes: usize = self.running.iter().map(Cluster::size).sum();
                 wanted = if bytes < SIDE_BY_SIDE_BYTES { wanted * 2 } else { wanted + 1 };
             } else if executed == 0 && !self.time_out() {
@@ -306,9 +330,14 @@ impl<'l> Grid<'l> {
         }
     }
 
+    /// Whether there is another cluster, and the launch is not asked to stop.
+    fn may_start(&self, env: &mut Env<'l>) -> bool {
+        self.started < self.clusters && !env.is_asked_to_stop(env.launch.stop)
+    }
+
     fn start(&mut self, env: &mut Env<'l>) -> Cluster<'l> {
         let launch = env.launch;
-        let n = self.started;
+        let n = self.blocks.nth(self.started);
         self.started += 1;
         let per_row = |d: usize| u64::from(launch.grid[d] / launch.cluster[d]);
         let corner = [n % per_row(0), n / per_row(0) % per_row(1), n / (per_row(0) * per_row(1))];

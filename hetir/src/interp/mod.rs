@@ -27,8 +27,10 @@ pub use memory::{Arena, Memory, MemoryFault, Region};
 pub use program::Program;
 pub use shared::SharedLayout;
 
+use crate::blocks::Blocks;
 use crate::entity::FuncId;
 use crate::ir::Module;
+use std::ops::Range;
 use std::sync::atomic::AtomicBool;
 
 /// One launch of a kernel.
@@ -58,6 +60,10 @@ pub struct Launch<'a> {
     pub grid_id: u64,
     /// What the handles of textures, samplers and surfaces stand for.
     pub images: &'a [texture::Object],
+    /// Which blocks run; none for all.
+    pub blocks: Option<&'a Blocks>,
+    /// The address of a word in global memory: while it is not 0, no further block is begun. 0 for none.
+    pub stop: u64,
     /// The program that [`Program::launch`] made this of. Without one, or with another module or other globals than the
     /// program's, the kernel is decoded for this launch alone.
     pub program: Option<&'a Program>,
@@ -79,6 +85,8 @@ impl<'a> Launch<'a> {
             workspace: 0,
             grid_id: 1,
             images: &[],
+            blocks: None,
+            stop: 0,
             program: None,
         }
     }
@@ -157,6 +165,8 @@ pub struct Report {
     pub steps: u64,
     /// What was noticed and did not stop the launch.
     pub warnings: Vec<Fault>,
+    /// Blocks that were not begun, since the launch was asked to stop; clusters where it has such.
+    pub unstarted: Vec<Range<u64>>,
 }
 
 /// Executes a launch to its end.

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use hetgpu_device::{
-    Device, DeviceError, Dimensions, ErrorKind, Form, Format, HostBuffer, ImageDescription, ImageId, ImageObject,
-    ImagePlace, Launch, Listener, LoadedModule, Place, Shape, Texels, Transfer, Work,
+    Device, DeviceError, Dimensions, ErrorKind, Format, HostBuffer, ImageDescription, ImageId, ImageObject, ImagePlace,
+    Launch, Listener, LoadedModule, Place, Shape, Texels, Transfer, Work,
 };
 use hetir::attr::Space;
 use hetir::diag::render;
@@ -356,7 +356,6 @@ fn prepare(
         cooperative: run.cooperative,
         workspace,
         heap,
-        form: Form::Plain,
         listener: printer.clone(),
         ..Launch::new(loaded, FuncId::new(index))
     };

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::ptr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 #[derive(Debug)]
@@ -137,6 +137,23 @@ impl Table {
     fn fault(&self, at: u64) -> MemoryFault {
         let inside = self.find(at, 1).map(|(start, r)| start + r.bytes);
         MemoryFault { address: inside.unwrap_or(at), nearest: self.nearest(at) }
+    }
+}
+
+/// See [`Memory::word`].
+pub(crate) struct Word(*const AtomicU32);
+
+// SAFETY: what it points to is atomic.
+unsafe impl Send for Word {}
+// SAFETY: as above.
+unsafe impl Sync for Word {}
+
+impl Word {
+    /// Whether it is not 0.
+    #[inline]
+    pub(crate) fn is_set(&self) -> bool {
+        // SAFETY: the range was mapped and aligned, and whoever asked for the word keeps it so.
+        unsafe { (*self.0).load(Ordering::Relaxed) != 0 }
     }
 }
 
@@ -286,6 +303,14 @@ impl Memory {
             // SAFETY: as in `write`.
             unsafe { ptr::copy(from, out.as_mut_ptr(), out.len()) }
         })
+    }
+
+    /// A word that others change while it is looked at. It has to stay mapped as long as that.
+    pub(crate) fn word(&self, at: u64) -> Result<Word, DeviceError> {
+        if !at.is_multiple_of(4) {
+            return Err(DeviceError::new(ErrorKind::InvalidRequest, format!("no word at {at:#x}: it is not aligned")));
+        }
+        self.at(at, 4, Access::Read, |from| Word(from.cast()))
     }
 
     pub(crate) fn write_from(&self, at: u64, host: &HostSpan) -> Result<(), DeviceError> {

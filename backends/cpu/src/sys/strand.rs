@@ -347,7 +347,11 @@ impl Strand {
             Work::Warp => unsafe { (job.entry)(warp) },
             Work::Blocks => {
                 while let Some(blocks) = job.take() {
-                    for block in blocks {
+                    for block in blocks.clone() {
+                        if job.is_asked_to_stop() {
+                            job.give_back(block..blocks.end);
+                            break;
+                        }
                         // SAFETY: this strand's own warp, whose code does not run now.
                         unsafe { (*warp).cta = job.block_index(block) };
                         for n in 0..job.warps {

@@ -1,6 +1,7 @@
 use super::bench::{Bench, Ears, KERNELS, Params, bytes_of, launch, refused, same, same_numbers};
 use super::{Check, Stop, Verdict, checks, ensure};
-use crate::{ErrorKind, Form, Heap, Launch, LoadedModule, Outcome, Suspension};
+use crate::{ErrorKind, Heap, Launch, LoadedModule, Outcome};
+use hetir::blocks::Blocks;
 use hetir::entity::FuncId;
 use std::sync::Arc;
 
@@ -17,7 +18,10 @@ checks! {
     kernels_are_prepared_ahead
     what_is_unloaded_is_not_launched
     one_kernel_runs_in_many_threads
-    other_forms_are_refused_by_name
+    parts_of_grids_are_refused_where_they_do_not_work
+    parts_of_grids_run
+    a_launch_that_is_asked_to_stop_says_what_it_did_not_begin
+    a_launch_stops_between_its_blocks_and_goes_on
     threads_print_whole_lines
     memory_is_taken_and_given_back
     cooperative_blocks_wait_for_each_other
@@ -204,29 +208,83 @@ fn one_kernel_runs_in_many_threads(bench: &Bench) -> Verdict {
     same_numbers("what all threads added", &bench.read_numbers(memory.at, 1)?, &[8 * 25 * 120])
 }
 
-fn other_forms_are_refused_by_name(bench: &Bench) -> Verdict {
+fn parts_of_grids_are_refused_where_they_do_not_work(bench: &Bench) -> Verdict {
     if bench.caps().suspends {
         return Err(Stop::Skipped("the device suspends kernels".into()));
     }
     let kernels = bench.load(KERNELS)?;
-    let (memory, state) = (bench.map(4)?, bench.map(4096)?);
-    let suspension = Suspension {
-        flag: state.at,
-        flag_copies: 1,
-        left: state.at + 128,
-        marks: state.at + 256,
-        sequence: 1,
-        frames: state.at + 512,
-        frame_bytes: 1024,
-    };
+    let memory = bench.map(4)?;
     let queue = bench.queue()?;
-    for form in [Form::Suspendable(suspension), Form::Resume(suspension)] {
+    for (stop, blocks) in [(memory.at, Blocks::default()), (0, Blocks::some([]))] {
         let description = kernels.launch("add", Params::new().u64(memory.at).u32(1))?;
-        let submitted = queue.submit(launch(Launch { form, ..description }));
-        refused("a form that the device lacks", submitted, &[ErrorKind::NotSupported])?;
+        let submitted = queue.submit(launch(Launch { stop, blocks, ..description }));
+        refused("what the device lacks", submitted, &[ErrorKind::NotSupported])?;
     }
     queue.run(launch(kernels.launch("add", Params::new().u64(memory.at).u32(4))?))?;
     same_numbers("what the queue did then", &bench.read_numbers(memory.at, 1)?, &[4])
+}
+
+fn parts_of_grids_run(bench: &Bench) -> Verdict {
+    bench.needs(bench.caps().suspends, "launches of a part of a grid")?;
+    let kernels = bench.load(KERNELS)?;
+    let memory = bench.map(4 * 4 * 6)?;
+    let description = kernels.launch("index", Params::new().u64(memory.at))?;
+    let description = Launch { grid: [3, 2, 1], block: [4, 1, 1], ..description };
+    bench.run(launch(Launch { blocks: Blocks::some([4..6, 1..2]), ..description.clone() }))?;
+    let block = |n: u32| n * 4 + 1..n * 4 + 5;
+    let want: Vec<u32> =
+        (0..6).flat_map(|n| block(n).map(move |v| if [1, 4, 5].contains(&n) { v } else { 0 })).collect();
+    same_numbers("three blocks of six", &bench.read_numbers(memory.at, 24)?, &want)?;
+    let queue = bench.queue()?;
+    let beyond = queue.run(launch(Launch { blocks: Blocks::some([5..6, 6..7]), ..description }));
+    ensure!(beyond.is_err(), "a block beyond the grid was run");
+    Ok(())
+}
+
+fn a_launch_that_is_asked_to_stop_says_what_it_did_not_begin(bench: &Bench) -> Verdict {
+    bench.needs(bench.caps().suspends, "launches that can be asked to stop")?;
+    let kernels = bench.load(KERNELS)?;
+    let (memory, stop) = (bench.map(4)?, bench.numbers(&[1])?);
+    let ears = Arc::new(Ears::default());
+    let description = kernels.launch("add", Params::new().u64(memory.at).u32(1))?;
+    let listener = ears.clone();
+    bench.run(launch(Launch { grid: [2, 5, 3], stop: stop.at, listener, ..description }))?;
+    ensure!(
+        matches!(&ears.heard().ends[..], [Outcome::Stopped { unstarted }] if unstarted.iter().cloned().flatten().eq(0..30)),
+        "the end of a launch that was asked to stop before it began: {:?}",
+        ears.heard().ends
+    );
+    same_numbers("what it did", &bench.read_numbers(memory.at, 1)?, &[0])
+}
+
+fn a_launch_stops_between_its_blocks_and_goes_on(bench: &Bench) -> Verdict {
+    const BLOCKS: u32 = 40_000;
+    bench.needs(bench.caps().suspends, "launches that can be asked to stop")?;
+    let kernels = bench.load(KERNELS)?;
+    let (memory, stop) = (bench.map(4)?, bench.numbers(&[0])?);
+    let (mut blocks, mut stops) = (Blocks::default(), 0);
+    loop {
+        let ears = Arc::new(Ears::default());
+        let description = kernels.launch("add", Params::new().u64(memory.at).u32(1))?;
+        let listener = ears.clone();
+        let queue = bench.queue()?;
+        bench.device.write(stop.at, &0u32.to_le_bytes())?;
+        let work = Launch { grid: [BLOCKS, 1, 1], stop: stop.at, blocks, listener, ..description };
+        std::thread::scope(|scope| {
+            let running = scope.spawn(|| queue.run(launch(work)));
+            std::thread::sleep(std::time::Duration::from_micros(50 * (stops + 1)));
+            let asked = bench.device.write(stop.at, &1u32.to_le_bytes());
+            running.join().map_err(|_| Stop::Failed("a launch panicked".into()))??;
+            asked.map_err(Stop::from)
+        })?;
+        match ears.heard().ends.pop() {
+            Some(Outcome::Finished) => break,
+            Some(Outcome::Stopped { unstarted }) => blocks = Blocks::some(unstarted),
+            None => return Err(Stop::Failed("a launch has no end".into())),
+        }
+        stops += 1;
+    }
+    same_numbers(&format!("blocks after {stops} stops"), &bench.read_numbers(memory.at, 1)?, &[BLOCKS])
 }
 
 fn threads_print_whole_lines(bench: &Bench) -> Verdict {
