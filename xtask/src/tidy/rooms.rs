@@ -20,7 +20,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("runtime", &["ptx-frontend", "checkpoint", "backends/device", "hetir"]),
     ("shim/registry", &["runtime", "backends/*", "backends/device"]),
     ("shim/audit", &[]),
-    ("shim/command", &["shim/audit", "shim/registry", "runtime", "ptx-frontend", "hetir"]),
+    ("shim/command", &["shim/audit", "shim/registry", "runtime", "checkpoint", "ptx-frontend", "hetir"]),
     ("shim/nvml", &["shim/registry", "runtime", "backends/device"]),
     ("shim", &["shim/registry", "runtime", "backends/device"]),
     ("tests", &["*"]),
@@ -35,7 +35,7 @@ const GUESTS: &[(&str, &[&str])] = &[
     ("llvm-sys", &["llvm"]),
     ("rspirv", &["backends/spirv"]),
     ("ash", &["backends/vulkan"]),
-    ("bincode", &["checkpoint"]),
+    ("blake3", &["checkpoint"]),
     ("libloading", &["backends/*", "bench", "shim", "tests"]),
 ];
 
