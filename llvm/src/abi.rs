@@ -123,6 +123,8 @@ pub const BARRIER_ARRIVE: Helper = Helper { name: "hetgpu_barrier_arrive", param
 /// `(id, threads, op, mask, predicates)`: a reducing barrier; `op` is a `BarrierOp`. Gives the count, 0 or 1.
 pub const BARRIER_RED: Helper =
     Helper { name: "hetgpu_barrier_red", params: &[I32, I32, I32, I32, I32], result: Some(I32) };
+/// `(mask)`: waits at the barrier of the warp's group.
+pub const GROUP_BARRIER: Helper = Helper { name: "hetgpu_group_barrier", params: &[I32], result: None };
 /// `()`: lets other warps run. Called by loops that may wait for another thread.
 pub const YIELD: Helper = Helper { name: "hetgpu_yield", params: &[], result: None };
 /// `(nanoseconds)`: waits.
@@ -133,7 +135,8 @@ pub const FAIL: Helper = Helper { name: "hetgpu_fail", params: &[I32, I32, I32, 
 pub const SREG: Helper = Helper { name: "hetgpu_sreg", params: &[I32], result: Some(Part::I64) };
 
 /// Every helper.
-pub const HELPERS: &[Helper] = &[EVAL, EFFECT, BARRIER, BARRIER_ARRIVE, BARRIER_RED, YIELD, SLEEP, FAIL, SREG];
+pub const HELPERS: &[Helper] =
+    &[EVAL, EFFECT, BARRIER, BARRIER_ARRIVE, BARRIER_RED, GROUP_BARRIER, YIELD, SLEEP, FAIL, SREG];
 
 /// Why compiled code ends a launch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

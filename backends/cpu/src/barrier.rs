@@ -6,8 +6,11 @@
 use crate::sys::strand::Arrival;
 use hetir::attr::{Attr, BarrierOp};
 
-/// Barriers of a block.
+/// Barriers of a block that programs name.
 pub(crate) const COUNT: u32 = 16;
+/// Warps of a group, whose barriers stand behind those.
+pub(crate) const GROUP: u32 = 4;
+const GROUPS: u32 = 8;
 
 #[derive(Clone, Default, Debug)]
 struct Barrier {
@@ -59,6 +62,13 @@ impl Barrier {
     }
 }
 
+fn name(place: usize) -> String {
+    match place.checked_sub(COUNT as usize) {
+        None => format!("barrier {place}"),
+        Some(group) => format!("the barrier of warp group {group}"),
+    }
+}
+
 /// What a reducing barrier of these lanes alone gives.
 pub(crate) fn reduce(op: u32, lanes: u32, predicates: u32) -> u32 {
     let holds = predicates & lanes;
@@ -81,8 +91,8 @@ impl Barriers {
         live: &[u32],
         released: &mut Vec<Released>,
     ) -> Result<(), String> {
-        let Arrival { id, threads, lanes, waits, reduces } = *arrival;
-        if id >= COUNT {
+        let Arrival { id, group, threads, lanes, waits, reduces } = *arrival;
+        if !group && id >= COUNT {
             return Err(format!("barrier {id}, and a block has {COUNT}"));
         }
         let most = live.len() as u32 * 32;
@@ -91,15 +101,16 @@ impl Barriers {
         }
         if self.all.is_empty() {
             let new = Barrier { all: true, arrived: vec![0; live.len()], ..Barrier::default() };
-            self.all.resize(COUNT as usize, new);
+            self.all.resize((COUNT + GROUPS) as usize, new);
         }
-        let b = &mut self.all[id as usize];
+        let place = (if group { COUNT + id } else { id }) as usize;
+        let b = &mut self.all[place];
         let expected = *b.expected.get_or_insert(threads);
         if expected != threads {
-            return Err(format!("barrier {id} of {threads} threads, at which others wait for {expected}"));
+            return Err(format!("{} of {threads} threads, at which others wait for {expected}", name(place)));
         }
         if b.arrived[warp] & lanes != 0 {
-            return Err(format!("a second arrival in one phase of barrier {id}"));
+            return Err(format!("a second arrival in one phase of {}", name(place)));
         }
         b.arrived[warp] |= if together && waits { live[warp] | lanes } else { lanes };
         let op = reduces.map(|(op, predicates)| {
@@ -135,7 +146,7 @@ impl Barriers {
                 }
                 Some(n) => (b.counted(live), n),
             };
-            format!("for barrier {id}, at which {there} of {wanted} threads have arrived")
+            format!("for {}, at which {there} of {wanted} threads have arrived", name(id))
         });
         texts.collect::<Vec<_>>().join("; ")
     }
@@ -249,7 +260,7 @@ mod tests {
     const ALL: u32 = u32::MAX;
 
     fn wait(id: u32, threads: u32, lanes: u32) -> Arrival {
-        Arrival { id, threads, lanes, waits: true, reduces: None }
+        Arrival { id, group: false, threads, lanes, waits: true, reduces: None }
     }
 
     fn come(b: &mut Barriers, strand: u16, arrival: Arrival, live: &[u32]) -> Vec<u16> {

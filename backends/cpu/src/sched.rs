@@ -206,7 +206,7 @@ impl Running {
         self.ready.extend(&phase[rest..]);
         for &waiting in &phase[..met] {
             let lanes = self.live[usize::from(waiting)];
-            let arrival = Arrival { id: 0, threads: 0, lanes, waits: true, reduces: None };
+            let arrival = Arrival { id: 0, group: false, threads: 0, lanes, waits: true, reduces: None };
             self.serve(job, waiting, Request::Barrier(arrival))?;
         }
         self.serve(job, n, request)?;

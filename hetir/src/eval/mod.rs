@@ -264,6 +264,7 @@ impl Pure {
             | Op::Barrier
             | Op::BarrierArrive
             | Op::BarrierRed
+            | Op::GroupBarrier
             | Op::ClusterArrive
             | Op::ClusterWait
             | Op::GridDepWait

@@ -45,7 +45,7 @@ const fn shapes(types: MatrixTypes) -> Shapes {
         T::Bf16 => (&[S::M16N8K8, S::M16N8K16, S::M16N16K16, S::M8N32K16, S::M32N8K16], &[S::M16N8K16, S::M16N8K32]),
         T::Tf32 => (&[S::M16N8K4, S::M16N8K8, S::M16N16K8], &[S::M16N8K8, S::M16N8K16]),
         T::E4m3E4m3AccF16 | T::E4m3E5m2AccF16 | T::E5m2E4m3AccF16 | T::E5m2E5m2AccF16 => {
-            (&[S::M16N8K16, S::M16N8K32], &[])
+            (&[S::M16N8K16, S::M16N8K32], &[S::M16N8K64])
         }
         T::E4m3E4m3AccF32 | T::E4m3E5m2AccF32 | T::E5m2E4m3AccF32 | T::E5m2E5m2AccF32 => {
             (&[S::M16N8K16, S::M16N8K32], &[S::M16N8K64])

@@ -29,7 +29,7 @@ fn products() -> Vec<Product> {
 
 #[test]
 fn every_element_is_in_one_place() {
-    assert_eq!(products().len(), 108);
+    assert_eq!(products().len(), 112);
     for product in products() {
         for fragment in product.fragments() {
             let (rows, cols) = fragment.size();

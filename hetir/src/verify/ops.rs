@@ -119,6 +119,7 @@ pub(super) fn check(c: &Checker<'_>, x: &Context<'_>) -> Checked {
         | Op::MovMatrix
         | Op::Barrier
         | Op::BarrierArrive
+        | Op::GroupBarrier
         | Op::GridDepWait
         | Op::GridDepLaunch
         | Op::NanoSleep

@@ -458,6 +458,7 @@ impl<'u, 'm, 'c> Lowering<'u, 'm, 'c> {
             | Op::Barrier
             | Op::BarrierArrive
             | Op::BarrierRed
+            | Op::GroupBarrier
             | Op::NanoSleep => self.warp_op(inst),
             Op::Mma | Op::MovMatrix | Op::LdMatrix | Op::StMatrix | Op::WmmaLoad | Op::WmmaStore => self.matrix(inst),
             // Asynchronous copies happen when they are issued; the others are hints.

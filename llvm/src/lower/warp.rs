@@ -17,6 +17,12 @@ impl<'c> Lowering<'_, '_, 'c> {
         let args = self.body.args(inst).to_vec();
         match data.op {
             Op::Barrier | Op::BarrierArrive | Op::BarrierRed => return self.barrier(inst, &args),
+            Op::GroupBarrier => {
+                self.unit.need(|n| n.barriers = true);
+                let mask = self.arriving();
+                self.helper(&abi::GROUP_BARRIER, &[mask]);
+                return Ok(());
+            }
             Op::NanoSleep => {
                 let time = if self.lanes == 1 || self.is_uniform(args[0]) {
                     self.one(args[0])
@@ -193,6 +199,15 @@ impl<'c> Lowering<'_, '_, 'c> {
         e.intrinsic("llvm.masked.gather", &[value.ty(), at.ty()], &[at, self.c32(4), all, value.ty().undef()])
     }
 
+    /// The lanes that come to a barrier.
+    fn arriving(&mut self) -> Val<'c> {
+        if self.lanes == 1 {
+            self.warp_field(self.i(32), std::mem::offset_of!(abi::Warp, mask))
+        } else {
+            self.mask_bits()
+        }
+    }
+
     fn barrier(&mut self, inst: Inst, args: &[Value]) -> Result<()> {
         let data = *self.body.inst(inst);
         let e = self.e;
@@ -209,11 +224,7 @@ impl<'c> Lowering<'_, '_, 'c> {
             }
             false => self.one(value),
         });
-        let mask = if self.lanes == 1 {
-            self.warp_field(self.i(32), std::mem::offset_of!(abi::Warp, mask))
-        } else {
-            self.mask_bits()
-        };
+        let mask = self.arriving();
         match data.op {
             Op::Barrier => {
                 self.helper(&abi::BARRIER, &[id, threads, mask]);

@@ -26,6 +26,7 @@ mod tensor;
 mod texture;
 mod video;
 mod warp;
+mod wgmma;
 
 pub(crate) use needs::{unmet, written_for};
 
@@ -69,6 +70,7 @@ const TABLES: &[&[Form]] = &[
     async_copy::FORMS,
     cluster::FORMS,
     tensor::FORMS,
+    wgmma::FORMS,
     video::SCALAR,
     video::PACKED,
     video::OTHER,

@@ -19,88 +19,8 @@ const DIM: &str = "dim=1d 2d 3d 4d 5d";
 const LOAD_MODE: &str = "load_mode=tile tile::gather4 im2col im2col::w im2col::w::128";
 const HINT: &str = "level::cache_hint=L2::cache_hint";
 const SCOPE: &str = "scope=cta cluster gpu sys";
-const M64_K8: &str = "shape=m64n8k8 m64n16k8 m64n24k8 m64n32k8 m64n40k8 m64n48k8 m64n56k8 m64n64k8 m64n72k8 m64n80k8 m64n88k8 m64n96k8 \
-    m64n104k8 m64n112k8 m64n120k8 m64n128k8 m64n136k8 m64n144k8 m64n152k8 m64n160k8 m64n168k8 m64n176k8 m64n184k8 \
-    m64n192k8 m64n200k8 m64n208k8 m64n216k8 m64n224k8 m64n232k8 m64n240k8 m64n248k8 m64n256k8";
-const M64_K16: &str = "shape=m64n8k16 m64n16k16 m64n24k16 m64n32k16 m64n40k16 m64n48k16 m64n56k16 m64n64k16 m64n72k16 m64n80k16 \
-    m64n88k16 m64n96k16 m64n104k16 m64n112k16 m64n120k16 m64n128k16 m64n136k16 m64n144k16 m64n152k16 m64n160k16 \
-    m64n168k16 m64n176k16 m64n184k16 m64n192k16 m64n200k16 m64n208k16 m64n216k16 m64n224k16 m64n232k16 m64n240k16 \
-    m64n248k16 m64n256k16";
-const M64_K32: &str = "shape=m64n8k32 m64n16k32 m64n24k32 m64n32k32 m64n40k32 m64n48k32 m64n56k32 m64n64k32 m64n72k32 m64n80k32 \
-    m64n88k32 m64n96k32 m64n104k32 m64n112k32 m64n120k32 m64n128k32 m64n136k32 m64n144k32 m64n152k32 m64n160k32 \
-    m64n168k32 m64n176k32 m64n184k32 m64n192k32 m64n200k32 m64n208k32 m64n216k32 m64n224k32 m64n232k32 m64n240k32 \
-    m64n248k32 m64n256k32";
-const M64_K64: &str = "shape=m64n8k64 m64n16k64 m64n24k64 m64n32k64 m64n40k64 m64n48k64 m64n56k64 m64n64k64 m64n72k64 m64n80k64 \
-    m64n88k64 m64n96k64 m64n104k64 m64n112k64 m64n120k64 m64n128k64 m64n136k64 m64n144k64 m64n152k64 m64n160k64 \
-    m64n168k64 m64n176k64 m64n184k64 m64n192k64 m64n200k64 m64n208k64 m64n216k64 m64n224k64 m64n232k64 m64n240k64 \
-    m64n248k64 m64n256k64";
-const M64_K32_INT: &str = "shape=m64n8k32 m64n16k32 m64n24k32 m64n32k32 m64n48k32 m64n64k32 m64n80k32 m64n96k32 m64n112k32 m64n128k32 \
-    m64n144k32 m64n160k32 m64n176k32 m64n192k32 m64n208k32 m64n224k32";
-const M64_K64_INT: &str = "shape=m64n8k64 m64n16k64 m64n24k64 m64n32k64 m64n48k64 m64n64k64 m64n80k64 m64n96k64 m64n112k64 m64n128k64 \
-    m64n144k64 m64n160k64 m64n176k64 m64n192k64 m64n208k64 m64n224k64 m64n240k64 m64n256k64";
-const M64_K256: &str = "shape=m64n8k256 m64n16k256 m64n24k256 m64n32k256 m64n48k256 m64n64k256 m64n80k256 m64n96k256 m64n112k256 \
-    m64n128k256 m64n144k256 m64n160k256 m64n176k256 m64n192k256 m64n208k256 m64n224k256 m64n240k256 m64n256k256";
-const F8: &str = "atype=e4m3 e5m2";
 
 pub(crate) const FORMS: &[Form] = &[
-    refused("wgmma.fence.sync.aligned", &[], "there are no products of warp groups yet"),
-    refused("wgmma.commit_group.sync.aligned", &[], "there are no products of warp groups yet"),
-    refused("wgmma.wait_group.sync.aligned n", &[], "there are no products of warp groups yet"),
-    refused(
-        "wgmma.mma_async.sync.aligned.shape.dtype.f16.f16 d, a, b, p, scale_a, scale_b, trans{, trans_b}",
-        &[M64_K16, "dtype=f16 f32"],
-        "there are no products of warp groups yet",
-    ),
-    refused(
-        "wgmma.mma_async.sync.aligned.shape.f32.bf16.bf16 d, a, b, p, scale_a, scale_b, trans{, trans_b}",
-        &[M64_K16],
-        "there are no products of warp groups yet",
-    ),
-    refused(
-        "wgmma.mma_async.sync.aligned.shape.f32.tf32.tf32 d, a, b, p, scale_a, scale_b",
-        &[M64_K8],
-        "there are no products of warp groups yet",
-    ),
-    refused(
-        "wgmma.mma_async.sync.aligned.shape.dtype.atype.btype d, a, b, p, scale_a, scale_b",
-        &[M64_K32, "dtype=f16 f32", F8, "btype=e4m3 e5m2"],
-        "there are no products of warp groups yet",
-    ),
-    refused(
-        "wgmma.mma_async.sync.aligned.shape{.satfinite}.s32.atype.btype d, a, b, p",
-        &[M64_K32_INT, "atype=s8 u8", "btype=s8 u8"],
-        "there are no products of warp groups yet",
-    ),
-    refused(
-        "wgmma.mma_async.sp.sync.aligned.shape.dtype.f16.f16 d, a, b, meta, selector, p, scale_a, scale_b, trans{, trans_b}",
-        &[M64_K32, "dtype=f16 f32"],
-        "there are no products of warp groups yet",
-    ),
-    refused(
-        "wgmma.mma_async.sp.sync.aligned.shape.f32.bf16.bf16 d, a, b, meta, selector, p, scale_a, scale_b, trans{, trans_b}",
-        &[M64_K32],
-        "there are no products of warp groups yet",
-    ),
-    refused(
-        "wgmma.mma_async.sp.sync.aligned.shape.f32.tf32.tf32 d, a, b, meta, selector, p, scale_a, scale_b",
-        &[M64_K16],
-        "there are no products of warp groups yet",
-    ),
-    refused(
-        "wgmma.mma_async.sp.sync.aligned.shape.dtype.atype.btype d, a, b, meta, selector, p, scale_a, scale_b",
-        &[M64_K64, "dtype=f16 f32", F8, "btype=e4m3 e5m2"],
-        "there are no products of warp groups yet",
-    ),
-    refused(
-        "wgmma.mma_async.sp.sync.aligned.shape{.satfinite}.s32.atype.btype d, a, b, meta, selector, p",
-        &[M64_K64_INT, "atype=s8 u8", "btype=s8 u8"],
-        "there are no products of warp groups yet",
-    ),
-    refused(
-        "wgmma.mma_async.sync.aligned.shape.s32.b1.b1.and.popc d, a, b, p",
-        &[M64_K256],
-        "there are no products of warp groups yet",
-    ),
     refused(
         "tensormap.replace.tile.field{.ss}.b1024.type [addr], value",
         &[
@@ -333,24 +253,24 @@ pub(crate) const FORMS: &[Form] = &[
 mod tests {
     use crate::lift::{Options, lift_text};
 
-    const TEXT: &str = ".version 9.0\n.target sm_90a\n.address_size 64\n\
-        .visible .entry product()\n{\n.reg .pred %p;\nsetp.eq.u32 %p, 1, 1;\n@%p wgmma.fence.sync.aligned;\n\
-        wgmma.commit_group.sync.aligned;\nret;\n}\n\
+    const TEXT: &str = ".version 9.0\n.target sm_100a\n.address_size 64\n\
+        .visible .entry waits()\n{\n.reg .pred %p;\nsetp.eq.u32 %p, 1, 1;\n@%p tcgen05.wait::ld.sync.aligned;\n\
+        tcgen05.wait::st.sync.aligned;\nret;\n}\n\
         .visible .entry plain()\n{\nret;\n}\n";
 
     #[test]
     fn a_lenient_module_keeps_the_other_functions() {
         let output = lift_text(TEXT, Options { lenient: true });
         assert_eq!(output.diagnostics, []);
-        let [product, plain] = &output.module.functions[..] else { panic!("two kernels") };
-        assert!(product.body.is_none() && plain.body.is_some());
-        let said: Vec<_> = product.unavailable.iter().map(|d| (d.code, d.message.as_str())).collect();
-        let reason = "there are no products of warp groups yet";
+        let [waits, plain] = &output.module.functions[..] else { panic!("two kernels") };
+        assert!(waits.body.is_none() && plain.body.is_some());
+        let said: Vec<_> = waits.unavailable.iter().map(|d| (d.code, d.message.as_str())).collect();
+        let reason = "it needs sm_100 or newer";
         assert_eq!(
             said,
             [
-                ("ptx::unsupported", format!("`wgmma.fence.sync.aligned` is not supported: {reason}").as_str()),
-                ("ptx::unsupported", format!("`wgmma.commit_group.sync.aligned` is not supported: {reason}").as_str()),
+                ("ptx::unsupported", format!("`tcgen05.wait::ld.sync.aligned` is not supported: {reason}").as_str()),
+                ("ptx::unsupported", format!("`tcgen05.wait::st.sync.aligned` is not supported: {reason}").as_str()),
             ]
         );
     }

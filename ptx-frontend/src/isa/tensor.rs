@@ -197,7 +197,7 @@ pub(crate) const REFUSED: &[Refused] = &[
 
 /// The operand type of a register of such elements. Registers of packed values are untyped; integers may have any
 /// type but a floating-point one.
-fn register(element: Element) -> Ty {
+pub(super) fn register(element: Element) -> Ty {
     match element {
         Element::F32 => Ty::known("f32"),
         Element::F64 => Ty::known("f64"),
@@ -227,7 +227,7 @@ impl Lifter<'_, '_> {
         }
     }
     /// Registers of a matrix stand in braces, also where there is only one.
-    fn in_braces(&self, n: usize) -> Lifted {
+    pub(super) fn in_braces(&self, n: usize) -> Lifted {
         let operand = self.operand(n);
         match operand.kind {
             OperandKind::Vector(_) => Ok(()),
@@ -235,7 +235,7 @@ impl Lifter<'_, '_> {
             _ => Err(self.error_at(operand.span, "the registers of a matrix stand in braces")),
         }
     }
-    fn fragment_in(&mut self, n: usize, fragment: &Fragment) -> Result<Vec<Value>, Box<Diagnostic>> {
+    pub(super) fn fragment_in(&mut self, n: usize, fragment: &Fragment) -> Result<Vec<Value>, Box<Diagnostic>> {
         self.in_braces(n)?;
         let values = self.src_elements(n, register(fragment.element()), fragment.registers(), false)?;
         Ok(values.into_iter().map(|v| self.cast(v, fragment.register())).collect())
@@ -254,6 +254,21 @@ impl Lifter<'_, '_> {
         }
         self.product(["s32", "atype", "btype", "s32"])
     }
+    /// The op of a product; `None` where there is no such selector.
+    pub(super) fn product_attributes(product: &Product) -> Option<Attrs> {
+        let selected = *Selector::ALL.get(product.selector)?;
+        let attrs = Attrs::of(Op::Mma)
+            .with(product.shape)
+            .with(product.types)
+            .with(if product.layouts.0 == Layout::Row { LayoutA::Row } else { LayoutA::Col })
+            .with(if product.layouts.1 == Layout::Col { LayoutB::Col } else { LayoutB::Row })
+            .with(product.sparsity)
+            .with(selected)
+            .with(product.bits)
+            .with(product.round)
+            .with(if product.sat { Sat::Yes } else { Sat::No });
+        Some(attrs)
+    }
     /// A product; types are the names of parts or of types.
     fn product(&mut self, types: [&'static str; 4]) -> Lifted {
         let words = types.map(|t| self.word(t).unwrap_or(t));
@@ -267,9 +282,6 @@ impl Lifter<'_, '_> {
             Some(_) => Sparsity::Ordered,
         };
         let selector = if sparsity == Sparsity::Dense { 0 } else { self.constant_operand(5)? };
-        let Some(&selected) = Selector::ALL.get(selector as usize) else {
-            return Err(self.error(format!("{selector} is no sparsity selector")));
-        };
         let product = Product {
             shape: self.shape(),
             types,
@@ -289,6 +301,9 @@ impl Lifter<'_, '_> {
             },
             sat: self.has("satfinite"),
         };
+        let Some(attrs) = Self::product_attributes(&product) else {
+            return Err(self.error(format!("{selector} is no sparsity selector")));
+        };
         product.check().map_err(|message| self.error(message))?;
         let [d, a, b, c] = product.fragments();
         let mut args = self.fragment_in(1, &a)?;
@@ -297,16 +312,6 @@ impl Lifter<'_, '_> {
         if sparsity != Sparsity::Dense {
             args.push(self.src(4, Ty::known("b32"))?);
         }
-        let attrs = Attrs::of(Op::Mma)
-            .with(product.shape)
-            .with(types)
-            .with(if product.layouts.0 == Layout::Row { LayoutA::Row } else { LayoutA::Col })
-            .with(if product.layouts.1 == Layout::Col { LayoutB::Col } else { LayoutB::Row })
-            .with(sparsity)
-            .with(selected)
-            .with(product.bits)
-            .with(product.round)
-            .with(if product.sat { Sat::Yes } else { Sat::No });
         let results: Vec<Type> = d.types().collect();
         let values = self.op_many(attrs, Type::B1, &args, &results);
         self.fragment_out(0, &d, &values)

@@ -1,6 +1,7 @@
 //! What compiled code calls, by the names of `abi::HELPERS`. All run on a strand.
 
 use super::strand::{Arrival, Meeting, Request, Strand};
+use crate::barrier::GROUP;
 use crate::effect::{self, Call, Outcome};
 use crate::sregs;
 use hetgpu_llvm::abi::{self, Column, Described, Warp};
@@ -18,6 +19,7 @@ pub(crate) fn symbols() -> Vec<(&'static str, usize)> {
             abi::BARRIER_RED.name,
             barrier_red as unsafe extern "C" fn(*mut Warp, u32, u32, u32, u32, u32) -> u32 as usize,
         ),
+        (abi::GROUP_BARRIER.name, group_barrier as unsafe extern "C" fn(*mut Warp, u32) as usize),
         (abi::YIELD.name, yield_ as unsafe extern "C" fn(*mut Warp) as usize),
         (abi::SLEEP.name, sleep as unsafe extern "C" fn(*mut Warp, u32) as usize),
         (abi::FAIL.name, fail as unsafe extern "C" fn(*mut Warp, u32, u32, u32, u32) as usize),
@@ -100,7 +102,8 @@ pub(crate) unsafe extern "C" fn effect(
 fn arrive(strand: &Strand, arrival: Arrival) -> u32 {
     let job = strand.job();
     // The only warp of its block waits for nobody.
-    if !job.waits && job.warps == 1 && arrival.id < crate::barrier::COUNT && matches!(arrival.threads, 0 | 32) {
+    let named = arrival.id < crate::barrier::COUNT && !arrival.group;
+    if !job.waits && job.warps == 1 && named && matches!(arrival.threads, 0 | 32) {
         return arrival.reduces.map_or(0, |(op, predicates)| crate::barrier::reduce(op, arrival.lanes, predicates));
     }
     let lanes = strand.lane().map_or(arrival.lanes, |l| 1 << l);
@@ -118,14 +121,14 @@ pub(crate) unsafe extern "C" fn barrier(warp: *mut Warp, id: u32, threads: u32, 
     if id == 0 && threads == 0 && strand.is_in_step() {
         strand.leave_in_step(mask);
     } else {
-        arrive(strand, Arrival { id, threads, lanes: mask, waits: true, reduces: None });
+        arrive(strand, Arrival { id, group: false, threads, lanes: mask, waits: true, reduces: None });
     }
 }
 
 pub(crate) unsafe extern "C" fn barrier_arrive(warp: *mut Warp, id: u32, threads: u32, mask: u32) {
     // SAFETY: compiled code gives its warp.
     let strand = unsafe { strand(warp) };
-    arrive(strand, Arrival { id, threads, lanes: mask, waits: false, reduces: None });
+    arrive(strand, Arrival { id, group: false, threads, lanes: mask, waits: false, reduces: None });
 }
 
 pub(crate) unsafe extern "C" fn barrier_red(
@@ -138,7 +141,14 @@ pub(crate) unsafe extern "C" fn barrier_red(
 ) -> u32 {
     // SAFETY: compiled code gives its warp.
     let strand = unsafe { strand(warp) };
-    arrive(strand, Arrival { id, threads, lanes: mask, waits: true, reduces: Some((op, predicates)) })
+    arrive(strand, Arrival { id, group: false, threads, lanes: mask, waits: true, reduces: Some((op, predicates)) })
+}
+
+pub(crate) unsafe extern "C" fn group_barrier(warp: *mut Warp, mask: u32) {
+    // SAFETY: compiled code gives its warp.
+    let (strand, number) = unsafe { (strand(warp), (*warp).warp) };
+    let (id, threads) = (number / GROUP, 32 * GROUP);
+    arrive(strand, Arrival { id, group: true, threads, lanes: mask, waits: true, reduces: None });
 }
 
 pub(crate) unsafe extern "C" fn yield_(warp: *mut Warp) {

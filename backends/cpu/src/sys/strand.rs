@@ -43,7 +43,9 @@ pub(crate) enum Step {
 /// At a barrier of a block.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Arrival {
+    /// Of the barriers that programs name, or of the warp groups where `group`.
     pub id: u32,
+    pub group: bool,
     /// Threads that complete the phase; 0: all.
     pub threads: u32,
     pub lanes: u32,

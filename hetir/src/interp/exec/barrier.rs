@@ -11,8 +11,11 @@ use crate::interp::machine::{Block, Common, Env};
 use crate::interp::warp::{Group, State, Warp};
 use crate::op::Op;
 
-/// Barriers of a block.
+/// Barriers of a block that programs name.
 const COUNT: u64 = 16;
+/// Warps of a group, whose barriers stand behind those.
+const GROUP: u32 = 4;
+const GROUPS: u64 = 8;
 
 /// What the reducing threads of a phase gave.
 #[derive(Clone, Copy, Default, Debug)]
@@ -87,13 +90,14 @@ impl Barriers {
     /// What a barrier waits for, for messages.
     pub(crate) fn describe(&self, id: u8, live: &[u32]) -> String {
         let Some(b) = self.all.get(usize::from(id)) else { return String::new() };
+        let name = name(id.into());
         match b.expected {
             Some(0) | None => {
                 let there: u32 = b.arrived.iter().map(|m| m.count_ones()).sum();
                 let all: u32 = live.iter().map(|m| m.count_ones()).sum();
-                format!("for barrier {id}, at which {there} of {all} threads have arrived")
+                format!("for {name}, at which {there} of {all} threads have arrived")
             }
-            Some(n) => format!("for barrier {id}, at which {} of {n} threads have arrived", b.counted(live)),
+            Some(n) => format!("for {name}, at which {} of {n} threads have arrived", b.counted(live)),
         }
     }
     /// Threads have ended.
@@ -102,6 +106,10 @@ impl Barriers {
             b.check(live);
         }
     }
+}
+
+fn name(id: u64) -> String {
+    if id < COUNT { format!("barrier {id}") } else { format!("the barrier of warp group {}", id - COUNT) }
 }
 
 pub(super) fn barrier(step: &mut Step<'_, '_>) -> Result<Next, Box<Trouble>> {
@@ -165,7 +173,10 @@ fn arrive(step: &mut Step<'_, '_>, group: usize) -> Result<(), Box<Trouble>> {
     }
     let operand =
         |n: usize| code.args(ins).get(n).map_or([0; 32], |&r| *super::column(&frame.registers, &code.constants, r));
-    let (ids, counts_wanted, predicates) = (operand(0), operand(1), operand(2));
+    let (ids, counts_wanted, predicates) = match ins.op {
+        Op::GroupBarrier => ([COUNT + u64::from(step.warp.id / GROUP); 32], [32 * u64::from(GROUP); 32], [0; 32]),
+        _ => (operand(0), operand(1), operand(2)),
+    };
     let first = g.lanes.trailing_zeros() as usize;
     let (id, expected) = (ids[first], counts_wanted[first]);
     let same = lanes(g.lanes).filter(|&l| ids[l] == id && counts_wanted[l] == expected).fold(0, |m, l| m | 1u32 << l);
@@ -178,7 +189,7 @@ fn arrive(step: &mut Step<'_, '_>, group: usize) -> Result<(), Box<Trouble>> {
         step.warp.groups.push(Group { lanes: g.lanes & !same, state: State::Ready, ..g });
     }
     let lane = same.trailing_zeros();
-    if id >= COUNT {
+    if id >= COUNT && ins.op != Op::GroupBarrier {
         return trouble(FaultKind::BadBarrier, lane, format!("barrier {id}, and a block has {COUNT}"));
     }
     let threads = step.env.launch.block.iter().product::<u32>().next_multiple_of(32);
@@ -189,19 +200,19 @@ fn arrive(step: &mut Step<'_, '_>, group: usize) -> Result<(), Box<Trouble>> {
     let expected = expected as u32;
     let all = &mut step.block.barriers.all;
     if all.is_empty() {
-        all.resize(COUNT as usize, Barrier::default());
+        all.resize((COUNT + GROUPS) as usize, Barrier::default());
     }
     let b = &mut all[id as usize];
     b.arrived.resize(step.block.live.len(), 0);
     if *b.expected.get_or_insert(expected) != expected {
         let message =
-            format!("barrier {id} of {expected} threads, at which others wait for {}", b.expected.unwrap_or(0));
+            format!("{} of {expected} threads, at which others wait for {}", name(id), b.expected.unwrap_or(0));
         return trouble(FaultKind::BadBarrier, lane, message);
     }
     let place = &mut b.arrived[step.warp.id as usize];
     if *place & same != 0 {
         let lane = (*place & same).trailing_zeros();
-        return trouble(FaultKind::BadBarrier, lane, format!("a second arrival in one phase of barrier {id}"));
+        return trouble(FaultKind::BadBarrier, lane, format!("a second arrival in one phase of {}", name(id)));
     }
     *place |= same;
     if step.block.clocks.active() {

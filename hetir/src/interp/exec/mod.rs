@@ -288,7 +288,7 @@ pub(super) fn select(data: &InstData, pure: Option<&Pure>) -> Exec {
             Exec::Run(tensor::matrix)
         }
 
-        Op::Barrier | Op::BarrierArrive | Op::BarrierRed | Op::ClusterArrive | Op::ClusterWait => {
+        Op::Barrier | Op::BarrierArrive | Op::BarrierRed | Op::GroupBarrier | Op::ClusterArrive | Op::ClusterWait => {
             Exec::Run(barrier::barrier)
         }
 
