@@ -12,10 +12,11 @@ use crate::event::{Event, Last};
 use crate::graph::{Body, CopyNode, Dependency, Edge, FillNode, Graph, KernelNode, Node};
 use crate::handle::Handle;
 use crate::launch::{LaunchRequest, Launchable};
+use crate::partition::Part;
 use crate::queue::Lane;
 use crate::session::Session;
 use crate::stream::StreamRef;
-use crate::system::{CopyRequest, FillRequest};
+use crate::system::{CopyAsked, FillRequest};
 use crate::{Error, Result, Runtime};
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -60,6 +61,8 @@ struct Capture {
 struct Member {
     capture: u64,
     session: u64,
+    /// What of the session it belongs to.
+    part: u64,
     blocking: bool,
     frontier: Vec<Dependency>,
     /// What the program was last told of the frontier: it holds pointers to these.
@@ -146,6 +149,12 @@ impl Captures {
         Ok(Captured { id: member.capture, frontier: member.frontier.clone() })
     }
 
+    /// Leaves the capture of an event invalid, whose work nobody can wait for.
+    pub(crate) fn refuse_event(&self, captured: &Captured) -> Error {
+        self.lock().invalidate(captured.id);
+        CaptureError::Unsupported.into()
+    }
+
     /// Why an event of captured work cannot be asked for anything.
     pub(crate) fn of_event(&self, captured: &Captured) -> Error {
         match self.lock().captures.contains_key(&captured.id) {
@@ -176,8 +185,11 @@ impl Inner {
     }
 
     /// Fails, and invalidates, where the default stream of a session would wait for a captured stream.
-    fn implicit(&mut self, session: &Session) -> Result<()> {
-        let met = self.members.values().filter(|member| member.blocking && member.session == session.id);
+    fn implicit(&mut self, session: &Session, part: u64) -> Result<()> {
+        let met = self
+            .members
+            .values()
+            .filter(|member| member.blocking && member.session == session.id && member.part == part);
         let met: Vec<u64> = met.map(|member| member.capture).collect();
         met.iter().for_each(|&id| self.invalidate(id));
         if met.is_empty() { Ok(()) } else { Err(CaptureError::Implicit.into()) }
@@ -217,7 +229,7 @@ impl Runtime {
         }
         let mut inner = self.captures.lock();
         if stream == StreamRef::Default {
-            inner.implicit(&session)?;
+            inner.implicit(&session, session.part_of(lane).0)?;
         }
         let key = key(&session, lane);
         let Some(member) = inner.members.get(&key) else { return Ok(Target::Lane(session, lane)) };
@@ -238,7 +250,7 @@ impl Runtime {
         if !self.captures.none() {
             let mut inner = self.captures.lock();
             if stream == StreamRef::Default {
-                inner.implicit(&session)?;
+                inner.implicit(&session, session.part_of(lane).0)?;
             }
             if let Some(member) = inner.members.get(&key(&session, lane)) {
                 let id = member.capture;
@@ -271,11 +283,21 @@ impl Runtime {
         if self.captures.none() {
             return Ok(());
         }
-        let session = self.session()?.id;
+        let (session, part) = self.scope()?;
+        self.none_captured(&session, &part)?;
+        self.captures.lock().restricted()
+    }
+
+    /// Fails, and invalidates, where a stream of a part of a session is captured.
+    pub(crate) fn none_captured(&self, session: &Session, part: &Part) -> Result<()> {
+        if self.captures.none() {
+            return Ok(());
+        }
         let mut inner = self.captures.lock();
-        let met: Vec<u64> = inner.members.values().filter(|m| m.session == session).map(|m| m.capture).collect();
+        let here = |member: &&Member| member.session == session.id && (part.is_whole() || member.part == part.id);
+        let met: Vec<u64> = inner.members.values().filter(here).map(|member| member.capture).collect();
         met.iter().for_each(|&id| inner.invalidate(id));
-        if met.is_empty() { inner.restricted() } else { Err(CaptureError::Unsupported.into()) }
+        if met.is_empty() { Ok(()) } else { Err(CaptureError::Unsupported.into()) }
     }
 
     /// Fails where the program may not wait for an event or ask about it.
@@ -316,6 +338,7 @@ impl Runtime {
         let member = inner.members.entry(key).or_insert_with(|| Member {
             capture: captured.id,
             session: session.id,
+            part: session.part_of(lane).0,
             blocking,
             frontier: Vec::new(),
             shown: Default::default(),
@@ -361,7 +384,8 @@ impl Runtime {
     }
 
     pub(crate) fn capture_launch(&self, capture: &Capturing, what: Launchable, request: LaunchRequest) -> Result<()> {
-        let node = KernelNode::new(self, what, &capture.session, request, Default::default())?;
+        let (_, processors) = capture.session.part_of(capture.key.1);
+        let node = KernelNode::new(self, what, &capture.session, request, processors)?;
         self.capture_node(capture, Body::Kernel(Arc::new(node))).map(drop)
     }
 
@@ -369,11 +393,11 @@ impl Runtime {
         if wait { Err(self.captures.invalidate(capture, CaptureError::Unsupported)) } else { Ok(()) }
     }
 
-    pub(crate) fn capture_copy(&self, capture: &Capturing, request: CopyRequest, wait: bool) -> Result<()> {
+    pub(crate) fn capture_copy(&self, capture: &Capturing, asked: CopyAsked, wait: bool) -> Result<()> {
         self.not_waited_for(capture, wait)?;
-        match self.prepare_copy(&capture.session, &request)? {
-            Some(prepared) => {
-                let node = CopyNode::new(&capture.session, request, prepared, None);
+        match self.prepare_any(&capture.session, &asked)? {
+            Some(work) => {
+                let node = CopyNode::new(&capture.session, asked, work, None);
                 self.capture_node(capture, Body::Copy(Arc::new(node))).map(drop)
             }
             None => Ok(()),
@@ -429,7 +453,8 @@ impl Runtime {
         let thread = std::thread::current().id();
         inner.captures.insert(id, Capture { graph, owned, mode, thread, origin, valid: true });
         let shown = Default::default();
-        inner.members.insert(origin, Member { capture: id, session: session.id, blocking, frontier, shown });
+        let part = session.part_of(lane).0;
+        inner.members.insert(origin, Member { capture: id, session: session.id, part, blocking, frontier, shown });
         self.captures.active.fetch_add(1, Ordering::Release);
         Ok(())
     }
@@ -492,7 +517,9 @@ impl Runtime {
             return Ok(nothing);
         }
         let mut inner = self.captures.lock();
-        if stream == StreamRef::Default && inner.members.values().any(|m| m.blocking && m.session == session.id) {
+        let part = session.part_of(lane).0;
+        let implied = |m: &Member| m.blocking && m.session == session.id && m.part == part;
+        if stream == StreamRef::Default && inner.members.values().any(implied) {
             return Err(CaptureError::Implicit.into());
         }
         let Inner { captures, members } = &mut *inner;

@@ -1,6 +1,7 @@
 //! Contexts, and which of them is current on a thread.
 
 use crate::handle::{Handle, Kind};
+use crate::partition::{Multiprocessors, Part};
 use crate::session::Session;
 use crate::system::DeviceState;
 use crate::{Error, Result, Runtime};
@@ -14,7 +15,7 @@ pub type ContextFlags = u32;
 #[derive(Default)]
 struct State {
     session: Option<Arc<Session>>,
-    /// How often a primary context was retained.
+    /// How often a primary context was retained, or another one attached beyond its creation.
     retained: u32,
 }
 
@@ -26,6 +27,8 @@ pub struct Context {
     pub primary: bool,
     /// The interface version it was made with.
     pub version: u32,
+    /// What of the session it speaks for.
+    pub part: Arc<Part>,
     flags: AtomicU32,
     state: Mutex<State>,
 }
@@ -63,12 +66,19 @@ thread_local! {
 }
 
 impl Runtime {
-    pub(crate) fn new_context(&self, device: &Arc<DeviceState>, primary: bool, version: u32) -> Arc<Context> {
+    pub(crate) fn new_context(
+        &self,
+        device: &Arc<DeviceState>,
+        primary: bool,
+        version: u32,
+        part: Arc<Part>,
+    ) -> Arc<Context> {
         Arc::new(Context {
             id: self.next_id(),
             device: device.clone(),
             primary,
             version,
+            part,
             flags: AtomicU32::new(0),
             state: Mutex::default(),
         })
@@ -76,18 +86,54 @@ impl Runtime {
 
     /// A context of its own, current on the calling thread from now on.
     pub fn create_context(&self, device: usize, flags: ContextFlags, version: u32) -> Result<Handle<Context>> {
+        self.create_context_on(device, flags, version, None)
+    }
+
+    /// The same, with kernels that run on so many multiprocessors, or on all.
+    pub fn create_context_on(
+        &self,
+        device: usize,
+        flags: ContextFlags,
+        version: u32,
+        multiprocessors: Option<u32>,
+    ) -> Result<Handle<Context>> {
         let device = self.device(device)?;
-        let context = self.new_context(device, false, version);
+        let caps = device.device.caps();
+        let share = multiprocessors.map(|count| Multiprocessors::at_least(device.index, caps, count));
+        let part = Part::whole(caps, share);
+        let session = Session::new(self.next_id(), device.clone(), part.processors.clone());
+        let context = self.new_context(device, false, version, part);
         context.set_flags(flags);
-        context.state().session = Some(Session::new(self.next_id(), device.clone()));
+        context.state().session = Some(session);
         let handle = self.contexts.insert(context);
         self.push_current(handle)?;
         Ok(handle)
     }
 
+    /// The form of a green context that calls take as a context.
+    pub(crate) fn insert_green_context(
+        &self,
+        device: &Arc<DeviceState>,
+        session: &Arc<Session>,
+        part: &Arc<Part>,
+    ) -> Handle<Context> {
+        const VERSION: u32 = 3020;
+        let context = self.new_context(device, false, VERSION, part.clone());
+        context.state().session = Some(session.clone());
+        self.contexts.insert(context)
+    }
+
+    /// The context that a session is of, and no green one.
+    pub fn owner_of(&self, session: u64) -> Option<Handle<Context>> {
+        let is_owner =
+            |context: &Context| context.part.is_whole() && context.session().is_ok_and(|own| own.id == session);
+        self.contexts.handles_where(is_owner).first().copied()
+    }
+
     /// Ends a context that is not a primary one. If it is current on the calling thread, it no longer is.
     pub fn destroy_context(&self, handle: Handle<Context>) -> Result<()> {
-        if self.contexts.get(handle)?.primary {
+        let context = self.contexts.get(handle)?;
+        if context.primary || !context.part.is_whole() {
             return Err(Error::InvalidContext);
         }
         let context = self.contexts.remove(handle)?;
@@ -101,6 +147,40 @@ impl Runtime {
             }
         });
         Ok(())
+    }
+
+    /// Another user of the current context, who detaches it.
+    pub fn attach_current(&self) -> Result<Handle<Context>> {
+        let handle = self.current().ok_or(Error::InvalidContext)?;
+        let context = self.current_context()?;
+        context.session()?.check()?;
+        context.state().retained += 1;
+        Ok(handle)
+    }
+
+    /// Undoes the creation of the current context, or one `attach_current`; the last one ends it.
+    pub fn detach_current(&self, handle: Handle<Context>) -> Result<()> {
+        let context = self.contexts.get(handle).map_err(|_| Error::InvalidContext)?;
+        if self.current() != Some(handle) {
+            return Err(Error::InvalidContext);
+        }
+        if context.primary {
+            return self.release_primary(context.device.index);
+        }
+        if !context.part.is_whole() {
+            return Err(Error::InvalidContext);
+        }
+        let mut state = context.state();
+        match state.retained.checked_sub(1) {
+            Some(left) => {
+                state.retained = left;
+                Ok(())
+            }
+            None => {
+                drop(state);
+                self.destroy_context(handle)
+            }
+        }
     }
 
     /// The handle of a device's primary context, active or not.
@@ -117,7 +197,7 @@ impl Runtime {
         let mut state = context.state();
         state.retained += 1;
         if state.session.is_none() {
-            state.session = Some(Session::new(self.next_id(), context.device.clone()));
+            state.session = Some(Session::new(self.next_id(), context.device.clone(), None));
         }
         Ok(context.device.primary())
     }
@@ -197,6 +277,14 @@ impl Runtime {
     pub fn current_context(&self) -> Result<Arc<Context>> {
         let handle = self.current().ok_or(Error::InvalidContext)?;
         self.contexts.get(handle).map_err(|_| Error::ContextDestroyed)
+    }
+
+    /// The session of the current context, if no fault has happened in it, and what of it the context speaks for.
+    pub fn scope(&self) -> Result<(Arc<Session>, Arc<Part>)> {
+        let context = self.current_context()?;
+        let session = context.session()?;
+        session.check()?;
+        Ok((session, context.part.clone()))
     }
 
     /// The session of the current context, if no fault has happened in it.

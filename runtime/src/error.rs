@@ -40,6 +40,8 @@ pub enum Error {
     CooperativeTooLarge(String),
     /// Clusters that the device or the kernel does not allow.
     InvalidCluster(String),
+    /// Parts of a device that it cannot be divided into, or that do not go together.
+    InsufficientResources(String),
     /// What a stream that is being captured does not allow.
     Capture(CaptureError),
     /// An operation that the object's present state does not allow.
@@ -130,6 +132,7 @@ impl fmt::Display for Error {
             | Self::Lossy(text)
             | Self::UpdateRefused(text)
             | Self::System(text)
+            | Self::InsufficientResources(text)
             | Self::InvalidCluster(text) => f.write_str(text),
             Self::InvalidHandle(kind) => write!(f, "not a valid {kind} handle"),
             Self::InvalidContext => f.write_str("no context is current, or it is gone"),

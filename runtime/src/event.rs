@@ -3,6 +3,7 @@
 use crate::capture::{Captured, Target};
 use crate::handle::{Handle, Kind};
 use crate::ipc::SharedEvent;
+use crate::partition::Part;
 use crate::queue::{Operation, Point, Stamp};
 use crate::session::Session;
 use crate::stream::StreamRef;
@@ -64,6 +65,11 @@ impl Event {
 }
 
 impl Event {
+    /// It is neither timed nor seen by other processes.
+    pub fn is_plain(&self) -> bool {
+        !self.timed && self.shared.is_none()
+    }
+
     /// Whether a recording that another process may have made is not passed.
     fn is_ahead(&self) -> bool {
         self.shared.as_ref().is_some_and(|shared| !shared.has_passed(shared.recorded()))
@@ -142,27 +148,33 @@ impl Runtime {
         event.session.check()
     }
 
-    /// Records everything that a session has been given so far.
-    pub fn record_session(&self, session: &Arc<Session>, handle: Handle<Event>) -> Result<()> {
+    /// Records everything that a part of a session has been given so far.
+    pub fn record_part(&self, session: &Arc<Session>, part: &Part, handle: Handle<Event>) -> Result<()> {
         session.check()?;
+        self.none_captured(session, part)?;
         let event = self.events.get(handle)?;
         if event.session.id != session.id {
             return Err(Error::InvalidHandle(Event::NAME));
         }
         let stamp = Stamp::default();
-        let point = session.push_behind_all(Operation::Stamp(stamp.clone()))?;
+        let point = session.push_behind_all(part.id, Operation::Stamp(stamp.clone()))?;
         event.set_last(Last::Work(Record { point, stamp, session: Arc::clone(session) }));
         Ok(())
     }
 
-    /// What a session is given from now on waits for the event's last recording.
-    pub fn session_wait(&self, session: &Arc<Session>, handle: Handle<Event>) -> Result<()> {
+    /// What a part of a session is given from now on waits for the event's last recording.
+    pub fn part_wait(&self, session: &Arc<Session>, part: &Part, handle: Handle<Event>) -> Result<()> {
         session.check()?;
-        match self.events.get(handle)?.record() {
+        let event = self.events.get(handle)?;
+        self.none_captured(session, part)?;
+        if let Last::Captured(captured) = event.last() {
+            return Err(self.captures.refuse_event(&captured));
+        }
+        match event.record() {
             Some(record) if record.session.device.index != session.device.index => {
                 Err(Error::NotSupported("waiting for an event of another device".into()))
             }
-            Some(record) => session.hold_back(record.point),
+            Some(record) => session.hold_back(part.id, record.point),
             None => Ok(()),
         }
     }

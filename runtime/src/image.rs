@@ -10,6 +10,7 @@ mod reference;
 
 pub(crate) use array::Storage;
 pub use array::{Array, ArrayDescription, Levels, Notes};
+pub(crate) use copy::{CopyStep, PreparedTexels};
 pub use copy::{Corner, TexelCopy, TexelSide};
 pub use object::{Resource, TextureRequest, View};
 pub use reference::{Reference, ReferenceState};

@@ -2,6 +2,7 @@
 
 use crate::capture::Target;
 use crate::code::KernelInfo;
+use crate::graph::Attributes;
 use crate::handle::Handle;
 use crate::memory::{Memory, Owner};
 use crate::module::{Function, FunctionSettings, Kernel, Module};
@@ -37,6 +38,8 @@ pub struct LaunchRequest {
     pub cooperative: bool,
     /// The kernel's parameters, packed.
     pub params: Vec<u8>,
+    /// What else the program said of it, which a node of a graph keeps.
+    pub attributes: Attributes,
 }
 
 /// A launch that was checked and can be made any number of times.
@@ -47,6 +50,8 @@ pub(crate) struct Prepared {
     function: Arc<Function>,
     pub(crate) kernel: FuncId,
     pub(crate) request: LaunchRequest,
+    /// Where it runs; none for everywhere.
+    processors: Option<Arc<[u32]>>,
     heap: Option<Heap>,
 }
 
@@ -126,17 +131,25 @@ pub fn cluster_limit(caps: &Caps, info: &KernelInfo, settings: FunctionSettings)
     caps.cluster_blocks.min(portable).min(own)
 }
 
-/// The clusters of a launch: those asked for, else (all 0 or all 1) those that the kernel requires.
-pub fn cluster_of(info: &KernelInfo, asked: [u32; 3]) -> [u32; 3] {
-    match info.required_cluster {
-        [0, 0, 0] => asked,
-        required if asked == [1; 3] || asked == [0; 3] => required.map(|blocks| blocks.max(1)),
-        _ => asked,
+/// The clusters of a launch: those asked for, else (all 0 or all 1) those that the kernel was compiled for or set to.
+pub fn cluster_of(info: &KernelInfo, settings: FunctionSettings, asked: [u32; 3]) -> [u32; 3] {
+    match (info.required_cluster, settings.cluster) {
+        _ if asked != [1; 3] && asked != [0; 3] => asked,
+        ([0, 0, 0], [0, 0, 0]) => asked,
+        // Some of it was set and some was not, which no launch passes.
+        ([0, 0, 0], set) => set,
+        (required, _) => required.map(|blocks| blocks.max(1)),
     }
 }
 
-/// What a launch is checked for before it goes anywhere.
-pub fn check(caps: &Caps, info: &KernelInfo, settings: FunctionSettings, request: &LaunchRequest) -> Result<()> {
+/// What a launch on so many multiprocessors is checked for before it goes anywhere.
+pub fn check(
+    caps: &Caps,
+    info: &KernelInfo,
+    settings: FunctionSettings,
+    request: &LaunchRequest,
+    multiprocessors: u32,
+) -> Result<()> {
     let name = info.name.to_string_lossy();
     for (what, given, most) in [("grid", request.grid, caps.grid), ("block", request.block, caps.block)] {
         if given.iter().zip(most).any(|(&given, most)| given == 0 || given > most) {
@@ -183,7 +196,7 @@ pub fn check(caps: &Caps, info: &KernelInfo, settings: FunctionSettings, request
     }
     if request.cooperative {
         let blocks: u64 = request.grid.iter().map(|&blocks| u64::from(blocks)).product();
-        let room = resident_blocks(caps, info, threads, request.dynamic_shared) * caps.multiprocessors;
+        let room = resident_blocks(caps, info, threads, request.dynamic_shared) * multiprocessors;
         if blocks > u64::from(room) {
             return Err(Error::CooperativeTooLarge(format!("{name}: {blocks} blocks, at most {room} are resident")));
         }
@@ -199,7 +212,7 @@ pub fn check_cluster(caps: &Caps, info: &KernelInfo, settings: FunctionSettings,
     if blocks == 0 || blocks > limit {
         return Err(Error::InvalidCluster(format!("{name}: clusters of {cluster:?} blocks, at most {limit} in all")));
     }
-    if cluster != cluster_of(info, [1; 3]) && info.required_cluster != [0; 3] {
+    if info.required_cluster != [0; 3] && cluster != cluster_of(info, settings, [1; 3]) {
         return Err(Error::InvalidCluster(format!(
             "{name}: clusters of {cluster:?} blocks, but the kernel requires {:?}",
             info.required_cluster
@@ -215,7 +228,8 @@ impl Runtime {
             Target::Lane(session, lane) => (session, lane),
             Target::Capture(capture) => return self.capture_launch(&capture, what, request),
         };
-        let prepared = self.prepare(what, &session, request)?;
+        let (_, processors) = session.part_of(lane);
+        let prepared = self.prepare(what, &session, request, processors)?;
         let workspace = match prepared.request.cooperative {
             true => self.memory.workspace(&session)?,
             false => 0,
@@ -236,6 +250,7 @@ impl Runtime {
         what: Launchable,
         session: &Arc<Session>,
         mut request: LaunchRequest,
+        processors: Option<Arc<[u32]>>,
     ) -> Result<Prepared> {
         let (function, settings) = match what {
             Launchable::Function(handle) => {
@@ -256,14 +271,16 @@ impl Runtime {
         if let Some(reason) = &info.refused {
             return Err(Error::InvalidCode(reason.clone()));
         }
-        request.cluster = cluster_of(info, request.cluster);
-        check(session.device.device.caps(), info, settings, &request)?;
+        request.cluster = cluster_of(info, settings, request.cluster);
+        let caps = session.device.device.caps();
+        let multiprocessors = processors.as_ref().map_or(caps.multiprocessors, |some| some.len() as u32);
+        check(caps, info, settings, &request, multiprocessors)?;
         let heap = match module.code.module.function("malloc") {
             Some(_) => Some(self.heap(session)?),
             None => None,
         };
         let kernel = info.function;
-        Ok(Prepared { session: session.clone(), module, function, kernel, request, heap })
+        Ok(Prepared { session: session.clone(), module, function, kernel, request, processors, heap })
     }
 
     /// The session's heap for device-side allocation, made when it is first needed.
@@ -324,7 +341,7 @@ impl Prepared {
         if cfg!(feature = "idle") {
             return Ok(());
         }
-        let Self { module, function, kernel, request, heap, .. } = self;
+        let Self { module, function, kernel, request, processors, heap, .. } = self;
         let launch = hetgpu_device::Launch {
             module: module.loaded,
             kernel: *kernel,
@@ -337,6 +354,7 @@ impl Prepared {
             workspace,
             grid_id,
             heap: *heap,
+            multiprocessors: processors.clone(),
             blocks: Blocks::default(),
             stop: 0,
             listener: Arc::new(Ears { session: session.clone(), module: module.clone() }),
@@ -384,11 +402,19 @@ mod tests {
     }
 
     fn request(grid: [u32; 3], block: [u32; 3]) -> LaunchRequest {
-        LaunchRequest { grid, block, cluster: [1; 3], dynamic_shared: 0, cooperative: false, params: vec![0; 8] }
+        LaunchRequest {
+            grid,
+            block,
+            cluster: [1; 3],
+            dynamic_shared: 0,
+            cooperative: false,
+            params: vec![0; 8],
+            attributes: Attributes::new(),
+        }
     }
 
     fn verdict(info: &KernelInfo, request: LaunchRequest) -> Result<()> {
-        check(&caps(), info, FunctionSettings::default(), &request)
+        check(&caps(), info, FunctionSettings::default(), &request, caps().multiprocessors)
     }
 
     fn is_invalid(result: Result<()>) -> bool {
@@ -422,7 +448,7 @@ mod tests {
         assert_eq!(verdict(&info, with(40 << 10)), Ok(()));
         assert!(is_invalid(verdict(&info, with((40 << 10) + 1))));
         let settings = FunctionSettings { max_dynamic_shared: Some(100 << 10), ..FunctionSettings::default() };
-        assert_eq!(check(&caps(), &info, settings, &with(100 << 10)), Ok(()));
+        assert_eq!(check(&caps(), &info, settings, &with(100 << 10), 2), Ok(()));
     }
 
     #[test]
@@ -445,7 +471,7 @@ mod tests {
         let large = FunctionSettings { large_clusters: true, ..FunctionSettings::default() };
         let of = |info: &KernelInfo, settings, cluster| {
             let request = LaunchRequest { cluster, ..request([16, 16, 16], [32, 1, 1]) };
-            check(&caps(), info, settings, &request)
+            check(&caps(), info, settings, &request, 2)
         };
         let is_cluster = |result| matches!(result, Err(Error::InvalidCluster(_)));
         assert_eq!(of(&info(), FunctionSettings::default(), [2, 2, 2]), Ok(()));
@@ -461,7 +487,7 @@ mod tests {
     #[test]
     fn a_kernel_may_require_its_clusters() {
         let info = KernelInfo { required_cluster: [2, 0, 0], ..info() };
-        assert_eq!(cluster_of(&info, [1; 3]), [2, 1, 1]);
+        assert_eq!(cluster_of(&info, FunctionSettings::default(), [1; 3]), [2, 1, 1]);
         let with = |cluster| LaunchRequest { cluster, ..request([4, 4, 1], [32, 1, 1]) };
         assert_eq!(verdict(&info, with([2, 1, 1])), Ok(()));
         assert!(matches!(verdict(&info, with([1, 2, 1])), Err(Error::InvalidCluster(_))));

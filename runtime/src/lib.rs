@@ -13,6 +13,7 @@ pub mod presence;
 mod capture;
 mod code;
 mod context;
+mod draft;
 mod dump;
 mod error;
 mod event;
@@ -26,6 +27,7 @@ mod link;
 mod managed;
 mod memory;
 mod module;
+mod partition;
 mod place;
 mod pool;
 mod queue;
@@ -42,12 +44,13 @@ mod word;
 pub use capture::{CaptureInfo, CaptureMode, CaptureStatus, exchange_capture_mode};
 pub use code::{Code, ImageSource, KernelInfo, Param, UNNAMED};
 pub use context::{Context, ContextFlags};
+pub use draft::Draft;
 pub use error::{CaptureError, Error, Result};
 pub use event::Event;
 pub use graph::{
-    AsGiven, Attributes, BatchNode, Block, Body, BranchKind, Comparison, Condition, Conditional, CopyNode, Dependency,
-    DotDetail, Edge, Executable, FillNode, Graph, GraphMemory, HostCall, InstantiateError, KernelNode, MemoryOp, Node,
-    NodeRequest, NodeType, UpdateProblem, UpdateReport, UserObject,
+    AsGiven, Attributes, BatchNode, Block, Body, BranchKind, Condition, Conditional, CopyNode, Dependency, DotDetail,
+    Edge, Executable, FillNode, Graph, GraphMemory, HostCall, InstantiateError, KernelNode, Node, NodeRequest,
+    NodeType, UpdateProblem, UpdateReport, UserObject,
 };
 pub use handle::{Handle, Kind, Table};
 pub use hetgpu_device::{Access, AddressMode, Channel, Dimensions, Filter, Format, LinearImage, Sampler, Shape};
@@ -65,6 +68,7 @@ pub use link::Linker;
 pub use managed::{Advise, Location, Wishes};
 pub use memory::{Allocation, AllocationKind, Memory, Origin, Owner};
 pub use module::{Function, FunctionSettings, Kernel, Library, Module};
+pub use partition::{GreenContext, Multiprocessors, Part, ResourceDescription, indivisible};
 pub use place::Place;
 pub use pool::{Level, Pool, PoolTraits, Reuse};
 pub use queue::{Lane, in_host_function};
@@ -72,6 +76,6 @@ pub use session::{Attribute, Limits, Local, Session};
 pub use settings::{Check, SETTINGS, Setting, Settings};
 pub use share::{Ticket, program_file};
 pub use stream::{Stream, StreamRef};
-pub use system::{CopyRequest, DeviceState, FillRequest, Runtime};
+pub use system::{CopyAsked, CopyRequest, DeviceState, FillRequest, Runtime};
 pub use vmm::{Mapping, Physical, PhysicalTraits, VMM_GRANULARITY};
 pub use word::{Compare, Word, WordOperation};

@@ -1,6 +1,7 @@
 //! Code loaded into a context, and its kernels.
 
 use crate::code::{Code, KernelInfo};
+use crate::draft::Draft;
 use crate::handle::{Handle, Kind};
 use crate::launch::Pace;
 use crate::memory::Owner;
@@ -42,6 +43,10 @@ pub struct FunctionSettings {
     pub carveout: Option<i32>,
     /// Clusters may have more blocks than every device with clusters takes.
     pub large_clusters: bool,
+    /// Blocks a cluster of launches that do not say, by dimension; all 0: no clusters.
+    pub cluster: [u32; 3],
+    /// A hint about where the blocks of a cluster go.
+    pub cluster_scheduling: u32,
 }
 
 /// A kernel of a module.
@@ -50,6 +55,7 @@ pub struct Function {
     pub code: Arc<Code>,
     pub index: usize,
     settings: Mutex<FunctionSettings>,
+    pub(crate) draft: Mutex<Draft>,
     pub(crate) pace: Pace,
 }
 
@@ -174,8 +180,8 @@ impl Runtime {
         let module = Arc::new(module);
         let handle = self.modules.insert(module.clone());
         let function = |index| {
-            let (code, settings, pace) = (code.clone(), Mutex::default(), Pace::default());
-            Function { module: handle, code, index, settings, pace }
+            let (code, settings, draft, pace) = (code.clone(), Mutex::default(), Mutex::default(), Pace::default());
+            Function { module: handle, code, index, settings, draft, pace }
         };
         let functions = (0..code.kernels.len()).map(|index| self.functions.insert(Arc::new(function(index))));
         let _ = module.functions.set(functions.collect());

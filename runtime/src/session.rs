@@ -1,5 +1,6 @@
 //! What lives from the creation or activation of a context to its destruction or reset.
 
+use crate::partition::Part;
 use crate::queue::{Lane, Operation, Point, Queue};
 use crate::{DeviceState, Error, Result, sys};
 use hetgpu_device::Heap;
@@ -29,7 +30,13 @@ impl Default for Limits {
     }
 }
 
-struct Lanes {
+/// The lanes of the whole, or of a green context.
+#[derive(Default)]
+struct PartLanes {
+    /// 0: the whole.
+    id: u64,
+    /// Where kernels of its lanes run; none for everywhere.
+    processors: Option<Arc<[u32]>>,
     /// Waits for all blocking lanes, and they for it.
     default: Option<Lane>,
     threads: HashMap<ThreadId, Lane>,
@@ -39,6 +46,11 @@ struct Lanes {
     free: Vec<Lane>,
     /// What new lanes wait for.
     gates: Vec<Point>,
+}
+
+struct Lanes {
+    /// The whole comes first.
+    parts: Vec<PartLanes>,
     /// What the program set for a lane, by the interface's numbers.
     attributes: HashMap<(Lane, u32), Attribute>,
 }
@@ -46,7 +58,7 @@ struct Lanes {
 /// A value that the interface gives its meaning.
 pub type Attribute = [u32; 16];
 
-impl Lanes {
+impl PartLanes {
     /// What a lane synchronises with by its kind.
     fn behind(&self, lane: Lane) -> &[Lane] {
         if self.default == Some(lane) {
@@ -60,6 +72,33 @@ impl Lanes {
 
     fn all(&self) -> impl Iterator<Item = Lane> {
         self.default.iter().chain(&self.blocking).chain(&self.free).copied()
+    }
+
+    fn close(&mut self, queue: &Queue) {
+        self.threads.clear();
+        let blocking = self.blocking.drain(..).chain(self.free.drain(..));
+        self.default.take().into_iter().chain(blocking).for_each(|lane| queue.close(lane));
+    }
+}
+
+impl Lanes {
+    fn part(&mut self, id: u64) -> Result<&mut PartLanes> {
+        self.parts.iter_mut().find(|part| part.id == id).ok_or(Error::ContextDestroyed)
+    }
+
+    /// The part that a lane is of; lanes of nobody are of the whole.
+    fn part_of(&self, lane: Lane) -> &PartLanes {
+        let part = self.parts.iter().skip(1).find(|part| part.all().any(|other| other == lane));
+        part.unwrap_or(&self.parts[0])
+    }
+
+    fn behind(&self, lane: Lane) -> &[Lane] {
+        self.part_of(lane).behind(lane)
+    }
+
+    /// A part; the whole is all of them.
+    fn within(&self, id: u64) -> impl Iterator<Item = &PartLanes> {
+        self.parts.iter().filter(move |part| id == 0 || part.id == id)
     }
 }
 
@@ -80,15 +119,10 @@ pub struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(id: u64, device: Arc<DeviceState>) -> Arc<Self> {
-        let lanes = Lanes {
-            default: None,
-            threads: HashMap::new(),
-            blocking: Vec::new(),
-            free: Vec::new(),
-            gates: Vec::new(),
-            attributes: HashMap::new(),
-        };
+    /// With the multiprocessors that its kernels run on; none for all.
+    pub(crate) fn new(id: u64, device: Arc<DeviceState>, processors: Option<Arc<[u32]>>) -> Arc<Self> {
+        let whole = PartLanes { processors, ..PartLanes::default() };
+        let lanes = Lanes { parts: vec![whole], attributes: HashMap::new() };
         Arc::new(Self {
             id,
             device,
@@ -150,53 +184,78 @@ impl Session {
         self.locals().remove(&key)
     }
 
+    /// Makes room for the lanes of a green context.
+    pub(crate) fn add_part(&self, part: &Part) {
+        let mut lanes = self.lanes();
+        let (id, processors, gates) = (part.id, part.processors.clone(), lanes.parts[0].gates.clone());
+        lanes.parts.push(PartLanes { id, processors, gates, ..PartLanes::default() });
+    }
+
+    /// Closes the lanes of a green context.
+    pub(crate) fn close_part(&self, id: u64) {
+        let mut lanes = self.lanes();
+        for mut part in lanes.parts.extract_if(1.., |part| part.id == id) {
+            part.close(&self.device.queue);
+        }
+    }
+
+    /// The part that a lane is of, and where its kernels run.
+    pub(crate) fn part_of(&self, lane: Lane) -> (u64, Option<Arc<[u32]>>) {
+        let lanes = self.lanes();
+        let part = lanes.part_of(lane);
+        (part.id, part.processors.clone())
+    }
+
     /// Opens a lane, behind what new lanes wait for.
-    fn open(self: &Arc<Self>, lanes: &mut Lanes, priority: i32) -> Lane {
+    fn open(self: &Arc<Self>, part: &mut PartLanes, priority: i32) -> Lane {
         let queue = &self.device.queue;
         let lane = queue.open(priority);
-        lanes.gates.retain(|&gate| !queue.passed(gate));
-        if !lanes.gates.is_empty() {
+        part.gates.retain(|&gate| !queue.passed(gate));
+        if !part.gates.is_empty() {
             // A lane that was just opened takes it.
-            let _ = queue.push(lane, self, lanes.gates.clone(), &[], Operation::Nothing);
+            let _ = queue.push(lane, self, part.gates.clone(), &[], Operation::Nothing);
         }
         lane
     }
 
-    /// The lane of the default stream, which synchronises with all blocking ones.
-    pub(crate) fn default_lane(self: &Arc<Self>) -> Lane {
+    /// The lane of a part's default stream, which synchronises with all blocking ones of the part.
+    pub(crate) fn default_lane(self: &Arc<Self>, part: u64) -> Result<Lane> {
         let mut lanes = self.lanes();
-        let lane = lanes.default.unwrap_or_else(|| self.open(&mut lanes, 0));
-        lanes.default = Some(lane);
-        lane
+        let part = lanes.part(part)?;
+        let lane = part.default.unwrap_or_else(|| self.open(part, 0));
+        part.default = Some(lane);
+        Ok(lane)
     }
 
     /// The lane of the calling thread's own default stream.
     pub(crate) fn thread_lane(self: &Arc<Self>) -> Lane {
         let mut lanes = self.lanes();
+        let whole = &mut lanes.parts[0];
         let thread = std::thread::current().id();
-        if let Some(&lane) = lanes.threads.get(&thread) {
+        if let Some(&lane) = whole.threads.get(&thread) {
             return lane;
         }
-        let lane = self.open(&mut lanes, 0);
-        lanes.threads.insert(thread, lane);
-        lanes.blocking.push(lane);
+        let lane = self.open(whole, 0);
+        whole.threads.insert(thread, lane);
+        whole.blocking.push(lane);
         lane
     }
 
-    pub(crate) fn open_lane(self: &Arc<Self>, blocking: bool, priority: i32) -> Lane {
+    pub(crate) fn open_lane(self: &Arc<Self>, part: u64, blocking: bool, priority: i32) -> Result<Lane> {
         let queue = &self.device.queue;
         let mut lanes = self.lanes();
-        let lane = self.open(&mut lanes, priority);
-        let Lanes { blocking: with_default, free, attributes, .. } = &mut *lanes;
+        lanes.attributes.retain(|&(other, _), _| queue.exists(other));
+        let part = lanes.part(part)?;
+        let lane = self.open(part, priority);
+        let PartLanes { blocking: with_default, free, .. } = part;
         with_default.retain(|&other| queue.exists(other));
         free.retain(|&other| queue.exists(other));
-        attributes.retain(|&(other, _), _| queue.exists(other));
         if blocking {
             with_default.push(lane)
         } else {
             free.push(lane)
         }
-        lane
+        Ok(lane)
     }
 
     /// What the program set for a lane.
@@ -233,44 +292,48 @@ impl Session {
         push(queue, after)
     }
 
-    /// Appends what runs when everything is done that the session has been given so far.
-    pub(crate) fn push_behind_all(self: &Arc<Self>, operation: Operation) -> Result<Point> {
+    /// Appends what runs when everything is done that a part of the session has been given so far.
+    pub(crate) fn push_behind_all(self: &Arc<Self>, part: u64, operation: Operation) -> Result<Point> {
         let lanes = self.lanes();
         let queue = &self.device.queue;
         let lane = queue.open(0);
-        let point = queue.push(lane, self, Vec::new(), &lanes.all().collect::<Vec<_>>(), operation);
+        let behind: Vec<Lane> = lanes.within(part).flat_map(PartLanes::all).collect();
+        let point = queue.push(lane, self, Vec::new(), &behind, operation);
         queue.close(lane);
         point
     }
 
-    /// What is appended from now on, in any lane, waits for a point.
-    pub(crate) fn hold_back(self: &Arc<Self>, point: Point) -> Result<()> {
+    /// What is appended from now on, in any lane of a part, waits for a point.
+    pub(crate) fn hold_back(self: &Arc<Self>, part: u64, point: Point) -> Result<()> {
         let mut lanes = self.lanes();
         let queue = &self.device.queue;
-        lanes.gates.retain(|&gate| !queue.passed(gate));
-        lanes.gates.push(point);
-        for lane in lanes.all() {
-            // A lane that was closed takes nothing that would have to wait.
-            let _ = queue.push(lane, self, vec![point], &[], Operation::Nothing);
+        for part in lanes.parts.iter_mut().filter(|known| part == 0 || known.id == part) {
+            part.gates.retain(|&gate| !queue.passed(gate));
+            part.gates.push(point);
+            for lane in part.all() {
+                // A lane that was closed takes nothing that would have to wait.
+                let _ = queue.push(lane, self, vec![point], &[], Operation::Nothing);
+            }
         }
         Ok(())
     }
 
     /// Whether a lane synchronises with the default lane.
     pub(crate) fn is_blocking(&self, lane: Lane) -> bool {
-        self.lanes().blocking.contains(&lane)
+        self.lanes().part_of(lane).blocking.contains(&lane)
     }
 
-    /// The present end of every lane.
-    pub(crate) fn ends(&self) -> Vec<Point> {
+    /// The present end of every lane of a part.
+    fn ends(&self, part: u64) -> Vec<Point> {
         let lanes = self.lanes();
-        lanes.all().map(|lane| self.device.queue.end(lane)).collect()
+        lanes.within(part).flat_map(PartLanes::all).map(|lane| self.device.queue.end(lane)).collect()
     }
 
     /// The present end of a lane, and of those that it waits for by its kind.
     pub(crate) fn ends_before(&self, lane: Lane) -> Vec<Point> {
         let lanes = self.lanes();
-        let others: &[Lane] = if lanes.default == Some(lane) { &lanes.blocking } else { &[] };
+        let part = lanes.part_of(lane);
+        let others: &[Lane] = if part.default == Some(lane) { &part.blocking } else { &[] };
         std::iter::once(&lane).chain(others).map(|&lane| self.device.queue.end(lane)).collect()
     }
 
@@ -280,8 +343,18 @@ impl Session {
         self.check()
     }
 
+    /// Waits for all work of a part of it.
+    pub fn synchronise_part(&self, part: &Part) -> Result<()> {
+        self.drain_part(part.id);
+        self.check()
+    }
+
     pub(crate) fn drain(&self) {
-        for point in self.ends() {
+        self.drain_part(0);
+    }
+
+    pub(crate) fn drain_part(&self, part: u64) {
+        for point in self.ends(part) {
             self.device.queue.wait(point);
         }
         self.show_printed();
@@ -338,11 +411,6 @@ impl Session {
             }
         }
         self.ended.store(true, Ordering::Release);
-        let mut lanes = self.lanes();
-        let Lanes { default, threads, blocking, free, .. } = &mut *lanes;
-        threads.clear();
-        for lane in default.take().into_iter().chain(blocking.drain(..)).chain(free.drain(..)) {
-            self.device.queue.close(lane);
-        }
+        self.lanes().parts.iter_mut().for_each(|part| part.close(&self.device.queue));
     }
 }

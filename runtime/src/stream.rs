@@ -1,10 +1,12 @@
 //! Streams: named lanes of a session.
 
 use crate::capture::Target;
+use crate::context::Context;
 use crate::error::CaptureError;
 use crate::event::Event;
 use crate::graph::{Body, HostCall};
 use crate::handle::{Handle, Kind};
+use crate::partition::{GreenContext, Part};
 use crate::queue::{Lane, Operation};
 use crate::session::{Attribute, Session};
 use crate::word::Condition;
@@ -14,6 +16,8 @@ use std::sync::Arc;
 pub struct Stream {
     pub id: u64,
     pub session: Arc<Session>,
+    /// What of the session it belongs to.
+    pub part: Arc<Part>,
     pub flags: u32,
     pub(crate) lane: Lane,
 }
@@ -36,13 +40,26 @@ pub enum StreamRef {
 impl Runtime {
     /// A stream; a blocking one synchronises with the default stream.
     pub fn create_stream(&self, blocking: bool, flags: u32, priority: i32) -> Result<Handle<Stream>> {
-        let session = self.session()?;
-        let lane = session.open_lane(blocking, priority);
-        Ok(self.streams.insert(Arc::new(Stream { id: self.next_id(), session, flags, lane })))
+        let (session, part) = self.scope()?;
+        self.open_stream(&session, &part, blocking, flags, priority)
+    }
+
+    pub(crate) fn open_stream(
+        &self,
+        session: &Arc<Session>,
+        part: &Arc<Part>,
+        blocking: bool,
+        flags: u32,
+        priority: i32,
+    ) -> Result<Handle<Stream>> {
+        let lane = session.open_lane(part.id, blocking, priority)?;
+        let (session, part) = (session.clone(), part.clone());
+        Ok(self.streams.insert(Arc::new(Stream { id: self.next_id(), session, part, flags, lane })))
     }
 
     /// Its handle is dead at once; what it holds still runs.
     pub fn destroy_stream(&self, handle: Handle<Stream>) -> Result<()> {
+        self.streams.get(handle)?.part.check()?;
         let stream = self.streams.remove(handle)?;
         self.abandon_capture(&stream.session, stream.lane)?;
         stream.session.close_lane(stream.lane);
@@ -52,18 +69,22 @@ impl Runtime {
     pub(crate) fn lane(&self, stream: StreamRef) -> Result<(Arc<Session>, Lane)> {
         match stream {
             StreamRef::Default => {
-                let session = self.session()?;
-                let lane = session.default_lane();
+                let (session, part) = self.scope()?;
+                let lane = session.default_lane(part.id)?;
                 Ok((session, lane))
             }
             StreamRef::Thread => {
-                let session = self.session()?;
+                let (session, part) = self.scope()?;
+                if !part.is_whole() {
+                    return Err(Error::InvalidHandle(Stream::NAME));
+                }
                 let lane = session.thread_lane();
                 Ok((session, lane))
             }
             StreamRef::Handle(handle) => {
                 let stream = self.streams.get(handle)?;
                 stream.session.check()?;
+                stream.part.check()?;
                 Ok((stream.session.clone(), stream.lane))
             }
         }
@@ -72,6 +93,15 @@ impl Runtime {
     /// The session that a stream belongs to.
     pub fn stream_session(&self, stream: StreamRef) -> Result<Arc<Session>> {
         Ok(self.lane(stream)?.0)
+    }
+
+    /// The context that a stream belongs to, and the green one that it is a stream of.
+    pub fn stream_contexts(&self, stream: StreamRef) -> Result<(Handle<Context>, Option<Handle<GreenContext>>)> {
+        let (session, lane) = self.lane(stream)?;
+        let owner = self.owner_of(session.id).ok_or(Error::ContextDestroyed)?;
+        let (part, _) = session.part_of(lane);
+        let greens = self.greens.handles_where(|green| part != 0 && green.part.id == part);
+        Ok((owner, greens.first().copied()))
     }
 
     /// Waits for everything in the stream. The default stream includes what it would wait for.

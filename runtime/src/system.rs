@@ -2,13 +2,15 @@
 
 use crate::capture::{Captures, Target};
 use crate::context::Context;
+use crate::error::CaptureError;
 use crate::event::Event;
 use crate::graph::Graphs;
 use crate::handle::{Handle, Table};
-use crate::image::Images;
+use crate::image::{CopyStep, Images, PreparedTexels, TexelCopy};
 use crate::link::Linker;
 use crate::memory::{AllocationKind, Memory, Origin, Owner};
 use crate::module::{Function, Kernel, Library, Module};
+use crate::partition::{GreenContext, Part, ResourceDescription};
 use crate::place::{self, Place};
 use crate::pool::{Pool, Pools};
 use crate::presence::{self, Presence};
@@ -40,6 +42,8 @@ pub struct Runtime {
     pub settings: Settings,
     pub memory: Arc<Memory>,
     pub contexts: Table<Context>,
+    pub greens: Table<GreenContext>,
+    pub descriptions: Table<ResourceDescription>,
     pub streams: Table<Stream>,
     pub events: Table<Event>,
     pub modules: Table<Module>,
@@ -72,6 +76,8 @@ impl Runtime {
             settings,
             memory,
             contexts: Table::default(),
+            greens: Table::default(),
+            descriptions: Table::default(),
             streams: Table::default(),
             events: Table::default(),
             modules: Table::default(),
@@ -90,7 +96,7 @@ impl Runtime {
             ids: Arc::new(AtomicU64::new(1)),
         };
         for state in &runtime.devices {
-            let context = runtime.new_context(state, true, 0);
+            let context = runtime.new_context(state, true, 0, Part::whole(state.device.caps(), None));
             let _ = state.primary.set(runtime.contexts.insert(context));
         }
         runtime
@@ -235,7 +241,7 @@ impl Runtime {
     pub fn copy(&self, stream: StreamRef, request: CopyRequest, wait: bool) -> Result<()> {
         let (session, lane) = match self.target(stream)? {
             Target::Lane(session, lane) => (session, lane),
-            Target::Capture(capture) => return self.capture_copy(&capture, request, wait),
+            Target::Capture(capture) => return self.capture_copy(&capture, CopyAsked::Rows(request), wait),
         };
         let Some(PreparedCopy { to, mut from, shape, pageable }) = self.prepare_copy(&session, &request)? else {
             return Ok(());
@@ -264,26 +270,42 @@ impl Runtime {
         Ok(Some(PreparedCopy { to, from, shape, pageable: (from_pageable, to_pageable) }))
     }
 
+    pub(crate) fn prepare_any(&self, session: &Session, asked: &CopyAsked) -> Result<Option<CopyWork>> {
+        Ok(match asked {
+            CopyAsked::Rows(request) => self.prepare_copy(session, request)?.map(CopyWork::Rows),
+            CopyAsked::Texels(copy) => self.prepare_texels(session, copy)?.map(CopyWork::Texels),
+        })
+    }
+
     /// Copies that are all right, or none of them: the number of the first that is wrong comes with the error. Without
     /// `now` sources are read when the stream gets there; pageable memory is written then in any case.
     pub fn copy_batch(
         &self,
         stream: StreamRef,
-        requests: &[(CopyRequest, bool)],
+        requests: &[(CopyAsked, bool)],
     ) -> std::result::Result<(), (Option<usize>, Error)> {
-        let (session, lane) = self.uncaptured(stream).map_err(|error| (None, error))?;
+        let (session, lane) = match self.target(stream).map_err(|error| (None, error))? {
+            Target::Lane(session, lane) => (session, lane),
+            // The capture goes on without it.
+            Target::Capture(_) => return Err((None, CaptureError::Unsupported.into())),
+        };
         let mut ready = Vec::with_capacity(requests.len());
-        for (index, &(request, now)) in requests.iter().enumerate() {
-            let CopyRequest { to, to_device, from, from_device, shape } = request;
-            let operation = || {
-                place::check(&shape)?;
-                let (from_span, to_span) = (place::span(shape.from_span())?, place::span(shape.to_span())?);
-                let (from, pageable) = self.locate(&session, (from, from_span), from_device, Access::Read)?;
-                let (to, _) = self.locate(&session, (to, to_span), to_device, Access::ReadWrite)?;
-                let from = if pageable && now { from.captured(&shape)? } else { from };
-                Ok(Operation::Copy { to, from, shape })
+        for (index, (asked, now)) in requests.iter().enumerate() {
+            let mut operations = || {
+                match self.prepare_any(&session, asked)? {
+                    None => {}
+                    Some(CopyWork::Rows(PreparedCopy { to, from, shape, pageable })) => {
+                        let from = if pageable.0 && *now { from.captured(&shape)? } else { from };
+                        ready.push(Operation::Copy { to, from, shape });
+                    }
+                    Some(CopyWork::Texels(texels)) => {
+                        let texels = if *now { texels.captured()? } else { texels };
+                        ready.extend(texels.steps()?.into_iter().map(CopyStep::operation));
+                    }
+                }
+                Ok(())
             };
-            ready.push(operation().map_err(|error| (Some(index), error))?);
+            operations().map_err(|error| (Some(index), error))?;
         }
         for operation in ready {
             session.push(lane, Vec::new(), operation).map_err(|error| (None, error))?;
@@ -364,6 +386,44 @@ pub(crate) struct PreparedCopy {
     pub(crate) shape: Shape,
     /// Whether source and destination are memory that the program may reuse as soon as a call returns.
     pub(crate) pageable: (bool, bool),
+}
+
+/// A copy of either kind as asked for.
+#[derive(Clone, Copy, Debug)]
+pub enum CopyAsked {
+    Rows(CopyRequest),
+    Texels(TexelCopy),
+}
+
+/// A copy of either kind that was checked.
+#[derive(Clone, Debug)]
+pub(crate) enum CopyWork {
+    Rows(PreparedCopy),
+    Texels(PreparedTexels),
+}
+
+impl CopyWork {
+    pub(crate) fn run(&self, queue: &dyn hetgpu_device::Queue) -> Result<()> {
+        match self {
+            Self::Rows(copy) => place::copy(queue, &copy.to, &copy.from, &copy.shape),
+            Self::Texels(copy) => copy.steps()?.iter().try_for_each(|step| step.run(queue)),
+        }
+    }
+
+    /// Destination and source.
+    pub(crate) fn places(&self) -> (&Place, &Place) {
+        match self {
+            Self::Rows(copy) => (&copy.to, &copy.from),
+            Self::Texels(copy) => copy.places(),
+        }
+    }
+
+    pub(crate) fn shape(&self) -> &Shape {
+        match self {
+            Self::Rows(copy) => &copy.shape,
+            Self::Texels(copy) => &copy.shape,
+        }
+    }
 }
 
 /// What a range lies in.

@@ -1,7 +1,10 @@
 //! Words of memory that streams write and wait for, and other conditions that nobody announces.
 
+use crate::capture::Target;
+use crate::graph::{AsGiven, BatchNode, Body};
 use crate::ipc::SharedEvent;
 use crate::queue::Operation;
+use crate::session::Session;
 use crate::stream::StreamRef;
 use crate::{Error, Result, Runtime, sys};
 use hetgpu_device::{Device, Fill, Pattern, Work};
@@ -31,6 +34,8 @@ pub enum Compare {
 pub enum WordOperation {
     Wait(Word, Compare, u64),
     Write(Word, u64),
+    /// Writes before it are seen before those behind it.
+    Barrier,
 }
 
 impl Word {
@@ -40,7 +45,7 @@ impl Word {
 }
 
 impl Compare {
-    fn holds(self, word: Word, found: u64, value: u64) -> bool {
+    pub(crate) fn holds(self, word: Word, found: u64, value: u64) -> bool {
         let mask = if word.wide { u64::MAX } else { u32::MAX.into() };
         match self {
             Self::Reached if word.wide => found.wrapping_sub(value).cast_signed() >= 0,
@@ -95,30 +100,53 @@ impl Condition {
 }
 
 impl Runtime {
-    /// Writes words and waits for words, one after the other. None is done where one of them is wrong.
-    pub fn words(&self, stream: StreamRef, operations: &[WordOperation]) -> Result<()> {
-        // Nodes of such operations are made by themselves.
-        let (session, lane) = self.uncaptured(stream)?;
-        let place = |word: Word| {
-            if !word.at.is_multiple_of(word.bytes()) {
-                return Err(Error::invalid(format!(
-                    "{:#x} is no address of a word of {} bytes",
-                    word.at,
-                    word.bytes()
-                )));
-            }
-            let allocation = self.memory.find(word.at);
-            let allocation = allocation.filter(|allocation| allocation.end() - word.at >= word.bytes());
-            let known = allocation.ok_or_else(|| Error::invalid(format!("{:#x} is not in known memory", word.at)))?;
-            match known.host_visible() || known.device == session.device.index {
-                true => Ok(known.host_visible()),
-                false => Err(Error::NotSupported("a word in another device's memory".into())),
+    /// Whether the host reaches a word without the device; fails where it is no word that the device reaches.
+    fn host_reaches(&self, session: &Session, word: Word) -> Result<bool> {
+        if !word.at.is_multiple_of(word.bytes()) {
+            return Err(Error::invalid(format!("{:#x} is no address of a word of {} bytes", word.at, word.bytes())));
+        }
+        let allocation = self.memory.find(word.at);
+        let allocation = allocation.filter(|allocation| allocation.end() - word.at >= word.bytes());
+        let known = allocation.ok_or_else(|| Error::invalid(format!("{:#x} is not in known memory", word.at)))?;
+        match known.host_visible() || known.device == session.device.index {
+            true => Ok(known.host_visible()),
+            false => Err(Error::NotSupported("a word in another device's memory".into())),
+        }
+    }
+
+    /// Fails where an operation is wrong.
+    pub(crate) fn check_words(&self, session: &Session, operations: &[WordOperation]) -> Result<()> {
+        operations.iter().try_for_each(|operation| match *operation {
+            WordOperation::Wait(word, ..) | WordOperation::Write(word, _) => self.host_reaches(session, word).map(drop),
+            WordOperation::Barrier => Ok(()),
+        })
+    }
+
+    /// Writes words and waits for words, one after the other. None is done where one of them is wrong. A node that they
+    /// become is shown as `origin` says.
+    pub fn words(
+        &self,
+        stream: StreamRef,
+        operations: &[WordOperation],
+        origin: impl FnOnce() -> AsGiven,
+    ) -> Result<()> {
+        let (session, lane) = match self.target(stream)? {
+            Target::Lane(session, lane) => (session, lane),
+            Target::Capture(_) if operations.is_empty() => return Ok(()),
+            Target::Capture(capture) => {
+                self.check_words(&capture.session, operations)?;
+                let (operations, session) = (operations.to_vec(), capture.session.clone());
+                let node = BatchNode { operations, origin: origin(), session };
+                return self.capture_node(&capture, Body::Batch(Arc::new(node))).map(drop);
             }
         };
+        let place = |word| self.host_reaches(&session, word);
         let device = &session.device.device;
         let mut all = Vec::with_capacity(operations.len());
         for operation in operations {
             all.push(match *operation {
+                // Every operation of a stream comes after those before it.
+                WordOperation::Barrier => continue,
                 WordOperation::Wait(word, compare, value) => {
                     let (device, host) = (Arc::clone(device), place(word)?);
                     Operation::Await(Condition::Word { device, host, word, compare, value })

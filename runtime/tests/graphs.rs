@@ -4,7 +4,7 @@ mod common;
 
 use common::{TestDevice, copy, enter, fill, runtime, wide_runtime};
 use hetgpu_runtime::{
-    CaptureError, CaptureMode, CaptureStatus, Dependency, Edge, Error, Executable, Graph, Handle, HostCall,
+    CaptureError, CaptureMode, CaptureStatus, CopyAsked, Dependency, Edge, Error, Executable, Graph, Handle, HostCall,
     InstantiateError, Node, NodeRequest, NodeType, Runtime, StreamRef, UpdateProblem, exchange_capture_mode,
 };
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -57,7 +57,7 @@ fn branches_run_at_the_same_time_and_what_follows_waits_for_all() {
         &runtime,
         graph,
         &[left, right],
-        NodeRequest::Copy { request: copy(at + 8, at, 8), origin: None, context: None },
+        NodeRequest::Copy { asked: CopyAsked::Rows(copy(at + 8, at, 8)), origin: None, context: None },
     );
     let executable = instance(&runtime, graph);
     let stream = stream(&runtime, false);

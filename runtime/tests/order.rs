@@ -352,12 +352,12 @@ fn a_stream_waits_for_a_word_that_another_one_writes() {
     let make = || StreamRef::Handle(runtime.create_stream(false, 1, 0).unwrap());
     let (first, second) = (make(), make());
     let word = Word { at: word, wide: true };
-    runtime.words(second, &[WordOperation::Wait(word, Compare::Equal, 9)]).unwrap();
+    runtime.words(second, &[WordOperation::Wait(word, Compare::Equal, 9)], || Arc::new(())).unwrap();
     runtime.fill(second, fill(at, 4, 4), false).unwrap();
     std::thread::sleep(A_WHILE);
     assert_eq!(runtime.query_stream(second), Err(Error::NotReady));
     assert_eq!(device.fills(), 0);
-    runtime.words(first, &[WordOperation::Write(word, 9)]).unwrap();
+    runtime.words(first, &[WordOperation::Write(word, 9)], || Arc::new(())).unwrap();
     runtime.synchronise_stream(second).unwrap();
     assert_eq!(runtime.read(at, 4).unwrap(), [4; 4]);
 }
@@ -369,7 +369,9 @@ fn a_poisoned_context_waits_for_no_word() {
     let (word, at) = (runtime.allocate(8).unwrap(), runtime.allocate(4).unwrap());
     let make = || StreamRef::Handle(runtime.create_stream(false, 1, 0).unwrap());
     let (first, second) = (make(), make());
-    runtime.words(second, &[WordOperation::Wait(Word { at: word, wide: true }, Compare::Equal, 9)]).unwrap();
+    runtime
+        .words(second, &[WordOperation::Wait(Word { at: word, wide: true }, Compare::Equal, 9)], || Arc::new(()))
+        .unwrap();
     // The runtime's own check does not see that the device has lost the memory.
     hetgpu_device::SyncDevice::unmap(device.as_ref(), at);
     runtime.fill(first, fill(at, 1, 4), false).unwrap();

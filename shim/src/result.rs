@@ -184,10 +184,10 @@ impl From<Error> for Failure {
 fn code_of(error: &Error) -> Code {
     match error {
         Error::InvalidValue(_) => Code::ERROR_INVALID_VALUE,
-        Error::InvalidHandle("context") => Code::ERROR_INVALID_CONTEXT,
+        Error::InvalidHandle("context" | "green context") => Code::ERROR_INVALID_CONTEXT,
         Error::InvalidHandle("graph" | "graph node" | "executable graph" | "user object") => Code::ERROR_INVALID_VALUE,
         // These two kinds are told apart from others: so does the hardware's driver.
-        Error::InvalidHandle("memory pool" | "physical memory") => Code::ERROR_INVALID_VALUE,
+        Error::InvalidHandle("memory pool" | "physical memory" | "resource description") => Code::ERROR_INVALID_VALUE,
         Error::InvalidHandle(_) => Code::ERROR_INVALID_HANDLE,
         Error::InvalidContext => Code::ERROR_INVALID_CONTEXT,
         Error::ContextDestroyed => Code::ERROR_CONTEXT_IS_DESTROYED,
@@ -204,6 +204,7 @@ fn code_of(error: &Error) -> Code {
         Error::FileNotFound(_) => Code::ERROR_FILE_NOT_FOUND,
         Error::CooperativeTooLarge(_) => Code::ERROR_COOPERATIVE_LAUNCH_TOO_LARGE,
         Error::InvalidCluster(_) => Code::ERROR_INVALID_CLUSTER_SIZE,
+        Error::InsufficientResources(_) => Code::ERROR_INVALID_RESOURCE_CONFIGURATION,
         Error::IllegalState(_) => Code::ERROR_ILLEGAL_STATE,
         Error::Lossy(_) => Code::ERROR_LOSSY_QUERY,
         Error::UpdateRefused(_) => Code::ERROR_GRAPH_EXEC_UPDATE_FAILURE,

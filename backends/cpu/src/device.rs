@@ -252,8 +252,10 @@ impl CpuDevice {
         job.heap = self.heap(launch);
         job.multiprocessors = self.caps.multiprocessors;
         if job.blocks > 1 && !kernel.is_short(job.blocks) {
-            job.workers = (self.pool.helpers() + 1).min(job.blocks.min(u32::MAX.into()) as u32);
+            let most = launch.multiprocessors.as_ref().map_or(u32::MAX, |some| some.len().max(1) as u32);
+            job.workers = (self.pool.helpers() + 1).min(job.blocks.min(most.into()) as u32);
         }
+        job.places.clone_from(&launch.multiprocessors);
         let job = Arc::new(job);
         let start = Instant::now();
         self.pool.run(&job);

@@ -57,6 +57,8 @@ pub(crate) struct Job {
     /// Workers that may take part, and as how many the device counts.
     pub workers: u32,
     pub multiprocessors: u32,
+    /// Which multiprocessor each worker is; none where they are numbered as they come.
+    pub places: Option<Arc<[u32]>>,
     /// What is handed out to workers: blocks, or clusters where these run together.
     pub blocks: u64,
     /// Which ones those are in the grid.
@@ -131,6 +133,7 @@ impl Job {
             heap: None,
             workers: 1,
             multiprocessors: 1,
+            places: None,
             blocks: 1,
             chosen: Blocks::default(),
             stop: None,
@@ -145,6 +148,12 @@ impl Job {
         self.warps = self.threads.div_ceil(32);
         self.blocks = grid.iter().map(|&n| u64::from(n)).product();
         self
+    }
+
+    /// The multiprocessor that a worker is.
+    pub(crate) fn multiprocessor(&self, worker: u32) -> u32 {
+        let place = self.places.as_ref().and_then(|places| places.get(worker as usize));
+        place.copied().unwrap_or(worker)
     }
 
     /// With these parameters.

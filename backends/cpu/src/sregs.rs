@@ -63,7 +63,7 @@ pub(crate) fn read(strand: &Strand, which: u32) -> u64 {
         Sreg::LaneMaskLt => (1 << lane) - 1,
         Sreg::LaneMaskGe => u32::MAX << lane,
         Sreg::LaneMaskGt => (u32::MAX - 1) << lane,
-        Sreg::SmId => strand.worker(),
+        Sreg::SmId => job.multiprocessor(strand.worker()),
         Sreg::NSmId => job.multiprocessors,
         Sreg::DynamicSharedSize => warp.dynamic_shared,
         Sreg::TotalSharedSize | Sreg::AggrSharedSize => warp.total_shared,

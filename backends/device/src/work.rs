@@ -189,6 +189,8 @@ pub struct Launch {
     pub grid_id: u64,
     /// For device-side allocation, if there is any.
     pub heap: Option<Heap>,
+    /// The multiprocessors that it may run on, at least one of them; none for all.
+    pub multiprocessors: Option<Arc<[u32]>>,
     /// Which blocks run. All but the whole grid need `Caps::suspends`.
     pub blocks: Blocks,
     /// The logical address of a 32-bit word that asks the launch to stop: while it is not 0, no further block is begun.
@@ -213,6 +215,7 @@ impl Launch {
             workspace: 0,
             grid_id: 1,
             heap: None,
+            multiprocessors: None,
             blocks: Blocks::default(),
             stop: 0,
             listener: Arc::new(()),

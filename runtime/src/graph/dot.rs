@@ -2,9 +2,11 @@
 
 use super::order::from_the_ends;
 use super::snapshot::Snapshot;
-use super::{Body, BranchKind, Edge, Graph, MemoryOp};
+use super::{Body, BranchKind, Edge, Graph};
 use crate::handle::Handle;
 use crate::place::Place;
+use crate::system::CopyAsked;
+use crate::word::WordOperation;
 use crate::{Result, Runtime};
 use std::fmt::Write;
 
@@ -39,7 +41,11 @@ fn escaped(text: &str) -> String {
 }
 
 fn side(place: &Place) -> char {
-    if matches!(place, Place::Device(_)) { 'D' } else { 'H' }
+    match place {
+        Place::Device(_) | Place::Elsewhere(..) => 'D',
+        Place::Image(..) => 'A',
+        Place::Host(_) | Place::Bytes(_) | Place::Staged(..) => 'H',
+    }
 }
 
 impl Runtime {
@@ -107,13 +113,20 @@ impl Runtime {
             }
             Body::Copy(copy) => {
                 lines.push("MEMCPY".into());
-                let (prepared, request) = (&copy.prepared, &copy.request);
-                let bytes = request.shape.row * request.shape.rows * request.shape.slices;
-                lines.push(format!("({}to{}, {bytes})", side(&prepared.from), side(&prepared.to)));
+                let ((to, from), shape) = (copy.work.places(), copy.work.shape());
+                let bytes = shape.row * shape.rows * shape.slices;
+                lines.push(format!("({}to{}, {bytes})", side(from), side(to)));
                 if detail.copies {
-                    let shape = request.shape;
-                    lines.push(format!("from {:#x} pitch {}", request.from, shape.from_pitch));
-                    lines.push(format!("to {:#x} pitch {}", request.to, shape.to_pitch));
+                    match &copy.asked {
+                        CopyAsked::Rows(request) => {
+                            lines.push(format!("from {:#x} pitch {}", request.from, shape.from_pitch));
+                            lines.push(format!("to {:#x} pitch {}", request.to, shape.to_pitch));
+                        }
+                        CopyAsked::Texels(copy) => {
+                            lines.push(format!("from {:?}", copy.from));
+                            lines.push(format!("to {:?}", copy.to));
+                        }
+                    }
                     lines.push(format!("{} x {} x {}", shape.row, shape.rows, shape.slices));
                 }
             }
@@ -165,9 +178,11 @@ impl Runtime {
                 lines.push("BATCH_MEM_OP".into());
                 for operation in batch.operations.iter().filter(|_| detail.batches) {
                     lines.push(match operation {
-                        MemoryOp::Wait { address, value, until, .. } => format!("wait {address:#x} {until:?} {value}"),
-                        MemoryOp::Write { address, value, .. } => format!("write {address:#x} {value}"),
-                        MemoryOp::Barrier => "barrier".into(),
+                        WordOperation::Wait(word, compare, value) => {
+                            format!("wait {:#x} {compare:?} {value}", word.at)
+                        }
+                        WordOperation::Write(word, value) => format!("write {:#x} {value}", word.at),
+                        WordOperation::Barrier => "barrier".into(),
                     });
                 }
             }

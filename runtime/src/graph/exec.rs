@@ -204,7 +204,7 @@ impl Runtime {
             state.session = Some(session.clone());
         }
         while state.lanes.len() + 1 < plan.tracks {
-            let lane = session.open_lane(false, 0);
+            let lane = session.open_lane(0, false, 0)?;
             state.lanes.push(lane);
         }
         let ended = self.graphs.blocks.launch(&plan.allocated, &plan.freed, executable.free_before_launch)?;

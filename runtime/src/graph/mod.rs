@@ -32,10 +32,7 @@ pub use dot::DotDetail;
 pub use exec::Executable;
 pub(crate) use memory::Blocks;
 pub use memory::{Block, GraphMemory};
-pub use node::{
-    AsGiven, Attributes, BatchNode, Body, Comparison, CopyNode, FillNode, HostCall, KernelNode, MemoryOp, NodeRequest,
-    NodeType,
-};
+pub use node::{AsGiven, Attributes, BatchNode, Body, CopyNode, FillNode, HostCall, KernelNode, NodeRequest, NodeType};
 use object::Retained;
 pub use object::UserObject;
 pub use snapshot::InstantiateError;

@@ -7,7 +7,8 @@ use crate::event::Event;
 use crate::handle::Handle;
 use crate::launch::{LaunchRequest, Launchable, Prepared};
 use crate::session::Session;
-use crate::system::{CopyRequest, FillRequest, PreparedCopy};
+use crate::system::{CopyAsked, CopyWork, FillRequest};
+use crate::word::WordOperation;
 use crate::{Error, KernelInfo, Result, Runtime};
 use hetgpu_device::Fill;
 use std::any::Any;
@@ -46,40 +47,10 @@ impl fmt::Debug for HostCall {
     }
 }
 
-/// When a wait for a word of memory is over.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Comparison {
-    /// The signed distance from the value is not negative.
-    AtLeast,
-    Equal,
-    /// A bit of the value is set.
-    And,
-    /// A bit is set neither here nor in the value.
-    Nor,
-}
-
-/// An operation on a word of memory.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum MemoryOp {
-    Wait {
-        address: u64,
-        value: u64,
-        wide: bool,
-        until: Comparison,
-    },
-    Write {
-        address: u64,
-        value: u64,
-        wide: bool,
-    },
-    /// Writes before it are seen before those behind it; operations of a node are in order anyway.
-    Barrier,
-}
-
 /// What a node is asked to do. Contexts that are not named are the current one.
 pub enum NodeRequest {
-    Kernel { what: Launchable, context: Option<Handle<Context>>, request: LaunchRequest, attributes: Attributes },
-    Copy { request: CopyRequest, origin: Option<AsGiven>, context: Option<Handle<Context>> },
+    Kernel { what: Launchable, context: Option<Handle<Context>>, request: LaunchRequest },
+    Copy { asked: CopyAsked, origin: Option<AsGiven>, context: Option<Handle<Context>> },
     Fill { request: FillRequest, context: Option<Handle<Context>> },
     Host(HostCall),
     Child { graph: Handle<Graph>, moved: bool },
@@ -88,7 +59,7 @@ pub enum NodeRequest {
     EventWait(Handle<Event>),
     Allocate { device: usize, bytes: u64 },
     Free(u64),
-    Batch { operations: Vec<MemoryOp>, origin: AsGiven, context: Option<Handle<Context>> },
+    Batch { operations: Vec<WordOperation>, origin: AsGiven, context: Option<Handle<Context>> },
     Conditional { handle: u64, kind: BranchKind, bodies: u32 },
 }
 
@@ -170,7 +141,6 @@ impl Body {
 /// A launch.
 pub struct KernelNode {
     pub what: Launchable,
-    pub attributes: Attributes,
     pub(crate) prepared: Prepared,
     /// The address of each parameter, for the program.
     pointers: Vec<u64>,
@@ -182,18 +152,17 @@ impl KernelNode {
         what: Launchable,
         session: &Arc<Session>,
         request: LaunchRequest,
-        attributes: Attributes,
+        processors: Option<Arc<[u32]>>,
     ) -> Result<Self> {
-        let prepared = runtime.prepare(what, session, request)?;
-        let mut node = Self { what, attributes, prepared, pointers: Vec::new() };
+        let prepared = runtime.prepare(what, session, request, processors)?;
+        let mut node = Self { what, prepared, pointers: Vec::new() };
         node.point();
         Ok(node)
     }
 
     /// The same, with parameters of its own.
     pub(crate) fn copied(&self) -> Self {
-        let (what, attributes, prepared) = (self.what, self.attributes.clone(), self.prepared.clone());
-        let mut node = Self { what, attributes, prepared, pointers: Vec::new() };
+        let mut node = Self { what: self.what, prepared: self.prepared.clone(), pointers: Vec::new() };
         node.point();
         node
     }
@@ -246,20 +215,15 @@ impl KernelNode {
 
 /// A copy.
 pub struct CopyNode {
-    pub request: CopyRequest,
+    pub asked: CopyAsked,
     pub origin: Option<AsGiven>,
     pub session: Arc<Session>,
-    pub(crate) prepared: PreparedCopy,
+    pub(crate) work: CopyWork,
 }
 
 impl CopyNode {
-    pub(crate) fn new(
-        session: &Arc<Session>,
-        request: CopyRequest,
-        prepared: PreparedCopy,
-        origin: Option<AsGiven>,
-    ) -> Self {
-        Self { request, origin, session: session.clone(), prepared }
+    pub(crate) fn new(session: &Arc<Session>, asked: CopyAsked, work: CopyWork, origin: Option<AsGiven>) -> Self {
+        Self { asked, origin, session: session.clone(), work }
     }
 }
 
@@ -278,7 +242,7 @@ impl FillNode {
 
 /// Operations on words of memory.
 pub struct BatchNode {
-    pub operations: Vec<MemoryOp>,
+    pub operations: Vec<WordOperation>,
     pub origin: AsGiven,
     pub session: Arc<Session>,
 }
@@ -303,19 +267,24 @@ impl Runtime {
     /// Checks what a node is asked to do, and makes the graphs that belong to it.
     pub(crate) fn body(&self, graph: Handle<Graph>, request: NodeRequest) -> Result<Body> {
         Ok(match request {
-            NodeRequest::Kernel { what, context, request, attributes } => {
+            NodeRequest::Kernel { what, context, request } => {
                 let session = match what {
                     Launchable::Function(function) => {
                         self.modules.get(self.functions.get(function)?.module)?.session.clone()
                     }
                     Launchable::Kernel(_) => self.session_of(context)?,
                 };
-                Body::Kernel(Arc::new(KernelNode::new(self, what, &session, request, attributes)?))
+                let part = match context {
+                    Some(context) => Some(self.contexts.get(context)?.part.clone()),
+                    None => self.scope().ok().filter(|(current, _)| current.id == session.id).map(|(_, part)| part),
+                };
+                let processors = part.and_then(|part| part.processors.clone());
+                Body::Kernel(Arc::new(KernelNode::new(self, what, &session, request, processors)?))
             }
-            NodeRequest::Copy { request, origin, context } => {
+            NodeRequest::Copy { asked, origin, context } => {
                 let session = self.session_of(context)?;
-                let prepared = self.prepare_copy(&session, &request)?.ok_or_else(|| nothing("copies"))?;
-                Body::Copy(Arc::new(CopyNode::new(&session, request, prepared, origin)))
+                let work = self.prepare_any(&session, &asked)?.ok_or_else(|| nothing("copies"))?;
+                Body::Copy(Arc::new(CopyNode::new(&session, asked, work, origin)))
             }
             NodeRequest::Fill { request, context } => {
                 let session = self.session_of(context)?;
@@ -339,28 +308,13 @@ impl Runtime {
             NodeRequest::Free(start) => Body::Free(self.graphs.blocks.find(start)?),
             NodeRequest::Batch { operations, origin, context } => {
                 let session = self.session_of(context)?;
-                self.check_batch(&operations)?;
+                self.check_words(&session, &operations)?;
                 Body::Batch(Arc::new(BatchNode { operations, origin, session }))
             }
             NodeRequest::Conditional { handle, kind, bodies } => {
                 Body::Conditional(Arc::new(self.conditional(graph, handle, kind, bodies)?))
             }
         })
-    }
-
-    fn check_batch(&self, operations: &[MemoryOp]) -> Result<()> {
-        for operation in operations {
-            let (address, wide) = match *operation {
-                MemoryOp::Wait { address, wide, .. } | MemoryOp::Write { address, wide, .. } => (address, wide),
-                MemoryOp::Barrier => continue,
-            };
-            let bytes = if wide { 8 } else { 4 };
-            let fits = self.memory.find(address).is_some_and(|allocation| allocation.end() - address >= bytes);
-            if address % bytes != 0 || !fits {
-                return Err(Error::invalid(format!("{address:#x} is not the address of a word of device memory")));
-            }
-        }
-        Ok(())
     }
 
     fn child(&self, parent: Handle<Graph>, child: Handle<Graph>, moved: bool) -> Result<Handle<Graph>> {
@@ -405,10 +359,13 @@ impl Runtime {
         }
         match (self.body(graph, request)?, old) {
             // Attributes are changed on their own.
-            (Body::Kernel(new), Body::Kernel(old)) if new.attributes.is_empty() => {
+            (Body::Kernel(new), Body::Kernel(old)) if new.request().attributes.is_empty() => {
                 let mut changed = new.copied();
-                changed.attributes = old.attributes.clone();
+                changed.request_mut().attributes = old.request().attributes.clone();
                 changed.request_mut().cooperative = old.request().cooperative;
+                if changed.info().required_cluster == [0; 3] {
+                    changed.request_mut().cluster = old.request().cluster;
+                }
                 Ok(Body::Kernel(Arc::new(changed)))
             }
             (body, _) => Ok(body),

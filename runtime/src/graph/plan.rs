@@ -2,15 +2,13 @@
 
 use super::order::topological;
 use super::snapshot::Snapshot;
-use super::{
-    BatchNode, Block, Body, BranchKind, Comparison, Condition, CopyNode, FillNode, HostCall, KernelNode, MemoryOp, Node,
-};
+use super::{BatchNode, Block, Body, BranchKind, Condition, CopyNode, FillNode, HostCall, KernelNode, Node};
 use crate::Result;
 use crate::event::Event;
 use crate::handle::Handle;
 use crate::memory::Memory;
-use crate::place;
 use crate::session::Session;
+use crate::word::WordOperation;
 use hetgpu_device::{Fill, HostBuffer, Pattern, Place, Queue, Shape, Transfer, Work};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -259,10 +257,7 @@ impl Run<'_> {
     fn step(&self, step: &Step) -> Result<()> {
         match step {
             Step::Kernel(kernel) => self.launch(kernel),
-            Step::Copy(copy) => {
-                let copy = &copy.prepared;
-                place::copy(self.queue, &copy.to, &copy.from, &copy.shape)
-            }
+            Step::Copy(copy) => copy.work.run(self.queue),
             Step::Fill(fill) => Ok(self.queue.run(Work::Fill(fill.fill))?),
             Step::Host(call) => {
                 call.run();
@@ -306,12 +301,13 @@ impl Run<'_> {
         }
     }
 
-    fn word(&self, operation: &MemoryOp) -> Result<()> {
+    fn word(&self, operation: &WordOperation) -> Result<()> {
         match *operation {
-            MemoryOp::Barrier => Ok(()),
-            MemoryOp::Write { address, value, wide } => self.write(address, value, wide),
-            MemoryOp::Wait { address, value, wide, until } => {
-                while !until.holds(self.read(address, wide)?, value, wide) && self.session.fault().is_none() {
+            // Operations of a node are in order anyway.
+            WordOperation::Barrier => Ok(()),
+            WordOperation::Write(word, value) => self.write(word.at, value, word.wide),
+            WordOperation::Wait(word, compare, value) => {
+                while !compare.holds(word, self.read(word.at, word.wide)?, value) && self.session.fault().is_none() {
                     std::thread::yield_now();
                 }
                 Ok(())
@@ -337,20 +333,6 @@ impl Run<'_> {
     }
 }
 
-impl Comparison {
-    fn holds(self, found: u64, value: u64, wide: bool) -> bool {
-        match self {
-            Self::AtLeast if wide => found.wrapping_sub(value) as i64 >= 0,
-            Self::AtLeast => (found as u32).wrapping_sub(value as u32) as i32 >= 0,
-            Self::Equal if wide => found == value,
-            Self::Equal => found as u32 == value as u32,
-            Self::And => found & value != 0,
-            Self::Nor if wide => !(found | value) != 0,
-            Self::Nor => !(found as u32 | value as u32) != 0,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -365,13 +347,5 @@ mod tests {
         assert_eq!(tracks(&chain(&[&[], &[0], &[0], &[1, 2]]), 4), (vec![0, 0, 1, 0], 2));
         assert_eq!(tracks(&chain(&[&[], &[0], &[0], &[0]]), 2).1, 2, "no more tracks than allowed");
         assert_eq!(tracks(&[], 4), (vec![], 1));
-    }
-
-    #[test]
-    fn words_are_compared_in_their_width() {
-        assert!(Comparison::AtLeast.holds(3, 3, false) && !Comparison::AtLeast.holds(2, 3, false));
-        assert!(Comparison::AtLeast.holds(1, u64::from(u32::MAX), false), "the distance wraps");
-        assert!(!Comparison::AtLeast.holds(1, u64::from(u32::MAX), true));
-        assert!(!Comparison::Nor.holds(0xffff_0000, 0xffff, false) && Comparison::Nor.holds(0, 1, false));
     }
 }

@@ -5,6 +5,7 @@ use super::snapshot::{Snapshot, SnapshotNode};
 use super::{Body, Executable, Graph, Node};
 use crate::handle::Handle;
 use crate::place::Place;
+use crate::system::CopyWork;
 use crate::{Error, Result, Runtime};
 
 /// Why an executable cannot take something over.
@@ -38,11 +39,13 @@ impl Body {
             }
             (Self::Kernel(_), Self::Kernel(_)) => Ok(()),
             (Self::Copy(old), Self::Copy(new)) => {
-                let (a, b) = (&old.prepared, &new.prepared);
+                let (a, b) = (&old.work, &new.work);
                 let flat = |shape: &hetgpu_device::Shape| shape.rows <= 1 && shape.slices <= 1;
-                let on_device = |place: &Place| matches!(place, Place::Device(_));
-                let moved = on_device(&a.to) != on_device(&b.to) || on_device(&a.from) != on_device(&b.from);
-                let reshaped = !(flat(&a.shape) && flat(&b.shape)) && a.shape != b.shape;
+                // Memory of the device, texels, anything else.
+                let kind = |place: &Place| (matches!(place, Place::Device(_)), matches!(place, Place::Image(..)));
+                let kinds = |work: &CopyWork| (kind(work.places().0), kind(work.places().1));
+                let moved = kinds(a) != kinds(b);
+                let reshaped = !(flat(a.shape()) && flat(b.shape())) && a.shape() != b.shape();
                 refuse(moved || reshaped || old.session.id != new.session.id)
             }
             (Self::Fill(old), Self::Fill(new)) => {

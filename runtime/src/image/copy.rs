@@ -1,14 +1,15 @@
 //! Copies from and to arrays.
 
 use super::Array;
+use crate::capture::Target;
 use crate::handle::Handle;
 use crate::place::Place;
-use crate::queue::{Lane, Operation, Point};
+use crate::queue::Operation;
 use crate::session::Session;
 use crate::stream::StreamRef;
+use crate::system::CopyAsked;
 use crate::{Error, Result, Runtime, place};
-use hetgpu_device::{Access, HostBuffer, ImagePlace, Shape};
-use std::sync::Arc;
+use hetgpu_device::{Access, HostBuffer, ImagePlace, Queue, Shape};
 
 /// A place in an array: bytes from the beginning of the row, row, and slice or layer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -44,6 +45,7 @@ pub struct TexelCopy {
 }
 
 /// A part of an array: whole texels, and where in them the bytes that were asked for begin.
+#[derive(Clone, Debug)]
 struct Part {
     place: Place,
     /// Bytes of a row.
@@ -58,7 +60,7 @@ impl Array {
         [width * self.texel_bytes(), height, depth * u64::from(self.description.layers)]
     }
 
-    fn texel_bytes(&self) -> u64 {
+    pub fn texel_bytes(&self) -> u64 {
         self.description.format.texel_bytes() as u64
     }
 
@@ -84,10 +86,98 @@ impl Array {
 }
 
 /// One side of a copy, found.
+#[derive(Clone, Debug)]
 enum Side {
     /// With whether it is memory that the program may reuse as soon as a call returns.
     Memory(Place, bool),
     Texels(Part),
+}
+
+impl Side {
+    fn place(&self) -> &Place {
+        match self {
+            Self::Memory(place, _) | Self::Texels(Part { place, .. }) => place,
+        }
+    }
+}
+
+/// A copy of texels that was checked.
+#[derive(Clone, Debug)]
+pub(crate) struct PreparedTexels {
+    to: Side,
+    from: Side,
+    pub(crate) shape: Shape,
+}
+
+/// One piece of a copy.
+pub(crate) struct CopyStep {
+    to: Place,
+    from: Place,
+    shape: Shape,
+}
+
+impl PreparedTexels {
+    /// Destination and source.
+    pub(crate) fn places(&self) -> (&Place, &Place) {
+        (self.to.place(), self.from.place())
+    }
+
+    /// What to do, one after the other. Where the copy splits texels, all of these take the way over the host.
+    pub(crate) fn steps(&self) -> Result<Vec<CopyStep>> {
+        let mut shape = self.shape;
+        let Shape { row, rows, slices, .. } = shape;
+        let mut steps = Vec::with_capacity(1);
+        let mut staged = |part: &Part| {
+            let whole = Shape::packed(part.row, rows, slices);
+            let buffer = HostBuffer::new(place::span(whole.to_span())? as usize);
+            let buffer = buffer.ok_or_else(|| Error::out_of_memory("no host memory for a copy"))?;
+            steps.push(CopyStep { to: Place::Staged(buffer.clone(), 0), from: part.place.clone(), shape: whole });
+            Ok::<_, Error>((whole, buffer))
+        };
+        let from = match &self.from {
+            Side::Memory(place, _) => place.clone(),
+            Side::Texels(part) if part.row == row => part.place.clone(),
+            Side::Texels(part) => {
+                let (whole, buffer) = staged(part)?;
+                (shape.from_pitch, shape.from_slice) = (whole.to_pitch, whole.to_slice);
+                Place::Staged(buffer, part.skipped)
+            }
+        };
+        match &self.to {
+            Side::Memory(place, _) => steps.push(CopyStep { to: place.clone(), from, shape }),
+            Side::Texels(part) if part.row == row => steps.push(CopyStep { to: part.place.clone(), from, shape }),
+            Side::Texels(part) => {
+                let (whole, buffer) = staged(part)?;
+                (shape.to_pitch, shape.to_slice) = (whole.from_pitch, whole.from_slice);
+                steps.push(CopyStep { to: Place::Staged(buffer.clone(), part.skipped), from, shape });
+                steps.push(CopyStep { to: part.place.clone(), from: Place::Staged(buffer, 0), shape: whole });
+            }
+        }
+        Ok(steps)
+    }
+
+    /// The copy with the present contents of memory that the program may reuse.
+    pub(crate) fn captured(mut self) -> Result<Self> {
+        if let Side::Memory(place, true) = self.from {
+            self.from = Side::Memory(place.captured(&self.shape)?, true);
+        }
+        Ok(self)
+    }
+
+    fn to_pageable(&self) -> bool {
+        matches!(self.to, Side::Memory(_, true))
+    }
+}
+
+impl CopyStep {
+    pub(crate) fn run(&self, queue: &dyn Queue) -> Result<()> {
+        place::copy(queue, &self.to, &self.from, &self.shape)
+    }
+
+    pub(crate) fn operation(self) -> Operation {
+        let Self { to, from, shape } = self;
+        Operation::Copy { to, from, shape }
+    }
 }
 
 impl Runtime {
@@ -107,10 +197,9 @@ impl Runtime {
         }
     }
 
-    /// Copies texels; waits as `copy` does.
-    pub fn copy_texels(&self, stream: StreamRef, copy: TexelCopy, wait: bool) -> Result<()> {
-        let TexelCopy { to, from, row, rows, slices } = copy;
-        let (session, lane) = self.uncaptured(stream)?;
+    /// Checks a copy; none where nothing is copied.
+    pub(crate) fn prepare_texels(&self, session: &Session, copy: &TexelCopy) -> Result<Option<PreparedTexels>> {
+        let TexelCopy { to, from, row, rows, slices } = *copy;
         let mut shape = Shape::packed(row, rows, slices);
         if let TexelSide::Memory { pitch, slice, .. } = to {
             (shape.to_pitch, shape.to_slice) = (pitch, slice);
@@ -120,52 +209,32 @@ impl Runtime {
         }
         place::check(&shape)?;
         if shape.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let size = [row, rows, slices];
-        let to = self.side(&session, to, size, place::span(shape.to_span())?, Access::ReadWrite)?;
-        let from = self.side(&session, from, size, place::span(shape.from_span())?, Access::Read)?;
-        let wait = wait || matches!(to, Side::Memory(_, true));
-        let from = match from {
-            Side::Memory(place, true) if !wait => Side::Memory(place.captured(&shape)?, true),
-            other => other,
-        };
-        let point = push(&session, lane, to, from, shape)?;
-        if wait {
-            session.wait(point)?;
-        }
-        Ok(())
+        let to = self.side(session, to, size, place::span(shape.to_span())?, Access::ReadWrite)?;
+        let from = self.side(session, from, size, place::span(shape.from_span())?, Access::Read)?;
+        Ok(Some(PreparedTexels { to, from, shape }))
     }
-}
 
-/// Appends a copy. Where it splits texels, all of these take the way over the host.
-fn push(session: &Arc<Session>, lane: Lane, to: Side, from: Side, mut shape: Shape) -> Result<Point> {
-    let step = |to, from, shape| session.push(lane, Vec::new(), Operation::Copy { to, from, shape });
-    let Shape { row, rows, slices, .. } = shape;
-    let staged = |part: &Part| {
-        let whole = Shape::packed(part.row, rows, slices);
-        let buffer = HostBuffer::new(place::span(whole.to_span())? as usize);
-        let buffer = buffer.ok_or_else(|| Error::out_of_memory("no host memory for a copy"))?;
-        step(Place::Staged(buffer.clone(), 0), part.place.clone(), whole)?;
-        Ok::<_, Error>((whole, buffer))
-    };
-    let from = match from {
-        Side::Memory(place, _) => place,
-        Side::Texels(part) if part.row == row => part.place,
-        Side::Texels(part) => {
-            let (whole, buffer) = staged(&part)?;
-            (shape.from_pitch, shape.from_slice) = (whole.to_pitch, whole.to_slice);
-            Place::Staged(buffer, part.skipped)
+    /// Copies texels; waits as `copy` does.
+    pub fn copy_texels(&self, stream: StreamRef, copy: TexelCopy, wait: bool) -> Result<()> {
+        let (session, lane) = match self.target(stream)? {
+            Target::Lane(session, lane) => (session, lane),
+            Target::Capture(capture) => return self.capture_copy(&capture, CopyAsked::Texels(copy), wait),
+        };
+        let Some(mut prepared) = self.prepare_texels(&session, &copy)? else { return Ok(()) };
+        let wait = wait || prepared.to_pageable();
+        if !wait {
+            prepared = prepared.captured()?;
         }
-    };
-    match to {
-        Side::Memory(place, _) => step(place, from, shape),
-        Side::Texels(part) if part.row == row => step(part.place, from, shape),
-        Side::Texels(part) => {
-            let (whole, buffer) = staged(&part)?;
-            (shape.to_pitch, shape.to_slice) = (whole.from_pitch, whole.from_slice);
-            step(Place::Staged(buffer.clone(), part.skipped), from, shape)?;
-            step(part.place, Place::Staged(buffer, 0), whole)
+        let mut last = None;
+        for step in prepared.steps()? {
+            last = Some(session.push(lane, Vec::new(), step.operation())?);
+        }
+        match last {
+            Some(point) if wait => session.wait(point),
+            _ => Ok(()),
         }
     }
 }

@@ -352,21 +352,23 @@ fn run(request: Request) -> Result<u8, Stop> {
         params[param.offset as usize..][..bytes.len()].copy_from_slice(&bytes);
     }
 
+    let function_object = runtime.functions.get(function).map_err(refused_by)?;
     let launch = LaunchRequest {
         grid: request.grid,
         block: request.block,
-        cluster: cluster_of(kernel, request.cluster),
+        cluster: cluster_of(kernel, function_object.settings(), request.cluster),
         dynamic_shared: request.shared,
         cooperative: request.cooperative,
         params,
+        attributes: Default::default(),
     };
-    let function_object = runtime.functions.get(function).map_err(refused_by)?;
     let usual = dynamic_shared_limit(device.caps(), kernel, function_object.settings());
     if request.shared > usual && request.shared <= device.caps().shared_per_block_max - kernel.static_shared {
         function_object.change_settings(|settings| settings.max_dynamic_shared = Some(request.shared));
     }
     function_object.change_settings(|settings| settings.large_clusters = true);
-    check(device.caps(), kernel, function_object.settings(), &launch).map_err(refused_by)?;
+    let multiprocessors = device.caps().multiprocessors;
+    check(device.caps(), kernel, function_object.settings(), &launch, multiprocessors).map_err(refused_by)?;
     runtime.launch(Launchable::Function(function), StreamRef::Default, launch).map_err(refused_by)?;
     let session = runtime.session().map_err(|error| failed(&error))?;
     session.synchronise().map_err(|error| failed(&error))?;

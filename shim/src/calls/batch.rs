@@ -2,9 +2,9 @@
 
 use super::location::{Place, wrong};
 use super::managed::{batch_stream, settings_of};
-use crate::abi::{Call, CuStream, In, Out, Pointer};
-use crate::result::{Code, Failure, Outcome};
-use hetgpu_runtime::{CopyRequest, Shape};
+use crate::abi::{Call, CuArray, CuStream, In, Out, Pointer};
+use crate::result::{Failure, Outcome};
+use hetgpu_runtime::{Array, CopyAsked, CopyRequest, Corner, Handle, Runtime, Shape, TexelCopy, TexelSide};
 
 /// `CUmemcpyAttributes`.
 #[derive(Clone, Copy)]
@@ -41,7 +41,7 @@ pub(crate) struct Volume {
 }
 
 /// A copy, and whether its source is read before the call returns.
-type Request = (CopyRequest, bool);
+type Request = (CopyAsked, bool);
 
 /// A failure, and which of the copies is at fault, where one is.
 type Failed = (Option<usize>, Failure);
@@ -93,7 +93,8 @@ fn line_requests(
             return Err(wrong("a copy of 0 bytes"));
         }
         let shape = Shape::line(bytes as u64);
-        Ok((CopyRequest { to, to_device: false, from, from_device: false, shape }, times[which[index]]))
+        let request = CopyRequest { to, to_device: false, from, from_device: false, shape };
+        Ok((CopyAsked::Rows(request), times[which[index]]))
     };
     (0..count).map(|index| one(index).map_err(|failure| (Some(index), failure))).collect()
 }
@@ -147,14 +148,13 @@ pub(crate) fn lines_failing(
     telling(call, stream, failed, result)
 }
 
-/// Address, pitch and slice of one side.
+const POINTER: u32 = 1;
+const ARRAY: u32 = 2;
+
+/// Address, pitch and slice of one side in memory.
 fn side(operand: &Operand, width: usize, height: usize) -> Outcome<(u64, u64, u64)> {
-    const POINTER: u32 = 1;
-    const ARRAY: u32 = 2;
-    match operand.kind {
-        POINTER => {}
-        ARRAY => return Err(Failure::new(Code::ERROR_NOT_SUPPORTED, "copies from or to an array")),
-        other => return Err(wrong(format!("no operand of type {other}"))),
+    if operand.kind != POINTER {
+        return Err(wrong(format!("no operand of type {}", operand.kind)));
     }
     let pitch = if operand.row == 0 { width } else { operand.row };
     let rows = if operand.layer == 0 { height } else { operand.layer };
@@ -165,23 +165,56 @@ fn side(operand: &Operand, width: usize, height: usize) -> Outcome<(u64, u64, u6
     Ok((operand.pointer.0, pitch as u64, slice as u64))
 }
 
-fn volume_request(volume: &Volume) -> Outcome<Request> {
+impl Operand {
+    fn array(&self) -> Outcome<Option<Handle<Array>>> {
+        if self.kind == ARRAY { Ok(Some(CuArray::from_bits(self.pointer.0).get()?)) } else { Ok(None) }
+    }
+
+    /// One side of a copy of texels of a size. Extents and offsets count texels.
+    fn texels(&self, texel: usize, width: usize, height: usize) -> Outcome<TexelSide> {
+        let bytes =
+            |texels: usize| texels.checked_mul(texel).ok_or_else(|| wrong("a row past the end of the addresses"));
+        if let Some(array) = self.array()? {
+            let [low, high] = self.place.map(u64::from);
+            let corner = Corner { x: bytes(self.row)? as u64, y: self.layer as u64, z: high << 32 | low };
+            return Ok(TexelSide::Array(array, corner));
+        }
+        let (at, pitch, slice) = side(&Self { row: bytes(self.row)?, ..*self }, bytes(width)?, height)?;
+        Ok(TexelSide::Memory { at, device: false, pitch, slice })
+    }
+}
+
+fn volume_request(runtime: &Runtime, volume: &Volume) -> Outcome<Request> {
     let &Volume { from, to, width, height, depth, order, flags } = volume;
     if width == 0 || height == 0 || depth == 0 {
         return Err(wrong(format!("a copy of {width} x {height} x {depth} bytes")));
+    }
+    let texel = |array| Ok::<_, Failure>(runtime.images.arrays.get(array)?.texel_bytes() as usize);
+    let sizes = (to.array()?.map(texel).transpose()?, from.array()?.map(texel).transpose()?);
+    match sizes {
+        (None, None) => {}
+        (Some(one), Some(other)) if one != other => return Err(wrong(format!("texels of {one} and {other} bytes"))),
+        (Some(texel), _) | (None, Some(texel)) => {
+            let row = width.checked_mul(texel).ok_or_else(|| wrong("a row past the end of the addresses"))? as u64;
+            let (to, from) = (to.texels(texel, width, height)?, from.texels(texel, width, height)?);
+            let copy = TexelCopy { to, from, row, rows: height as u64, slices: depth as u64 };
+            return Ok((CopyAsked::Texels(copy), now(order, flags)?));
+        }
     }
     let (to, to_pitch, to_slice) = side(&to, width, height)?;
     let (from, from_pitch, from_slice) = side(&from, width, height)?;
     let (row, rows, slices) = (width as u64, height as u64, depth as u64);
     let shape = Shape { row, rows, slices, from_pitch, to_pitch, from_slice, to_slice };
-    Ok((CopyRequest { to, to_device: false, from, from_device: false, shape }, now(order, flags)?))
+    let request = CopyRequest { to, to_device: false, from, from_device: false, shape };
+    Ok((CopyAsked::Rows(request), now(order, flags)?))
 }
 
 fn try_volumes(call: &Call, count: usize, copies: In<Volume>, flags: u64, stream: CuStream) -> Result<(), Failed> {
     if count == 0 || flags != 0 {
         return Err((None, wrong(format!("{count} copies, flags {flags}"))));
     }
-    let one = |index: usize| copies.at(index).and_then(|volume| volume_request(&volume));
+    let runtime = call.runtime().map_err(|failure| (None, failure))?;
+    let one = |index: usize| copies.at(index).and_then(|volume| volume_request(runtime, &volume));
     let requests: Result<Vec<Request>, Failed> =
         (0..count).map(|index| one(index).map_err(|failure| (Some(index), failure))).collect();
     submit(call, &requests?, stream)

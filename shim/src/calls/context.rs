@@ -2,21 +2,22 @@
 
 use super::device::index;
 use crate::abi::{Call, Cu, CuContext, In, Out};
+use crate::calls::green::{Affinity, affinity_of};
 use crate::result::{Code, Failure, Outcome};
-use hetgpu_runtime::{Context, Handle, Session};
+use hetgpu_runtime::{Context, Handle, Part, Session};
 use std::sync::Arc;
 
 /// `CUctxCreateParams`.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub(crate) struct ContextParameters {
-    affinity: In<u8>,
+    affinity: In<Affinity>,
     affinities: i32,
     graphics: In<u8>,
 }
 
 /// The context that a call names; null means the current one.
-fn named(call: &Call, context: CuContext) -> Outcome<Handle<Context>> {
+pub(super) fn named(call: &Call, context: CuContext) -> Outcome<Handle<Context>> {
     match context.is_null() {
         true => Ok(call.runtime()?.current().ok_or(hetgpu_runtime::Error::InvalidContext)?),
         false => context.get(),
@@ -32,6 +33,12 @@ pub(crate) fn session_of(call: &Call, context: CuContext) -> Outcome<(Handle<Con
     let handle = named(call, context)?;
     let session = call.runtime()?.contexts.get(handle)?.session()?;
     Ok((handle, session))
+}
+
+/// The same, and what of the session the context speaks for.
+pub(crate) fn scope_of(call: &Call, context: CuContext) -> Outcome<(Arc<Session>, Arc<Part>)> {
+    let context = context_of(call, context)?;
+    Ok((context.session()?, context.part.clone()))
 }
 
 /// Scheduling (one of three ways to wait, or the driver's choice), mapped host memory, and hints.
@@ -68,27 +75,25 @@ pub(crate) fn primary_reset(call: &Call, device: i32) -> Outcome {
     Ok(call.runtime()?.reset_primary(index(device)?)?)
 }
 
-fn create_with(call: &Call, context: Out<CuContext>, flags: u32, device: i32, version: u32) -> Outcome {
+fn create_with(call: &Call, context: Out<CuContext>, flags: u32, device: i32, multiprocessors: Option<u32>) -> Outcome {
+    const VERSION: u32 = 3020;
     check_flags(flags)?;
-    context.set(Cu::new(call.runtime()?.create_context(index(device)?, flags, version)?))
+    context.set(Cu::new(call.runtime()?.create_context_on(index(device)?, flags, VERSION, multiprocessors)?))
 }
 
 pub(crate) fn create(call: &Call, context: Out<CuContext>, flags: u32, device: i32) -> Outcome {
-    create_with(call, context, flags, device, 3020)
+    create_with(call, context, flags, device, None)
 }
 
 pub(crate) fn create_v3(
     call: &Call,
     context: Out<CuContext>,
-    _affinity: In<u8>,
+    affinity: In<Affinity>,
     affinities: i32,
     flags: u32,
     device: i32,
 ) -> Outcome {
-    if affinities != 0 {
-        return Err(Failure::new(Code::ERROR_UNSUPPORTED_EXEC_AFFINITY, "execution affinity"));
-    }
-    create_with(call, context, flags, device, 3020)
+    create_with(call, context, flags, device, affinity_of(affinity, affinities)?)
 }
 
 pub(crate) fn create_v4(
@@ -98,20 +103,31 @@ pub(crate) fn create_v4(
     flags: u32,
     device: i32,
 ) -> Outcome {
+    let mut multiprocessors = None;
     if !parameters.is_null() {
         let parameters = parameters.get()?;
-        if parameters.affinities != 0 {
-            return Err(Failure::new(Code::ERROR_UNSUPPORTED_EXEC_AFFINITY, "execution affinity"));
-        }
         if !parameters.graphics.is_null() {
             return Err(Failure::new(Code::ERROR_NOT_SUPPORTED, "contexts shared with graphics"));
         }
+        multiprocessors = affinity_of(parameters.affinity, parameters.affinities)?;
     }
-    create_with(call, context, flags, device, 3020)
+    create_with(call, context, flags, device, multiprocessors)
 }
 
 pub(crate) fn destroy(call: &Call, context: CuContext) -> Outcome {
     Ok(call.runtime()?.destroy_context(context.get()?)?)
+}
+
+/// Another user of the current context.
+pub(crate) fn attach(call: &Call, context: Out<CuContext>, flags: u32) -> Outcome {
+    if flags != 0 || context.is_null() {
+        return Err(Failure::new(Code::ERROR_INVALID_VALUE, "flags, or null for the context"));
+    }
+    context.set(Cu::new(call.runtime()?.attach_current()?))
+}
+
+pub(crate) fn detach(call: &Call, context: CuContext) -> Outcome {
+    Ok(call.runtime()?.detach_current(context.get()?)?)
 }
 
 pub(crate) fn push(call: &Call, context: CuContext) -> Outcome {
@@ -158,13 +174,15 @@ pub(crate) fn id(call: &Call, context: CuContext, id: Out<u64>) -> Outcome {
 pub(crate) fn synchronize(call: &Call) -> Outcome {
     let runtime = call.runtime()?;
     runtime.may_wait_for_all()?;
-    runtime.session()?.synchronise()?;
+    let (session, part) = runtime.scope()?;
+    session.synchronise_part(&part)?;
     runtime.settle_pools();
     Ok(())
 }
 
 pub(crate) fn synchronize_of(call: &Call, context: CuContext) -> Outcome {
-    Ok(session_of(call, context)?.1.synchronise()?)
+    let (session, part) = scope_of(call, context)?;
+    Ok(session.synchronise_part(&part)?)
 }
 
 const STACK_SIZE: u32 = 0;

@@ -2,7 +2,7 @@
 
 use crate::abi::{Call, CuContext, CuStream, In, Pointer};
 use crate::result::{Code, Failure, Outcome};
-use hetgpu_runtime::{CopyRequest, FillRequest, Shape, TexelSide};
+use hetgpu_runtime::{CopyAsked, CopyRequest, Corner, FillRequest, Shape, TexelCopy, TexelSide};
 
 /// `CUDA_MEMCPY2D`.
 #[derive(Clone, Copy, Debug)]
@@ -67,9 +67,39 @@ impl From<Copy2d> for Copy3d {
     }
 }
 
+const HOST: u32 = 1;
+const DEVICE: u32 = 2;
 const ARRAY: u32 = 3;
+const UNIFIED: u32 = 4;
 
 impl Side3d {
+    const NOWHERE: Self = Self {
+        x: 0,
+        y: 0,
+        z: 0,
+        level: 0,
+        kind: 0,
+        host: Pointer(0),
+        device: Pointer(0),
+        array: Pointer(0),
+        context: Pointer(0),
+        pitch: 0,
+        height: 0,
+    };
+
+    /// Memory, of which is known whether it is a device's unless it is `unified`.
+    fn memory(at: u64, device: bool, unified: bool, pitch: u64, slice: u64) -> Self {
+        let kind = match (unified, device) {
+            (true, _) => UNIFIED,
+            (false, true) => DEVICE,
+            (false, false) => HOST,
+        };
+        let null = Pointer(0);
+        let (host, device) = if kind == HOST { (Pointer(at), null) } else { (null, Pointer(at)) };
+        let height = slice.checked_div(pitch).unwrap_or(0) as usize;
+        Self { kind, host, device, pitch: pitch as usize, height, ..Self::NOWHERE }
+    }
+
     pub(super) fn is_array(&self) -> bool {
         self.kind == ARRAY
     }
@@ -166,9 +196,6 @@ pub(crate) fn peer_async(
 
 /// One side of a copy of rows: address of the first byte, whether it must be device memory, pitch, slice.
 fn side(side: &Side3d, width: usize, height: usize) -> Outcome<(u64, bool, u64, u64)> {
-    const HOST: u32 = 1;
-    const DEVICE: u32 = 2;
-    const UNIFIED: u32 = 4;
     let (start, device) = match side.kind {
         HOST => (side.host, false),
         DEVICE => (side.device, true),
@@ -200,7 +227,18 @@ fn side(side: &Side3d, width: usize, height: usize) -> Outcome<(u64, bool, u64, 
 
 impl Copy3d {
     /// What is asked for.
-    pub(super) fn request(&self) -> Outcome<CopyRequest> {
+    pub(super) fn asked(&self) -> Outcome<CopyAsked> {
+        if !self.to.is_array() && !self.from.is_array() {
+            return Ok(CopyAsked::Rows(self.request()?));
+        }
+        let memory = |of: &Side3d| {
+            let (at, device, pitch, slice) = side(of, self.width, self.height)?;
+            Ok(TexelSide::Memory { at, device, pitch, slice })
+        };
+        Ok(CopyAsked::Texels(super::image::texels(self, memory)?))
+    }
+
+    fn request(&self) -> Outcome<CopyRequest> {
         let Self { width, height, depth, .. } = *self;
         let (to, to_device, to_pitch, to_slice) = side(&self.to, width, height)?;
         let (from, from_device, from_pitch, from_slice) = side(&self.from, width, height)?;
@@ -216,28 +254,26 @@ impl Copy3d {
         Ok(CopyRequest { to, to_device, from, from_device, shape })
     }
 
+    /// A request of texels in this form.
+    pub(super) fn of_texels(copy: &TexelCopy) -> Self {
+        let side = |side: &TexelSide| match *side {
+            TexelSide::Memory { at, device, pitch, slice } => Side3d::memory(at, device, false, pitch, slice),
+            TexelSide::Array(array, Corner { x, y, z }) => {
+                let (x, y, z) = (x as usize, y as usize, z as usize);
+                Side3d { x, y, z, kind: ARRAY, array: Pointer(array.bits()), ..Side3d::NOWHERE }
+            }
+        };
+        let [width, height, depth] = [copy.row, copy.rows, copy.slices].map(|n| n as usize);
+        Self { from: side(&copy.from), to: side(&copy.to), width, height, depth }
+    }
+
     /// A request in this form.
     pub(super) fn of(request: &CopyRequest) -> Self {
-        const HOST: u32 = 1;
-        const DEVICE: u32 = 2;
-        const UNIFIED: u32 = 4;
         let CopyRequest { to, to_device, from, from_device, shape } = *request;
         let unified = !to_device && !from_device;
-        let side = |at: u64, device: bool, pitch: u64, slice: u64| {
-            let kind = match (unified, device) {
-                (true, _) => UNIFIED,
-                (false, true) => DEVICE,
-                (false, false) => HOST,
-            };
-            let null = Pointer(0);
-            let (host, device) = if kind == HOST { (Pointer(at), null) } else { (null, Pointer(at)) };
-            let height = slice.checked_div(pitch).unwrap_or(0) as usize;
-            let pitch = pitch as usize;
-            Side3d { x: 0, y: 0, z: 0, level: 0, kind, host, device, array: null, context: null, pitch, height }
-        };
         Self {
-            from: side(from, from_device, shape.from_pitch, shape.from_slice),
-            to: side(to, to_device, shape.to_pitch, shape.to_slice),
+            from: Side3d::memory(from, from_device, unified, shape.from_pitch, shape.from_slice),
+            to: Side3d::memory(to, to_device, unified, shape.to_pitch, shape.to_slice),
             width: shape.row as usize,
             height: shape.rows as usize,
             depth: shape.slices as usize,
@@ -249,14 +285,14 @@ fn shaped(call: &Call, copy: &Copy3d, stream: Option<CuStream>) -> Outcome {
     if copy.width == 0 || copy.height == 0 || copy.depth == 0 {
         return Ok(());
     }
-    if copy.to.is_array() || copy.from.is_array() {
-        let memory = |of: &Side3d| {
-            let (at, device, pitch, slice) = side(of, copy.width, copy.height)?;
-            Ok(TexelSide::Memory { at, device, pitch, slice })
-        };
-        return super::image::shaped(call, copy, memory, stream);
+    match copy.asked()? {
+        CopyAsked::Rows(request) => submit(call, request, stream),
+        CopyAsked::Texels(texels) => {
+            let wait = stream.is_none();
+            let stream = call.stream(stream.unwrap_or(CuStream::NULL))?;
+            Ok(call.runtime()?.copy_texels(stream, texels, wait)?)
+        }
     }
-    submit(call, copy.request()?, stream)
 }
 
 pub(crate) fn plane(call: &Call, copy: In<Copy2d>) -> Outcome {

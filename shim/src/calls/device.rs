@@ -156,11 +156,6 @@ pub(crate) fn peer_attribute(call: &Call, out: Out<i32>, attribute: u32, from: i
     out.set(0)
 }
 
-pub(crate) fn exec_affinity_support(call: &Call, supported: Out<i32>, _kind: u32, device: i32) -> Outcome {
-    caps(call, device)?;
-    supported.set(0)
-}
-
 pub(crate) fn texture_1d_linear_width(
     call: &Call,
     width: Out<usize>,

@@ -1,6 +1,6 @@
 //! Events.
 
-use super::context::session_of;
+use super::context::scope_of;
 use crate::abi::{Call, Cu, CuContext, CuEvent, CuStream, Out};
 use crate::result::{Code, Failure, Outcome};
 use hetgpu_runtime::EventTicket;
@@ -59,12 +59,12 @@ pub(crate) fn import(call: &Call, event: Out<CuEvent>, ticket: EventTicket) -> O
 
 /// Records what the context has been given so far.
 pub(crate) fn record_context(call: &Call, context: CuContext, event: CuEvent) -> Outcome {
-    let (_, session) = session_of(call, context)?;
-    Ok(call.runtime()?.record_session(&session, event.get()?)?)
+    let (session, part) = scope_of(call, context)?;
+    Ok(call.runtime()?.record_part(&session, &part, event.get()?)?)
 }
 
 /// What the context is given from now on waits for the event.
 pub(crate) fn hold_context(call: &Call, context: CuContext, event: CuEvent) -> Outcome {
-    let (_, session) = session_of(call, context)?;
-    Ok(call.runtime()?.session_wait(&session, event.get()?)?)
+    let (session, part) = scope_of(call, context)?;
+    Ok(call.runtime()?.part_wait(&session, &part, event.get()?)?)
 }

@@ -53,9 +53,9 @@ fn attribute_of(
         CACHE_MODE => 0,
         CARVEOUT => return Ok(settings.carveout.unwrap_or(-1)),
         CLUSTER_MUST_BE_SET => u32::from(info.explicit_cluster),
-        CLUSTER_WIDTH..=CLUSTER_DEPTH => cluster_of(info, [0; 3])[(attribute - CLUSTER_WIDTH) as usize],
+        CLUSTER_WIDTH..=CLUSTER_DEPTH => cluster_of(info, settings, [0; 3])[(attribute - CLUSTER_WIDTH) as usize],
         CLUSTER_NON_PORTABLE => u32::from(settings.large_clusters),
-        CLUSTER_SCHEDULING => 0,
+        CLUSTER_SCHEDULING => settings.cluster_scheduling,
         _ => return Err(unknown(attribute)),
     };
     Ok(i32::try_from(value).unwrap_or(i32::MAX))
@@ -78,10 +78,17 @@ fn change(caps: &Caps, info: &KernelInfo, settings: &mut FunctionSettings, attri
         CLUSTER_WIDTH..=CLUSTER_DEPTH if info.required_cluster != [0; 3] => {
             return Err(Failure::new(Code::ERROR_NOT_PERMITTED, "the kernel was compiled for other clusters"));
         }
-        CLUSTER_WIDTH..=CLUSTER_DEPTH if value > 1 => {
-            return Err(Failure::new(Code::ERROR_NOT_SUPPORTED, "clusters that only the launch asks for"));
+        CLUSTER_WIDTH..=CLUSTER_DEPTH => {
+            let blocks = u32::try_from(value);
+            let blocks = blocks.map_err(|_| Failure::new(Code::ERROR_INVALID_VALUE, format!("clusters of {value}")))?;
+            settings.cluster[(attribute - CLUSTER_WIDTH) as usize] = blocks;
         }
-        CLUSTER_WIDTH..=CLUSTER_DEPTH | CLUSTER_SCHEDULING => {}
+        CLUSTER_SCHEDULING => {
+            // The driver's choice, spread, balanced.
+            const MOST: u32 = 2;
+            let policy = u32::try_from(value).ok().filter(|&policy| policy <= MOST);
+            settings.cluster_scheduling = policy.ok_or_else(|| unknown(attribute))?;
+        }
         CLUSTER_NON_PORTABLE => settings.large_clusters = value != 0,
         _ => return Err(unknown(attribute)),
     }
@@ -99,6 +106,11 @@ pub(crate) fn function(runtime: &Runtime, handle: CuFunction) -> Outcome<Arc<Fun
 fn caps_of<'r>(runtime: &'r Runtime, function: &Function) -> Outcome<&'r Caps> {
     let device = runtime.modules.get(function.module)?.session.device.index;
     Ok(runtime.device(device)?.device.caps())
+}
+
+/// How many multiprocessors launches of a function by the calling thread have.
+fn multiprocessors(runtime: &Runtime, function: &Function) -> Outcome<u32> {
+    Ok(runtime.multiprocessors_of(&runtime.modules.get(function.module)?.session))
 }
 
 pub(crate) fn attribute(call: &Call, value: Out<i32>, attribute: u32, handle: CuFunction) -> Outcome {
@@ -128,10 +140,21 @@ fn change_kernel(runtime: &Runtime, kernel: Handle<Kernel>, attribute: u32, valu
     outcome
 }
 
-/// Caches and banks cannot be configured; a preference is only a hint.
+/// Caches cannot be configured; a preference is only a hint.
 pub(crate) fn preference(call: &Call, handle: CuFunction, config: u32) -> Outcome {
+    const MOST: u32 = 3;
+    hint(call, handle, config, MOST)
+}
+
+/// Banks of shared memory cannot be configured either.
+pub(crate) fn bank_preference(call: &Call, handle: CuFunction, config: u32) -> Outcome {
+    const MOST: u32 = 2;
+    hint(call, handle, config, MOST)
+}
+
+fn hint(call: &Call, handle: CuFunction, config: u32, most: u32) -> Outcome {
     function(call.runtime()?, handle)?;
-    match config <= 3 {
+    match config <= most {
         true => Ok(()),
         false => Err(Failure::new(Code::ERROR_INVALID_VALUE, format!("preference {config}"))),
     }
@@ -311,7 +334,7 @@ pub(crate) fn potential_block_size_with_flags(
             best = (resident * threads, threads, resident);
         }
     }
-    grid.set(best.2 * caps.multiprocessors as i32)?;
+    grid.set(best.2 * multiprocessors(runtime, &found)? as i32)?;
     block.set(best.1)
 }
 
@@ -322,10 +345,10 @@ pub(crate) fn max_clusters(call: &Call, count: Out<i32>, handle: CuFunction, con
     let runtime = call.runtime()?;
     let found = function(runtime, handle)?;
     let caps = caps_of(runtime, &found)?;
-    let cluster = cluster_of(found.info(), config.cluster()?);
+    let cluster = cluster_of(found.info(), found.settings(), config.cluster()?);
     check_cluster(caps, found.info(), found.settings(), cluster)?;
     let resident = blocks(call, handle, config.threads() as i32, config.dynamic_shared())?;
-    let all = resident * caps.multiprocessors / cluster.iter().product::<u32>();
+    let all = resident * multiprocessors(runtime, &found)? / cluster.iter().product::<u32>();
     count.set(if resident == 0 { 0 } else { all.max(1) as i32 })
 }
 
@@ -337,7 +360,7 @@ pub(crate) fn max_cluster_size(call: &Call, size: Out<i32>, handle: CuFunction, 
     let caps = caps_of(runtime, &found)?;
     let blocks = match (blocks(call, handle, config.threads() as i32, config.dynamic_shared())?, found.info()) {
         (0, _) => 0,
-        (_, info) if info.required_cluster != [0; 3] => cluster_of(info, [1; 3]).iter().product(),
+        (_, info) if info.required_cluster != [0; 3] => cluster_of(info, found.settings(), [1; 3]).iter().product(),
         (_, info) => cluster_limit(caps, info, found.settings()).max(1),
     };
     size.set(blocks as i32)

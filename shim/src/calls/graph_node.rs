@@ -367,7 +367,7 @@ fn attribute_of(node: &KernelNode, attribute: u32) -> [u32; 16] {
     match attribute {
         COOPERATIVE => value[0] = u32::from(node.request().cooperative),
         CLUSTER => value[..3].copy_from_slice(&node.request().cluster),
-        other => value = node.attributes.get(&other).copied().unwrap_or_default(),
+        other => value = node.request().attributes.get(&other).copied().unwrap_or_default(),
     }
     value
 }
@@ -387,7 +387,7 @@ fn change(node: &mut KernelNode, attribute: u32, value: [u32; 16]) {
         COOPERATIVE => node.request_mut().cooperative = value[0] != 0,
         CLUSTER => node.request_mut().cluster = [value[0], value[1], value[2]],
         other => {
-            node.attributes.insert(other, value);
+            node.request_mut().attributes.insert(other, value);
         }
     }
 }
@@ -402,7 +402,7 @@ pub(crate) fn copy_attributes(call: &Call, to: CuNode, from: CuNode) -> Outcome 
     let runtime = call.runtime()?;
     let Body::Kernel(from) = runtime.node_body(from.get()?)? else { return Err(wrong("not a kernel node")) };
     Ok(runtime.set_node_attributes(to.get()?, |to| {
-        to.attributes = from.attributes.clone();
+        to.request_mut().attributes = from.request().attributes.clone();
         [COOPERATIVE, CLUSTER].into_iter().for_each(|id| change(to, id, attribute_of(&from, id)));
     })?)
 }

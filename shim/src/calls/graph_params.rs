@@ -3,11 +3,12 @@
 use super::copy::Copy3d;
 use super::launch::target;
 use super::stream::host_call;
+use super::words::{self, Origin, Parameters, Version};
 use crate::abi::{Call, Cu, CuContext, CuEvent, CuFunction, CuGraph, CuKernel, HostFunction, In, Pointer};
 use crate::result::{Code, Failure, Outcome};
 use hetgpu_runtime::{
-    BatchNode, Body, BranchKind, Comparison, Context, CopyNode, FillNode, FillRequest, Handle, KernelNode,
-    LaunchRequest, MemoryOp, NodeRequest, Runtime,
+    BatchNode, Body, BranchKind, Context, CopyAsked, CopyNode, FillNode, FillRequest, Handle, KernelNode,
+    LaunchRequest, NodeRequest, Runtime,
 };
 use std::sync::Arc;
 
@@ -110,23 +111,8 @@ pub(crate) struct AllocParams {
 pub(crate) struct BatchParams {
     context: CuContext,
     count: u32,
-    operations: In<OperationParams>,
+    operations: In<Parameters>,
     flags: u32,
-}
-
-/// `CUstreamBatchMemOpParams`.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub(crate) struct OperationParams {
-    operation: u32,
-    /// Where flags of operations without an address are.
-    short_flags: u32,
-    address: u64,
-    value: u64,
-    flags: u32,
-    padding: u32,
-    alias: u64,
-    rest: u64,
 }
 
 /// `CUDA_CONDITIONAL_NODE_PARAMS`.
@@ -169,9 +155,9 @@ impl KernelParams {
         let Self { grid, block, shared, params, extra, .. } = *self;
         let (what, params) = target(call.runtime()?, function, params.as_in(), extra.as_in())?;
         let (cluster, cooperative) = ([1; 3], false);
-        let request = LaunchRequest { grid, block, cluster, dynamic_shared: shared, cooperative, params };
-        let attributes = Default::default();
-        Ok(NodeRequest::Kernel { what, context: optional(context)?, request, attributes })
+        let (dynamic_shared, attributes) = (shared, Default::default());
+        let request = LaunchRequest { grid, block, cluster, dynamic_shared, cooperative, params, attributes };
+        Ok(NodeRequest::Kernel { what, context: optional(context)?, request })
     }
 
     pub(crate) fn of(runtime: &Runtime, node: &KernelNode) -> Outcome<Self> {
@@ -197,9 +183,7 @@ impl KernelParams2 {
     }
 
     pub(crate) fn of(runtime: &Runtime, node: &KernelNode) -> Outcome<Self> {
-        let session = node.session().id;
-        let is_owner = |context: &Context| context.session().is_ok_and(|own| own.id == session);
-        let context = runtime.contexts.handles_where(is_owner).first().map_or(CuContext::NULL, |&owner| Cu::new(owner));
+        let context = runtime.owner_of(node.session().id).map_or(CuContext::NULL, Cu::new);
         let kernel = node.kernel(runtime).map_or(CuKernel::NULL, Cu::new);
         Ok(Self { base: KernelParams::of(runtime, node)?, kernel, context })
     }
@@ -238,13 +222,16 @@ impl HostParams {
 
 pub(crate) fn copy_request(copy: &Copy3d, context: CuContext) -> Outcome<NodeRequest> {
     let origin: hetgpu_runtime::AsGiven = Arc::new(*copy);
-    Ok(NodeRequest::Copy { request: copy.request()?, origin: Some(origin), context: optional(context)? })
+    Ok(NodeRequest::Copy { asked: copy.asked()?, origin: Some(origin), context: optional(context)? })
 }
 
 /// A copy as it was asked for; one that was captured in the form that it would have.
 pub(crate) fn copy_of(node: &CopyNode) -> Copy3d {
     let origin = node.origin.as_ref().and_then(|origin| origin.downcast_ref::<Copy3d>());
-    origin.copied().unwrap_or_else(|| Copy3d::of(&node.request))
+    origin.copied().unwrap_or_else(|| match &node.asked {
+        CopyAsked::Rows(request) => Copy3d::of(request),
+        CopyAsked::Texels(copy) => Copy3d::of_texels(copy),
+    })
 }
 
 impl AllocParams {
@@ -284,42 +271,20 @@ impl AllocParams {
     }
 }
 
-impl OperationParams {
-    fn operation(&self) -> Outcome<MemoryOp> {
-        let Self { address, value, flags, short_flags, .. } = *self;
-        let until = match flags & 3 {
-            0 => Comparison::AtLeast,
-            1 => Comparison::Equal,
-            2 => Comparison::And,
-            _ => Comparison::Nor,
-        };
-        const NO_BARRIER: u32 = 1;
-        match self.operation {
-            1 if flags <= 3 => Ok(MemoryOp::Wait { address, value, wide: false, until }),
-            4 if flags <= 3 => Ok(MemoryOp::Wait { address, value, wide: true, until }),
-            2 if flags <= NO_BARRIER => Ok(MemoryOp::Write { address, value, wide: false }),
-            5 if flags <= NO_BARRIER => Ok(MemoryOp::Write { address, value, wide: true }),
-            6 if short_flags <= 1 => Ok(MemoryOp::Barrier),
-            3 => Err(Failure::new(Code::ERROR_NOT_SUPPORTED, "flushing remote writes")),
-            other => Err(wrong(format!("memory operation {other} with flags {flags:#x}"))),
-        }
-    }
-}
-
 impl BatchParams {
     pub(crate) fn request(&self) -> Outcome<NodeRequest> {
         if self.flags != 0 || self.count == 0 {
             return Err(wrong("a batch without operations, or with flags"));
         }
         let list = self.operations.list(self.count as usize)?;
-        let operations = list.iter().map(OperationParams::operation).collect::<Outcome<_>>()?;
-        let origin = Arc::new((self.context.0, list));
+        let operations = words::operations_of(&list, Version::Node)?;
+        let origin = Arc::<Origin>::new((self.context.0, list));
         Ok(NodeRequest::Batch { operations, origin, context: optional(self.context)? })
     }
 
     /// The array lives as long as the node is what it is.
     pub(crate) fn of(node: &BatchNode) -> Self {
-        let origin = node.origin.downcast_ref::<(u64, Vec<OperationParams>)>();
+        let origin = node.origin.downcast_ref::<Origin>();
         let (context, list) = origin.map_or((0, &[][..]), |(context, list)| (*context, list.as_slice()));
         Self {
             context: CuContext::from_bits(context),
@@ -417,7 +382,7 @@ mod tests {
         assert_eq!((size_of::<FillParams>(), size_of::<FillParams2>()), (40, 48));
         assert_eq!(size_of::<CopyParams>(), 216);
         assert_eq!((size_of::<AllocParams>(), offset_of!(AllocParams, start)), (120, 112));
-        assert_eq!((size_of::<BatchParams>(), size_of::<OperationParams>()), (32, 48));
+        assert_eq!(size_of::<BatchParams>(), 32);
         assert_eq!((size_of::<ConditionalParams>(), offset_of!(ConditionalParams, graphs)), (32, 16));
         assert_eq!((size_of::<HostParams>(), size_of::<ChildParams>(), UNION), (16, 16, 16));
     }

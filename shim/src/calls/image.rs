@@ -347,18 +347,11 @@ fn corner(side: &Side3d) -> Outcome<TexelSide> {
 }
 
 /// A copy of which at least one side is an array; `side` makes the other one.
-pub(super) fn shaped(
-    call: &Call,
-    copy: &Copy3d,
-    side: impl Fn(&Side3d) -> Outcome<TexelSide>,
-    stream: Option<CuStream>,
-) -> Outcome {
+pub(super) fn texels(copy: &Copy3d, side: impl Fn(&Side3d) -> Outcome<TexelSide>) -> Outcome<TexelCopy> {
     let either = |of: &Side3d| if of.is_array() { corner(of) } else { side(of) };
     let (to, from) = (either(&copy.to)?, either(&copy.from)?);
     let [row, rows, slices] = [copy.width, copy.height, copy.depth].map(|n| n as u64);
-    let wait = stream.is_none();
-    let stream = call.stream(stream.unwrap_or(CuStream::NULL))?;
-    Ok(call.runtime()?.copy_texels(stream, TexelCopy { to, from, row, rows, slices }, wait)?)
+    Ok(TexelCopy { to, from, row, rows, slices })
 }
 
 #[cfg(test)]

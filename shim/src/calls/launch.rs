@@ -1,9 +1,9 @@
 //! Launches.
 
 use super::function::function;
-use crate::abi::{Call, CuFunction, CuStream, In, Pointer};
+use crate::abi::{Call, CuEvent, CuFunction, CuStream, In, Pointer};
 use crate::result::{Code, Failure, Outcome};
-use hetgpu_runtime::{Handle, Kernel, KernelInfo, LaunchRequest, Launchable, Runtime};
+use hetgpu_runtime::{Attributes, Event, Handle, Kernel, KernelInfo, LaunchRequest, Launchable, Runtime};
 
 /// `CUlaunchConfig`.
 #[derive(Clone, Copy, Debug)]
@@ -45,16 +45,20 @@ pub(crate) struct LaunchAttribute {
     value: [u32; 16],
 }
 
-/// What of a list of attributes changes a launch.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// What a list of attributes asks for.
+#[derive(Clone, PartialEq, Eq, Debug)]
 struct Wishes {
     cooperative: bool,
     cluster: [u32; 3],
+    /// Recorded when the kernel has ended, which is not before it may be.
+    events: Vec<Handle<Event>>,
+    /// Hints about caches, order and placement, which a node of a graph keeps.
+    hints: Attributes,
 }
 
 impl Default for Wishes {
     fn default() -> Self {
-        Self { cooperative: false, cluster: [1; 3] }
+        Self { cooperative: false, cluster: [1; 3], events: Vec::new(), hints: Attributes::new() }
     }
 }
 
@@ -67,10 +71,12 @@ fn wishes(attributes: &[LaunchAttribute]) -> Outcome<Wishes> {
     const CLUSTER_SCHEDULING: u32 = 5;
     // Lets a kernel start before its predecessor has ended; ours start when it has, which is always allowed.
     const PROGRAMMATIC_SERIALISATION: u32 = 6;
+    const PROGRAMMATIC_EVENT: u32 = 7;
     const PRIORITY: u32 = 8;
     const SYNC_DOMAIN_MAP: u32 = 9;
     const SYNC_DOMAIN: u32 = 10;
     const PREFERRED_CLUSTER_DIMENSION: u32 = 11;
+    const COMPLETION_EVENT: u32 = 12;
     const CARVEOUT: u32 = 14;
     const LINK_CENTRIC: u32 = 16;
     let mut wishes = Wishes::default();
@@ -80,18 +86,22 @@ fn wishes(attributes: &[LaunchAttribute]) -> Outcome<Wishes> {
             CLUSTER_DIMENSION => {
                 wishes.cluster = [attribute.value[0], attribute.value[1], attribute.value[2]];
             }
-            IGNORE => {}
-            // Hints about caches, order and placement.
+            IGNORE | PROGRAMMATIC_SERIALISATION => {}
+            PROGRAMMATIC_EVENT | COMPLETION_EVENT => {
+                let event = u64::from(attribute.value[0]) | u64::from(attribute.value[1]) << 32;
+                wishes.events.push(CuEvent::from_bits(event).get()?);
+            }
             ACCESS_POLICY
             | SYNCHRONISATION_POLICY
             | CLUSTER_SCHEDULING
-            | PROGRAMMATIC_SERIALISATION
             | PRIORITY
             | SYNC_DOMAIN_MAP
             | SYNC_DOMAIN
             | PREFERRED_CLUSTER_DIMENSION
             | CARVEOUT
-            | LINK_CENTRIC => {}
+            | LINK_CENTRIC => {
+                wishes.hints.insert(attribute.id, attribute.value);
+            }
             other => return Err(Failure::new(Code::ERROR_NOT_SUPPORTED, format!("launch attribute {other}"))),
         }
     }
@@ -167,14 +177,20 @@ fn submit(
     block: [u32; 3],
     dynamic_shared: u32,
     stream: CuStream,
-    Wishes { cooperative, cluster }: Wishes,
+    Wishes { cooperative, cluster, events, hints: attributes }: Wishes,
     params: In<Pointer>,
     extra: In<Pointer>,
 ) -> Outcome {
     let runtime = call.runtime()?;
     let stream = call.stream(stream)?;
     let (what, params) = target(runtime, handle, params, extra)?;
-    Ok(runtime.launch(what, stream, LaunchRequest { grid, block, cluster, dynamic_shared, cooperative, params })?)
+    // An event that others see or that is timed stands for no kernel's progress.
+    if let Some(unfit) = events.iter().find(|&&event| !runtime.events.get(event).is_ok_and(|event| event.is_plain())) {
+        return Err(Failure::new(Code::ERROR_INVALID_VALUE, format!("{unfit:?} is timed, shared or gone")));
+    }
+    let request = LaunchRequest { grid, block, cluster, dynamic_shared, cooperative, params, attributes };
+    runtime.launch(what, stream, request)?;
+    Ok(events.into_iter().try_for_each(|event| runtime.record_event(event, stream))?)
 }
 
 pub(crate) fn kernel(
@@ -226,6 +242,71 @@ pub(crate) fn configured(
     submit(call, handle, grid, block, dynamic_shared, stream, wishes, params, extra)
 }
 
+// Launches that are put together call by call.
+
+fn wrong(text: impl Into<String>) -> Failure {
+    Failure::new(Code::ERROR_INVALID_VALUE, text)
+}
+
+pub(crate) fn set_block(call: &Call, handle: CuFunction, x: i32, y: i32, z: i32) -> Outcome {
+    let found = function(call.runtime()?, handle)?;
+    let threads = |given: i32| u32::try_from(given).ok().filter(|&threads| threads > 0);
+    let (Some(x), Some(y), Some(z)) = (threads(x), threads(y), threads(z)) else {
+        return Err(wrong(format!("blocks of {x} x {y} x {z} threads")));
+    };
+    found.change_draft(|draft| draft.set_block([x, y, z]));
+    Ok(())
+}
+
+pub(crate) fn set_dynamic_shared(call: &Call, handle: CuFunction, bytes: u32) -> Outcome {
+    function(call.runtime()?, handle)?.change_draft(|draft| draft.set_dynamic_shared(bytes));
+    Ok(())
+}
+
+pub(crate) fn set_parameter_bytes(call: &Call, handle: CuFunction, bytes: u32) -> Outcome {
+    Ok(function(call.runtime()?, handle)?.change_draft(|draft| draft.set_param_bytes(bytes as usize))?)
+}
+
+fn set_parameters(call: &Call, handle: CuFunction, offset: i32, bytes: &[u8]) -> Outcome {
+    let found = function(call.runtime()?, handle)?;
+    let offset = usize::try_from(offset).map_err(|_| wrong(format!("a parameter at {offset}")))?;
+    Ok(found.change_draft(|draft| draft.set_params(offset, bytes))?)
+}
+
+pub(crate) fn set_parameter_word(call: &Call, handle: CuFunction, offset: i32, value: u32) -> Outcome {
+    set_parameters(call, handle, offset, &value.to_ne_bytes())
+}
+
+pub(crate) fn set_parameter_float(call: &Call, handle: CuFunction, offset: i32, value: f32) -> Outcome {
+    set_parameters(call, handle, offset, &value.to_ne_bytes())
+}
+
+pub(crate) fn set_parameter(call: &Call, handle: CuFunction, offset: i32, value: In<u8>, bytes: u32) -> Outcome {
+    set_parameters(call, handle, offset, &value.list(bytes as usize)?)
+}
+
+pub(crate) fn draft(call: &Call, handle: CuFunction) -> Outcome {
+    draft_grid(call, handle, 1, 1)
+}
+
+pub(crate) fn draft_grid(call: &Call, handle: CuFunction, width: i32, height: i32) -> Outcome {
+    draft_grid_async(call, handle, width, height, CuStream::NULL)
+}
+
+pub(crate) fn draft_grid_async(call: &Call, handle: CuFunction, width: i32, height: i32, stream: CuStream) -> Outcome {
+    let runtime = call.runtime()?;
+    let (block, dynamic_shared, params) = function(runtime, handle)?.change_draft(|draft| draft.finished())?;
+    let blocks = |given: i32| u32::try_from(given).map_err(|_| wrong(format!("a grid of {width} x {height} blocks")));
+    let (grid, cluster, cooperative) = ([blocks(width)?, blocks(height)?, 1], [1; 3], false);
+    let attributes = Attributes::new();
+    let request = LaunchRequest { grid, block, cluster, dynamic_shared, cooperative, params, attributes };
+    let what = match Handle::<Kernel>::from_bits(handle.0) {
+        Some(kernel) => Launchable::Kernel(kernel),
+        None => Launchable::Function(handle.get()?),
+    };
+    Ok(runtime.launch(what, call.stream(stream)?, request)?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -251,6 +332,8 @@ mod tests {
         assert_eq!(wishes(&[attribute(4, [1, 1, 1])]).unwrap(), Wishes::default());
         assert_eq!(wishes(&[attribute(4, [2, 4, 1])]).unwrap().cluster, [2, 4, 1]);
         assert_eq!(wishes(&[attribute(2, [1, 0, 0])]).unwrap(), Wishes { cooperative: true, ..Wishes::default() });
+        assert_eq!(wishes(&[attribute(8, [7, 0, 0])]).unwrap().hints[&8][0], 7, "a priority");
         assert_eq!(wishes(&[attribute(13, [1, 0, 0])]).unwrap_err().code, Code::ERROR_NOT_SUPPORTED);
+        assert_eq!(wishes(&[attribute(12, [1, 0, 0])]).unwrap_err().code, Code::ERROR_INVALID_HANDLE, "no event");
     }
 }

@@ -11,6 +11,7 @@ pub(crate) mod graph;
 pub(crate) mod graph_exec;
 pub(crate) mod graph_node;
 pub(crate) mod graph_params;
+pub(crate) mod green;
 pub(crate) mod image;
 pub(crate) mod image_object;
 pub(crate) mod image_reference;

@@ -226,3 +226,13 @@ pub(crate) fn library_managed(
 ) -> Outcome {
     place(address, bytes, call.runtime()?.library_managed(library.get()?, &name.get()?)?)
 }
+
+/// A function that host and devices call by one address; no device has such.
+pub(crate) fn library_unified(call: &Call, function: Out<Pointer>, library: CuLibrary, name: Text) -> Outcome {
+    if function.is_null() {
+        return Err(Failure::new(Code::ERROR_INVALID_VALUE, "null for a function"));
+    }
+    call.runtime()?.libraries.get(library.get()?)?;
+    let name = name.get()?;
+    Err(Failure::new(Code::ERROR_NOT_FOUND, format!("no device calls {name} as the host does")))
+}

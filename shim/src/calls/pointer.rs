@@ -75,10 +75,9 @@ fn of_allocation(runtime: &Runtime, found: &Allocation, attribute: u32, pointer:
     };
     Ok(match attribute {
         CONTEXT => {
-            let is_owner = |context: &Context| context.session().is_ok_and(|own| own.id == found.owner.session);
             let own = matches!(found.origin, Origin::Own);
-            let owner = if own { runtime.contexts.handles_where(is_owner) } else { Vec::new() };
-            Long(owner.first().map_or(0, |handle: &Handle<Context>| handle.bits()))
+            let owner = if own { runtime.owner_of(found.owner.session) } else { None };
+            Long(owner.map_or(0, |handle: Handle<Context>| handle.bits()))
         }
         MEMORY_TYPE => Word(if host_memory { HOST } else { DEVICE }),
         DEVICE_POINTER if found.host_visible() && !caps.shares_host_memory => {

@@ -1,15 +1,20 @@
 //! Streams.
 
 use super::context::PRIORITIES;
-use crate::abi::{Call, Cu, CuContext, CuEvent, CuStream, HostFunction, In, Out, Pointer};
+use crate::abi::{Call, Cu, CuContext, CuEvent, CuGreen, CuStream, HostFunction, In, Out, Pointer};
 use crate::result::{Code, Failure, Outcome};
-use hetgpu_runtime::{Attribute, Context, HostCall, StreamRef};
+use hetgpu_runtime::{Attribute, HostCall, StreamRef};
 use std::sync::Arc;
 
 /// `CUstreamCallback`.
 pub(crate) type StreamCallback = Option<extern "C" fn(CuStream, Code, Pointer)>;
 
-const NON_BLOCKING: u32 = 1;
+pub(super) const NON_BLOCKING: u32 = 1;
+
+/// The nearest priority that there is.
+pub(super) fn clamped(priority: i32) -> i32 {
+    priority.clamp(PRIORITIES.1, PRIORITIES.0)
+}
 
 pub(crate) fn create(call: &Call, stream: Out<CuStream>, flags: u32) -> Outcome {
     create_with_priority(call, stream, flags, 0)
@@ -19,8 +24,7 @@ pub(crate) fn create_with_priority(call: &Call, stream: Out<CuStream>, flags: u3
     if flags & !NON_BLOCKING != 0 {
         return Err(Failure::new(Code::ERROR_INVALID_VALUE, format!("stream flags {flags:#x}")));
     }
-    let priority = priority.clamp(PRIORITIES.1, PRIORITIES.0);
-    let made = call.runtime()?.create_stream(flags & NON_BLOCKING == 0, flags, priority)?;
+    let made = call.runtime()?.create_stream(flags & NON_BLOCKING == 0, flags, clamped(priority))?;
     stream.set(Cu::new(made))
 }
 
@@ -59,16 +63,12 @@ pub(crate) fn priority(call: &Call, stream: CuStream, priority: Out<i32>) -> Out
     priority.set(runtime.stream_priority(call.stream(stream)?)?)
 }
 
-/// No stream is of a green context: there are none.
-pub(crate) fn context_v2(call: &Call, stream: CuStream, context: Out<CuContext>, green: Out<Pointer>) -> Outcome {
-    self::context(call, stream, context)?;
-    green.set_if_wanted(Pointer(0));
+/// The context itself, and the green one that is a part of it.
+pub(crate) fn context_v2(call: &Call, stream: CuStream, context: Out<CuContext>, green: Out<CuGreen>) -> Outcome {
+    let (owner, part) = call.runtime()?.stream_contexts(call.stream(stream)?)?;
+    context.set(Cu::new(owner))?;
+    green.set_if_wanted(part.map_or(CuGreen::NULL, Cu::new));
     Ok(())
-}
-
-pub(crate) fn green_context(call: &Call, stream: CuStream, green: Out<Pointer>) -> Outcome {
-    call.runtime()?.stream_session(call.stream(stream)?)?;
-    green.set(Pointer(0))
 }
 
 // Attributes of streams.
@@ -148,10 +148,11 @@ pub(crate) fn copy_attributes(call: &Call, to: CuStream, from: CuStream) -> Outc
 
 pub(crate) fn context(call: &Call, stream: CuStream, context: Out<CuContext>) -> Outcome {
     let runtime = call.runtime()?;
-    let session = runtime.stream_session(call.stream(stream)?)?.id;
-    let is_owner = |context: &Context| context.session().is_ok_and(|own| own.id == session);
-    let owner = runtime.contexts.handles_where(is_owner);
-    context.set(Cu::new(*owner.first().ok_or(hetgpu_runtime::Error::ContextDestroyed)?))
+    let (owner, green) = runtime.stream_contexts(call.stream(stream)?)?;
+    context.set(Cu::new(match green {
+        Some(green) => runtime.greens.get(green)?.context,
+        None => owner,
+    }))
 }
 
 /// Default streams are numbered by what their special handles are.

@@ -2,7 +2,8 @@
 
 use crate::abi::{Call, CuStream, In, Pointer};
 use crate::result::{Code, Failure, Outcome};
-use hetgpu_runtime::{Compare, Word, WordOperation};
+use hetgpu_runtime::{AsGiven, Compare, Word, WordOperation};
+use std::sync::Arc;
 
 /// `CUstreamBatchMemOpParams`: an operation, and what its kind needs.
 #[derive(Clone, Copy)]
@@ -21,10 +22,22 @@ pub(crate) struct Parameters {
 
 /// Which version of the interface was called.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Version {
+pub(super) enum Version {
     First,
     Second,
+    /// For nodes of graphs, which take what either takes.
+    Node,
 }
+
+/// What a node remembers: the context that it was given, and the operations.
+pub(super) type Origin = (u64, Vec<Parameters>);
+
+const WAIT_32: u32 = 1;
+const WRITE_32: u32 = 2;
+const FLUSH: u32 = 3;
+const WAIT_64: u32 = 4;
+const WRITE_64: u32 = 5;
+const BARRIER: u32 = 6;
 
 fn unknown(flags: u32) -> Failure {
     Failure::new(Code::ERROR_INVALID_VALUE, format!("flags {flags:#x}"))
@@ -47,13 +60,35 @@ fn wait_for(at: Pointer, value: u64, flags: u32, wide: bool) -> Outcome<WordOper
 fn write_of(at: Pointer, value: u64, flags: u32, wide: bool, version: Version) -> Outcome<WordOperation> {
     const NO_MEMORY_BARRIER: u32 = 1;
     match (flags, version) {
-        (0, _) | (NO_MEMORY_BARRIER, Version::First) => Ok(WordOperation::Write(Word { at: at.0, wide }, value)),
+        (0, _) | (NO_MEMORY_BARRIER, Version::First | Version::Node) => {
+            Ok(WordOperation::Write(Word { at: at.0, wide }, value))
+        }
         _ => Err(unknown(flags)),
     }
 }
 
+/// An operation as a batch has it.
+fn parameters_of(operation: &WordOperation) -> Parameters {
+    let (operation, word, value, flags) = match *operation {
+        WordOperation::Wait(word, compare, value) => {
+            let flags = match compare {
+                Compare::Reached => 0,
+                Compare::Equal => 1,
+                Compare::AnyBit => 2,
+                Compare::NoBit => 3,
+            };
+            (if word.wide { WAIT_64 } else { WAIT_32 }, Some(word), value, flags)
+        }
+        WordOperation::Write(word, value) => (if word.wide { WRITE_64 } else { WRITE_32 }, Some(word), value, 0),
+        WordOperation::Barrier => (BARRIER, None, 0, 0),
+    };
+    let address = Pointer(word.map_or(0, |word| word.at));
+    Parameters { operation, kind: 0, address, value, flags, padding: 0, alias: 0, rest: 0 }
+}
+
 fn submit(call: &Call, stream: CuStream, operations: &[WordOperation]) -> Outcome {
-    Ok(call.runtime()?.words(call.stream(stream)?, operations)?)
+    let origin = || -> AsGiven { Arc::<Origin>::new((0, operations.iter().map(parameters_of).collect())) };
+    Ok(call.runtime()?.words(call.stream(stream)?, operations, origin)?)
 }
 
 pub(crate) fn wait_32(call: &Call, stream: CuStream, at: Pointer, value: u32, flags: u32) -> Outcome {
@@ -81,20 +116,19 @@ pub(crate) fn write_64(call: &Call, stream: CuStream, at: Pointer, value: u64, f
 }
 
 fn batch_of(count: u32, list: In<Parameters>, flags: u32, version: Version) -> Outcome<Vec<WordOperation>> {
-    const WAIT_32: u32 = 1;
-    const WRITE_32: u32 = 2;
-    const FLUSH: u32 = 3;
-    const WAIT_64: u32 = 4;
-    const WRITE_64: u32 = 5;
-    const BARRIER: u32 = 6;
-    /// Barriers for the system, and for the device.
-    const BARRIERS: u32 = 2;
     const TOO_MANY: u32 = 256;
     if flags != 0 || count >= TOO_MANY {
         return Err(Failure::new(Code::ERROR_INVALID_VALUE, format!("{count} operations, flags {flags:#x}")));
     }
-    let mut operations = Vec::with_capacity(count as usize);
-    for one in list.list(count as usize)? {
+    operations_of(&list.list(count as usize)?, version)
+}
+
+/// What a list asks for.
+pub(super) fn operations_of(list: &[Parameters], version: Version) -> Outcome<Vec<WordOperation>> {
+    /// Barriers for the system, and for the device.
+    const BARRIERS: u32 = 2;
+    let mut operations = Vec::with_capacity(list.len());
+    for &one in list {
         let Parameters { operation, kind, address, value, flags, .. } = one;
         let narrow = value & u64::from(u32::MAX);
         operations.push(match operation {
@@ -104,7 +138,7 @@ fn batch_of(count: u32, list: In<Parameters>, flags: u32, version: Version) -> O
             WRITE_64 => write_of(address, value, flags, true, version)?,
             // Every operation of a stream comes after those before it.
             FLUSH if kind == 0 => continue,
-            BARRIER if version == Version::Second && kind < BARRIERS => continue,
+            BARRIER if version != Version::First && kind < BARRIERS => WordOperation::Barrier,
             other => return Err(Failure::new(Code::ERROR_INVALID_VALUE, format!("memory operation {other}"))),
         });
     }

@@ -2,6 +2,7 @@
 
 use crate::abi::{Out, Text};
 use crate::calls::device::{self, DeviceProperties};
+use crate::calls::green::{self, Resource};
 use std::ffi::c_char;
 
 #[rustfmt::skip]
@@ -18,9 +19,9 @@ super::entries! {
     "cuDeviceGetByPCIBusId": cuDeviceGetByPCIBusId 4010 Legacy => device::by_pci_bus_id(device: Out<i32>, text: Text);
     "cuDeviceCanAccessPeer": cuDeviceCanAccessPeer 4000 Legacy => device::can_access_peer(can: Out<i32>, device: i32, peer: i32);
     "cuDeviceGetP2PAttribute": cuDeviceGetP2PAttribute 8000 Legacy => device::peer_attribute(value: Out<i32>, attribute: u32, from: i32, to: i32);
-    "cuDeviceGetExecAffinitySupport": cuDeviceGetExecAffinitySupport 11040 Legacy => device::exec_affinity_support(supported: Out<i32>, kind: u32, device: i32);
+    "cuDeviceGetExecAffinitySupport": cuDeviceGetExecAffinitySupport 11040 Legacy => green::affinity_support(supported: Out<i32>, kind: u32, device: i32);
     "cuDeviceGetTexture1DLinearMaxWidth": cuDeviceGetTexture1DLinearMaxWidth 11010 Legacy => device::texture_1d_linear_width(width: Out<usize>, format: u32, channels: u32, device: i32);
-    "cuDeviceGetDevResource": cuDeviceGetDevResource 12040 Legacy;
+    "cuDeviceGetDevResource": cuDeviceGetDevResource 12040 Legacy => green::device_resource(device: i32, resource: Out<Resource>, kind: u32);
     "cuDeviceGetHostAtomicCapabilities": cuDeviceGetHostAtomicCapabilities 13000 Legacy;
     "cuDeviceGetLuid": cuDeviceGetLuid 10000 Legacy;
     "cuDeviceGetP2PAtomicCapabilities": cuDeviceGetP2PAtomicCapabilities 13000 Legacy;

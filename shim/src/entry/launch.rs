@@ -16,7 +16,7 @@ super::entries! {
     "cuFuncGetAttribute": cuFuncGetAttribute 2020 Legacy => function::attribute(value: Out<i32>, attribute: u32, function: CuFunction);
     "cuFuncSetAttribute": cuFuncSetAttribute 9000 Legacy => function::set_attribute(function: CuFunction, attribute: u32, value: i32);
     "cuFuncSetCacheConfig": cuFuncSetCacheConfig 3000 Legacy => function::preference(function: CuFunction, config: u32);
-    "cuFuncSetSharedMemConfig": cuFuncSetSharedMemConfig 4020 Legacy => function::preference(function: CuFunction, config: u32);
+    "cuFuncSetSharedMemConfig": cuFuncSetSharedMemConfig 4020 Legacy => function::bank_preference(function: CuFunction, config: u32);
     "cuFuncGetModule": cuFuncGetModule 11000 Legacy => function::module(module: Out<CuModule>, function: CuFunction);
     "cuFuncGetName": cuFuncGetName 12030 Legacy => function::name(name: Out<TextOut>, function: CuFunction);
     "cuFuncGetParamInfo": cuFuncGetParamInfo 12040 Legacy => function::parameter_info(function: CuFunction, index: usize, offset: Out<usize>, bytes: Out<usize>);
@@ -32,14 +32,14 @@ super::entries! {
     "cuOccupancyMaxPotentialBlockSizeWithFlags": cuOccupancyMaxPotentialBlockSizeWithFlags 7000 Legacy => function::potential_block_size_with_flags(grid: Out<i32>, block: Out<i32>, function: CuFunction, shared_for: SharedForThreads, shared: usize, limit: i32, flags: u32);
     "cuOccupancyMaxActiveClusters": cuOccupancyMaxActiveClusters 11070 Legacy => function::max_clusters(count: Out<i32>, function: CuFunction, config: In<LaunchConfig>);
     "cuOccupancyMaxPotentialClusterSize": cuOccupancyMaxPotentialClusterSize 11070 Legacy => function::max_cluster_size(size: Out<i32>, function: CuFunction, config: In<LaunchConfig>);
-    "cuFuncSetBlockShape": cuFuncSetBlockShape 2000 Legacy;
-    "cuFuncSetSharedSize": cuFuncSetSharedSize 2000 Legacy;
-    "cuLaunch": cuLaunch 2000 Legacy;
+    "cuFuncSetBlockShape": cuFuncSetBlockShape 2000 Legacy => launch::set_block(function: CuFunction, x: i32, y: i32, z: i32);
+    "cuFuncSetSharedSize": cuFuncSetSharedSize 2000 Legacy => launch::set_dynamic_shared(function: CuFunction, bytes: u32);
+    "cuLaunch": cuLaunch 2000 Legacy => launch::draft(function: CuFunction);
     "cuLaunchCooperativeKernelMultiDevice": cuLaunchCooperativeKernelMultiDevice 9000 Legacy;
-    "cuLaunchGrid": cuLaunchGrid 2000 Legacy;
-    "cuLaunchGridAsync": cuLaunchGridAsync 2000 Legacy;
-    "cuParamSetf": cuParamSetf 2000 Legacy;
-    "cuParamSeti": cuParamSeti 2000 Legacy;
-    "cuParamSetSize": cuParamSetSize 2000 Legacy;
-    "cuParamSetv": cuParamSetv 2000 Legacy;
+    "cuLaunchGrid": cuLaunchGrid 2000 Legacy => launch::draft_grid(function: CuFunction, width: i32, height: i32);
+    "cuLaunchGridAsync": cuLaunchGridAsync 2000 Legacy => launch::draft_grid_async(function: CuFunction, width: i32, height: i32, stream: CuStream);
+    "cuParamSetf": cuParamSetf 2000 Legacy => launch::set_parameter_float(function: CuFunction, offset: i32, value: f32);
+    "cuParamSeti": cuParamSeti 2000 Legacy => launch::set_parameter_word(function: CuFunction, offset: i32, value: u32);
+    "cuParamSetSize": cuParamSetSize 2000 Legacy => launch::set_parameter_bytes(function: CuFunction, bytes: u32);
+    "cuParamSetv": cuParamSetv 2000 Legacy => launch::set_parameter(function: CuFunction, offset: i32, value: In<u8>, bytes: u32);
 }

@@ -24,7 +24,7 @@ super::entries! {
     "cuLibraryGetModule": cuLibraryGetModule 12000 Legacy => module::library_module(module: Out<CuModule>, library: CuLibrary);
     "cuLibraryGetGlobal": cuLibraryGetGlobal 12000 Legacy => module::library_global(address: Out<Pointer>, bytes: Out<usize>, library: CuLibrary, name: Text);
     "cuLibraryGetManaged": cuLibraryGetManaged 12000 Legacy => module::library_managed(address: Out<Pointer>, bytes: Out<usize>, library: CuLibrary, name: Text);
-    "cuLibraryGetUnifiedFunction": cuLibraryGetUnifiedFunction 12000 Legacy;
+    "cuLibraryGetUnifiedFunction": cuLibraryGetUnifiedFunction 12000 Legacy => module::library_unified(function: Out<Pointer>, library: CuLibrary, name: Text);
     "cuLinkAddData": cuLinkAddData 5050 Legacy, cuLinkAddData_v2 6050 Legacy => link::add_data(linker: CuLinker, kind: u32, data: Pointer, bytes: usize, name: Text, count: u32, options: In<u32>, values: In<Pointer>);
     "cuLinkAddFile": cuLinkAddFile 5050 Legacy, cuLinkAddFile_v2 6050 Legacy => link::add_file(linker: CuLinker, kind: u32, path: Text, count: u32, options: In<u32>, values: In<Pointer>);
     "cuLinkComplete": cuLinkComplete 5050 Legacy => link::complete(linker: CuLinker, image: Out<Pointer>, bytes: Out<usize>);

@@ -1,9 +1,9 @@
 //! Streams and events.
 
-use crate::abi::{CuContext, CuEvent, CuStream, HostFunction, In, Out, Pointer};
+use crate::abi::{CuContext, CuEvent, CuGreen, CuStream, HostFunction, In, Out, Pointer};
 use crate::calls::stream::{self, StreamCallback};
 use crate::calls::words::{self, Parameters};
-use crate::calls::{capture, event};
+use crate::calls::{capture, event, green};
 use hetgpu_runtime::{Attribute, EventTicket};
 
 #[rustfmt::skip]
@@ -35,8 +35,8 @@ super::entries! {
     "cuStreamBatchMemOp": cuStreamBatchMemOp_v2 11070 Legacy, cuStreamBatchMemOp_v2_ptsz 11070 PerThread => words::batch(stream: CuStream, count: u32, list: In<Parameters>, flags: u32);
     "cuStreamCopyAttributes": cuStreamCopyAttributes 11000 Legacy, cuStreamCopyAttributes_ptsz 11000 PerThread => stream::copy_attributes(to: CuStream, from: CuStream);
     "cuStreamGetAttribute": cuStreamGetAttribute 11000 Legacy, cuStreamGetAttribute_ptsz 11000 PerThread => stream::attribute(stream: CuStream, id: u32, value: Out<Attribute>);
-    "cuStreamGetCtx": cuStreamGetCtx_v2 12050 Legacy, cuStreamGetCtx_v2_ptsz 12050 PerThread => stream::context_v2(stream: CuStream, context: Out<CuContext>, green: Out<Pointer>);
-    "cuStreamGetGreenCtx": cuStreamGetGreenCtx 12040 Legacy => stream::green_context(stream: CuStream, green: Out<Pointer>);
+    "cuStreamGetCtx": cuStreamGetCtx_v2 12050 Legacy, cuStreamGetCtx_v2_ptsz 12050 PerThread => stream::context_v2(stream: CuStream, context: Out<CuContext>, green: Out<CuGreen>);
+    "cuStreamGetGreenCtx": cuStreamGetGreenCtx 12040 Legacy => green::of_stream(stream: CuStream, green: Out<CuGreen>);
     "cuStreamSetAttribute": cuStreamSetAttribute 11000 Legacy, cuStreamSetAttribute_ptsz 11000 PerThread => stream::set_attribute(stream: CuStream, id: u32, value: In<Attribute>);
     "cuStreamWaitValue32": cuStreamWaitValue32 8000 Legacy, cuStreamWaitValue32_v2 11070 Legacy, cuStreamWaitValue32_ptsz 8000 PerThread, cuStreamWaitValue32_v2_ptsz 11070 PerThread => words::wait_32(stream: CuStream, at: Pointer, value: u32, flags: u32);
     "cuStreamWaitValue64": cuStreamWaitValue64 9000 Legacy, cuStreamWaitValue64_v2 11070 Legacy, cuStreamWaitValue64_ptsz 9000 PerThread, cuStreamWaitValue64_v2_ptsz 11070 PerThread => words::wait_64(stream: CuStream, at: Pointer, value: u64, flags: u32);
