@@ -22,7 +22,7 @@ cargo xtask conformance DEV [NAME]      what every device must do, checked on on
 cargo xtask gen [--check]               writes the generated pages of docs/, or compares them
 cargo xtask accept [FLAG...]            what the front end and ptxas accept, compared: a sample, or --whole
 cargo xtask bless                       accepts what the golden files and generated pages would become
-cargo xtask clients [NAME] [--write]    Python clients of CUDA, run on the CPU device and compared with NumPy
+cargo xtask clients [NAME] [--write]    clients of CUDA from Python and Rust, run on the CPU device, and their own tests
 cargo xtask demo                        a CUDA program built by nvcc, run through our libcuda.so.1
 cargo xtask dist                        an archive and a Debian package for users, in .build/dist, and tries them
 cargo xtask bench parse                 how fast a large PTX module is parsed and lifted
@@ -93,7 +93,8 @@ fn clients(rest: &[String]) -> Result<Counts, String> {
         ([], []) => clients::run(None, false),
         ([flag], []) if *flag == "--write" => clients::run(None, true),
         ([], [name]) => clients::run(Some(name), false),
-        _ => Err(format!("clients takes part of a name, or --write\n{USAGE}")),
+        ([flag], [name]) if *flag == "--write" => clients::run(Some(name), true),
+        _ => Err(format!("clients takes part of a name, and --write\n{USAGE}")),
     }
 }
 
