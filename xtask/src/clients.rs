@@ -216,7 +216,7 @@ fn start(root: &Path, client: &Client, library: &Path) -> Result<(Results, bool)
     let toolkit = toolkits.flatten().map(|entry| entry.path().join("site-packages/nvidia/cu13")).find(|p| p.is_dir());
     let toolkit = toolkit.ok_or("the clients' toolkit is not there: remove .build/clients and run this again")?;
     let mut command = Command::new("timeout");
-    command.arg("900");
+    command.arg("1500");
     match client.what {
         What::Script | What::Tests => {
             command.arg(venv.join("bin/python")).args(["-W", "ignore"]);
