@@ -10,14 +10,14 @@ use crate::queue::Operation;
 use crate::session::Session;
 use crate::stream::StreamRef;
 use crate::{Error, Result, Runtime, log};
-use hetgpu_device::{Caps, DeviceError, Heap, Listener, Queue, Work};
+use hetgpu_device::{Caps, DeviceError, Heap, Listener, Outcome, Queue, Work};
 use hetir::blocks::Blocks;
 use hetir::diag::Diagnostic;
 use hetir::entity::FuncId;
 use std::io::Write;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 /// How a call names a kernel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,6 +60,7 @@ pub(crate) struct QueuedLaunch {
     prepared: Prepared,
     workspace: u64,
     grid_id: u64,
+    memory: Arc<Memory>,
 }
 
 impl QueuedLaunch {
@@ -234,7 +235,7 @@ impl Runtime {
             true => self.memory.workspace(&session)?,
             false => 0,
         };
-        let queued = QueuedLaunch { prepared, workspace, grid_id: self.next_id() };
+        let queued = QueuedLaunch { prepared, workspace, grid_id: self.next_id(), memory: self.memory.clone() };
         session.push(lane, Vec::new(), Operation::Launch(Box::new(queued)))?;
         if workspace != 0 {
             let memory = self.memory.clone();
@@ -296,6 +297,7 @@ impl Runtime {
 struct Ears {
     session: Arc<Session>,
     module: Arc<Module>,
+    outcome: OnceLock<Outcome>,
 }
 
 impl Listener for Ears {
@@ -311,6 +313,10 @@ impl Listener for Ears {
         log::warn(format_args!("{}", self.module.code.render(warning)));
         self.session.notice();
     }
+
+    fn ended(&self, outcome: Outcome) {
+        let _ = self.outcome.set(outcome);
+    }
 }
 
 impl Memory {
@@ -322,8 +328,8 @@ impl Memory {
 
 /// Runs a launch; its error says where in the kernel it happened.
 pub(crate) fn run(queue: &dyn Queue, session: &Arc<Session>, queued: QueuedLaunch) -> Result<()> {
-    let QueuedLaunch { prepared, workspace, grid_id } = queued;
-    prepared.run(queue, session, workspace, grid_id)
+    let QueuedLaunch { prepared, workspace, grid_id, memory } = queued;
+    prepared.run(queue, session, &memory, workspace, grid_id)
 }
 
 impl Prepared {
@@ -336,33 +342,56 @@ impl Prepared {
         self.function.pace.of(self.blocks())
     }
 
-    /// Runs the launch with zeroed memory for its grid barrier, or 0.
-    pub(crate) fn run(&self, queue: &dyn Queue, session: &Arc<Session>, workspace: u64, grid_id: u64) -> Result<()> {
+    /// Runs the launch with zeroed memory for its grid barrier, or 0. In a pause it stops between two blocks, and goes on
+    /// afterwards with those that are left, on whatever device is there.
+    pub(crate) fn run(
+        &self,
+        queue: &dyn Queue,
+        session: &Arc<Session>,
+        memory: &Memory,
+        workspace: u64,
+        grid_id: u64,
+    ) -> Result<()> {
         if cfg!(feature = "idle") {
             return Ok(());
         }
         let Self { module, function, kernel, request, processors, heap, .. } = self;
-        let launch = hetgpu_device::Launch {
-            module: module.loaded,
-            kernel: *kernel,
-            grid: request.grid,
-            block: request.block,
-            cluster: request.cluster,
-            dynamic_shared: request.dynamic_shared,
-            params: request.params.as_slice().into(),
-            cooperative: request.cooperative,
-            workspace,
-            grid_id,
-            heap: *heap,
-            multiprocessors: processors.clone(),
-            blocks: Blocks::default(),
-            stop: 0,
-            listener: Arc::new(Ears { session: session.clone(), module: module.clone() }),
-        };
-        let start = Instant::now();
-        let outcome = queue.run(Work::Launch(Box::new(launch)));
-        function.pace.took(start.elapsed().as_nanos() as u64, self.blocks());
-        outcome.map_err(|error| named(error, module).into())
+        // The blocks of a cooperative launch wait for each other: none may be left for later.
+        let flight = session.device.take_off(memory, function, self.blocks(), !request.cooperative)?;
+        let params: Arc<[u8]> = request.params.as_slice().into();
+        let mut blocks = Blocks::default();
+        let mut took = Duration::ZERO;
+        loop {
+            let (session, module) = (session.clone(), module.clone());
+            let ears = Arc::new(Ears { session, module, outcome: OnceLock::new() });
+            let launch = hetgpu_device::Launch {
+                module: self.module.loaded,
+                kernel: *kernel,
+                grid: request.grid,
+                block: request.block,
+                cluster: request.cluster,
+                dynamic_shared: request.dynamic_shared,
+                params: params.clone(),
+                cooperative: request.cooperative,
+                workspace,
+                grid_id,
+                heap: *heap,
+                multiprocessors: processors.clone(),
+                blocks: blocks.clone(),
+                stop: flight.stop,
+                listener: ears.clone(),
+            };
+            let start = Instant::now();
+            let outcome = queue.run(Work::Launch(Box::new(launch)));
+            took += start.elapsed();
+            outcome.map_err(|error| named(error, &self.module))?;
+            let Some(Outcome::Stopped { unstarted }) = ears.outcome.get() else { break };
+            blocks = Blocks::some(unstarted.iter().cloned());
+            self.session.device.queue.stay();
+            flight.go_on()?;
+        }
+        function.pace.took(took.as_nanos() as u64, self.blocks());
+        Ok(())
     }
 }
 

@@ -17,6 +17,7 @@ mod draft;
 mod dump;
 mod error;
 mod event;
+mod flight;
 mod graph;
 mod handle;
 mod host;
@@ -26,11 +27,13 @@ mod launch;
 mod link;
 mod managed;
 mod memory;
+mod migrate;
 mod module;
 mod partition;
 mod place;
 mod pool;
 mod queue;
+mod seat;
 mod session;
 mod settings;
 mod share;
@@ -47,6 +50,7 @@ pub use context::{Context, ContextFlags};
 pub use draft::Draft;
 pub use error::{CaptureError, Error, Result};
 pub use event::Event;
+pub use flight::Flight;
 pub use graph::{
     AsGiven, Attributes, BatchNode, Block, Body, BranchKind, Condition, Conditional, CopyNode, Dependency, DotDetail,
     Edge, Executable, FillNode, Graph, GraphMemory, HostCall, InstantiateError, KernelNode, Node, NodeRequest,
@@ -67,6 +71,7 @@ pub use launch::{
 pub use link::Linker;
 pub use managed::{Advise, Location, Wishes};
 pub use memory::{Allocation, AllocationKind, Memory, Origin, Owner};
+pub use migrate::{DeviceStatus, MoveProgress, Moved, Stage, Targets, Trouble, TroubleKind};
 pub use module::{Function, FunctionSettings, Kernel, Library, Module};
 pub use partition::{GreenContext, Multiprocessors, Part, ResourceDescription, indivisible};
 pub use place::Place;

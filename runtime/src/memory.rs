@@ -281,6 +281,16 @@ impl Memory {
         Ok(start)
     }
 
+    /// Memory of the runtime's own, which no program sees and nothing counts.
+    pub(crate) fn own_page(&self, device: usize, bytes: u64, name: &str) -> Result<u64> {
+        let target = &self.devices[device];
+        let mut inner = self.lock();
+        let start = inner.take_pages(PAGE)?;
+        let made = target.map(start, bytes.next_multiple_of(target.caps().map_granularity), name);
+        made.inspect_err(|_| inner.give_pages(start, PAGE))?;
+        Ok(start)
+    }
+
     /// Memory that host and device reach at one address.
     pub fn allocate_managed(&self, device: usize, owner: Owner, bytes: u64, flags: u32) -> Result<u64> {
         if bytes == 0 {

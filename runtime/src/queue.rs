@@ -12,6 +12,7 @@ mod order;
 
 use crate::launch::{self, QueuedLaunch};
 use crate::place::{self, Place};
+use crate::seat::{Held, InOperation};
 use crate::session::Session;
 use crate::word::Condition;
 use crate::{Error, Result, log, sys};
@@ -63,6 +64,18 @@ const SHORT: u64 = 20_000;
 const STACK: usize = 1 << 20;
 
 impl Operation {
+    /// For a person.
+    fn what(&self) -> &'static str {
+        match self {
+            Self::Nothing | Self::Stamp(_) | Self::Await(_) | Self::Own(_) => "an operation of the runtime",
+            Self::Copy { .. } => "a copy",
+            Self::Fill(_) => "a fill",
+            Self::Launch(_) => "a kernel",
+            Self::Run(_) => "a part of a graph",
+            Self::Call(_) => "a function of the program",
+        }
+    }
+
     /// How many nanoseconds it takes, as far as is known; `LONG` for what only a worker does.
     fn guess(&self) -> u64 {
         /// Of a copy on the host.
@@ -102,6 +115,14 @@ impl order::Item for Work {
     }
 }
 
+/// An operation that a thread has taken.
+struct Running {
+    lane: Lane,
+    /// The nanoseconds that it takes.
+    guess: u64,
+    what: &'static str,
+}
+
 #[derive(Default)]
 struct State {
     order: Order<Work>,
@@ -120,8 +141,9 @@ struct State {
     dozing: bool,
     /// Nanoseconds that what nobody has taken yet will take.
     backlog: u64,
-    /// What is running, and the nanoseconds that it takes.
-    running: Vec<(Lane, u64)>,
+    running: Vec<Running>,
+    /// Nothing is begun.
+    paused: bool,
     /// Threads of the program that sleep until a point is passed.
     waiting: Vec<(Point, Thread)>,
     /// How often a thread of the program waited.
@@ -129,9 +151,14 @@ struct State {
 }
 
 impl State {
+    /// The lane whose operation should be taken next.
+    fn next(&self) -> Option<Lane> {
+        if self.paused { None } else { self.order.first_ready() }
+    }
+
     /// Makes ready what waited for a condition that holds.
     fn poll(&mut self) {
-        if self.order.polls() {
+        if self.order.polls() && !self.paused {
             self.order.poll(Work::may_begin);
         }
     }
@@ -142,6 +169,9 @@ struct Shared {
     state: Mutex<State>,
     /// There may be something to run.
     work: Condvar,
+    /// Operations that stay where they are until the pause is over, and how they hear that it is.
+    held: Arc<Held>,
+    resumed: Condvar,
     /// Counts operations: those appended, and those finished.
     pushed: AtomicU64,
     finished: AtomicU64,
@@ -159,6 +189,9 @@ impl Shared {
     /// Whether somebody must be called, once the lock is free, for what is ready. `now`: it must not wait until a dozing
     /// worker comes back.
     fn must_call(self: &Arc<Self>, state: &mut State, now: bool) -> bool {
+        if state.paused {
+            return false;
+        }
         // Conditions are looked at by whoever dozes.
         let watch = state.order.polls() && !state.dozing;
         let ready = state.order.ready() as u32 + u32::from(watch);
@@ -197,14 +230,14 @@ impl Shared {
     fn step<'a>(self: &'a Arc<Self>, mut state: Guard<'a>, lane: Lane) -> Guard<'a> {
         let Some(work) = state.order.take(lane) else { return state };
         state.backlog -= work.guess;
-        state.running.push((lane, work.guess));
+        state.running.push(Running { lane, guess: work.guess, what: work.operation.what() });
         let queue = state.queues.get(&lane).cloned();
         let must = self.must_call(&mut state, false);
         drop(state);
         self.call(must);
         self.run(lane, queue, work);
         let mut state = self.lock();
-        state.running.retain(|&(running, _)| running != lane);
+        state.running.retain(|running| running.lane != lane);
         if state.order.finish(lane) {
             state.queues.remove(&lane);
         }
@@ -232,6 +265,7 @@ impl Shared {
     }
 
     fn run(&self, lane: Lane, queue: Option<Arc<dyn hetgpu_device::Queue>>, Work { operation, session, .. }: Work) {
+        let _operation = InOperation::begin(&self.held);
         let queue = || queue.map_or_else(|| self.open_queue(lane), Ok);
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| match (operation, session.fault()) {
             (Operation::Call(call), fault) => {
@@ -282,7 +316,7 @@ impl Shared {
         let mut state = self.lock();
         loop {
             state.poll();
-            if let Some(lane) = state.order.first_ready() {
+            if let Some(lane) = state.next() {
                 looks = 0;
                 waits = state.waits;
                 state = self.step(state, lane);
@@ -301,7 +335,7 @@ impl Shared {
             }
             let now = self.pushed.load(Ordering::Relaxed);
             let traffic = now != std::mem::replace(&mut pushed, now);
-            looks = if state.order.polls() { looks + 1 } else { 0 };
+            looks = if state.order.polls() && !state.paused { looks + 1 } else { 0 };
             state.sleeping += 1;
             if !state.dozing && (traffic || looks > 0) {
                 state.dozing = true;
@@ -327,7 +361,8 @@ impl Shared {
         let mut fits = None;
         let mut patience = if self.spins { 3 } else { 0 };
         while !state.order.passed(point) {
-            let before = state.order.before(point);
+            // Nobody runs anything in a pause, nor looks whether it has been run.
+            let before = if state.paused { Before::Nothing } else { state.order.before(point) };
             match before {
                 Before::Ready(lane) if state.alone || !state.order.next(lane).is_some_and(is_call) => {
                     if state.alone || *fits.get_or_insert_with(|| sys::stack_left() >= STACK) {
@@ -336,7 +371,7 @@ impl Shared {
                     }
                 }
                 Before::Running(lane) if patience > 0 => {
-                    let guess = state.running.iter().find(|(running, _)| *running == lane).map(|(_, guess)| *guess);
+                    let guess = state.running.iter().find(|running| running.lane == lane).map(|running| running.guess);
                     if guess.is_some_and(|guess| guess < SHORT) {
                         patience -= 1;
                         let before = self.finished.load(Ordering::Relaxed);
@@ -417,7 +452,51 @@ impl Queue {
         let spins = std::thread::available_parallelism().is_ok_and(|processors| processors.get() > 1);
         let (state, work) = (Mutex::default(), Condvar::new());
         let (pushed, finished) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self(Arc::new(Shared { device, state, work, pushed, finished, spins }))
+        let (held, resumed) = (Arc::default(), Condvar::new());
+        Self(Arc::new(Shared { device, state, work, held, resumed, pushed, finished, spins }))
+    }
+
+    /// Nothing is begun from now on; what has been begun goes on.
+    pub(crate) fn pause(&self) {
+        self.0.lock().paused = true;
+    }
+
+    /// Work goes on, and who waits for it looks again.
+    pub(crate) fn resume(&self) {
+        let mut state = self.0.lock();
+        state.paused = false;
+        state.poll();
+        let workers = state.sleeping;
+        // Each of them comes by itself, as if it had been called.
+        state.called = workers;
+        let must = workers == 0 && self.0.must_call(&mut state, true);
+        let waiting: Vec<Thread> = state.waiting.iter().map(|(_, thread)| thread.clone()).collect();
+        drop(state);
+        self.0.work.notify_all();
+        self.0.call(must);
+        self.0.resumed.notify_all();
+        waiting.iter().for_each(Thread::unpark);
+    }
+
+    /// What has been begun and neither has ended nor stays where it is; nothing once a pause is complete.
+    pub(crate) fn busy(&self) -> Vec<&'static str> {
+        let state = self.0.lock();
+        match state.running.len() as u32 <= self.0.held.count() {
+            true => Vec::new(),
+            false => state.running.iter().map(|running| running.what).collect(),
+        }
+    }
+
+    /// An operation of several steps says that it does not use the device before the next one, which the device does not
+    /// hear of: in a pause it stays here.
+    pub(crate) fn stay(&self) {
+        let state = self.0.lock();
+        if state.paused {
+            self.0.held.during(|| {
+                let over = self.0.resumed.wait_while(state, |state| state.paused);
+                drop(over.unwrap_or_else(|e| e.into_inner()));
+            });
+        }
     }
 
     pub(crate) fn open(&self, priority: i32) -> Lane {

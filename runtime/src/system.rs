@@ -4,17 +4,20 @@ use crate::capture::{Captures, Target};
 use crate::context::Context;
 use crate::error::CaptureError;
 use crate::event::Event;
+use crate::flight::Flights;
 use crate::graph::Graphs;
 use crate::handle::{Handle, Table};
 use crate::image::{CopyStep, Images, PreparedTexels, TexelCopy};
 use crate::link::Linker;
 use crate::memory::{AllocationKind, Memory, Origin, Owner};
+use crate::migrate::Control;
 use crate::module::{Function, Kernel, Library, Module};
 use crate::partition::{GreenContext, Part, ResourceDescription};
 use crate::place::{self, Place};
 use crate::pool::{Pool, Pools};
 use crate::presence::{self, Presence};
 use crate::queue::{Operation, Queue};
+use crate::seat::Seat;
 use crate::session::Session;
 use crate::stream::{Stream, StreamRef};
 use crate::vmm::{Physical, Reservations};
@@ -28,6 +31,9 @@ pub struct DeviceState {
     pub index: usize,
     pub device: Arc<dyn Device>,
     pub(crate) queue: Queue,
+    /// The same device, as one that can be exchanged.
+    pub(crate) seat: Seat,
+    pub(crate) flights: Flights,
     primary: OnceLock<Handle<Context>>,
 }
 
@@ -58,6 +64,7 @@ pub struct Runtime {
     pub physical: Table<Physical>,
     pub(crate) reservations: Reservations,
     pub(crate) known_pools: Pools,
+    pub(crate) control: Control,
     devices: Vec<Arc<DeviceState>>,
     ids: Arc<AtomicU64>,
 }
@@ -67,10 +74,12 @@ impl Runtime {
         if let Some(folder) = &settings.dump {
             dump::into(folder);
         }
+        let seats: Vec<Seat> = devices.into_iter().map(Seat::new).collect();
+        let devices: Vec<Arc<dyn Device>> = seats.iter().map(|seat| Arc::new(seat.clone()) as _).collect();
         let memory = Arc::new(Memory::new(devices.clone(), settings.check));
-        let states = devices.into_iter().enumerate().map(|(index, device)| {
-            let queue = Queue::new(device.clone());
-            Arc::new(DeviceState { index, device, queue, primary: OnceLock::new() })
+        let states = devices.into_iter().zip(seats).enumerate().map(|(index, (device, seat))| {
+            let (queue, flights) = (Queue::new(device.clone()), Flights::default());
+            Arc::new(DeviceState { index, device, queue, seat, flights, primary: OnceLock::new() })
         });
         let runtime = Self {
             settings,
@@ -92,6 +101,7 @@ impl Runtime {
             physical: Table::default(),
             reservations: Reservations::default(),
             known_pools: Pools::default(),
+            control: Control::default(),
             devices: states.collect(),
             ids: Arc::new(AtomicU64::new(1)),
         };

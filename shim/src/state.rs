@@ -3,7 +3,7 @@
 use crate::registry;
 use crate::result::{Code, Failure, Outcome};
 use hetgpu_runtime::{Runtime, Settings};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 static RUNTIME: OnceLock<Result<Runtime, Failure>> = OnceLock::new();
 
@@ -21,6 +21,8 @@ fn start() -> Outcome<Runtime> {
         return Err(Failure::new(Code::ERROR_NO_DEVICE, hidden));
     }
     let runtime = Runtime::new(settings().clone(), devices);
+    let names = registry::seen(settings()).into_iter().flatten().map(|device| device.name.to_owned());
+    runtime.offer(Arc::new(registry::Kinds(settings().clone())), names.collect());
     runtime.announce();
     Ok(runtime)
 }

@@ -5,9 +5,9 @@ use crate::pool::Pool;
 use crate::sys::map;
 use crate::sys::memory::Memory;
 use hetgpu_device::{
-    Access, Caps, DeviceError, ErrorKind, HostSpan, ImageCaps, ImageDescription, ImageId, ImageObject, ImagePlace,
-    Images, Importance, KernelAttributes, Launch, LoadedModule, Outcome, PhysicalId, PhysicalMemory, Services,
-    SyncDevice,
+    Access, Caps, DeviceError, ErrorKind, HeapState, HostSpan, ImageCaps, ImageDescription, ImageId, ImageObject,
+    ImagePlace, Images, Importance, KernelAttributes, Launch, LoadedModule, Outcome, PhysicalId, PhysicalMemory,
+    Services, SyncDevice,
 };
 use hetgpu_llvm::host::{Features, Form};
 use hetir::diag::Severity;
@@ -472,6 +472,28 @@ impl SyncDevice for CpuDevice {
 
     fn unbind(&self, handle: u64) {
         lock(&self.images).unbind(handle);
+    }
+
+    fn heaps(&self) -> Vec<HeapState> {
+        let heaps: Vec<_> = lock(&self.state).heaps.values().cloned().collect();
+        let state = |heap: MutexGuard<'_, Heap>| HeapState {
+            heap: hetgpu_device::Heap { base: heap.base(), bytes: heap.size() },
+            taken: heap.allocations().collect(),
+        };
+        heaps.iter().map(|heap| state(lock(heap))).collect()
+    }
+
+    fn set_heap(&self, HeapState { heap, taken }: &HeapState) {
+        let restored = Heap::with(heap.base, heap.bytes, taken.iter().copied());
+        lock(&self.state).heaps.insert(heap.base, Arc::new(Mutex::new(restored)));
+    }
+
+    fn adopts(&self) -> bool {
+        true
+    }
+
+    fn adopt(&self, from: &Self) -> bool {
+        self.memory.adopt(&from.memory)
     }
 }
 

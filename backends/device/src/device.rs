@@ -1,5 +1,5 @@
 use crate::{
-    Caps, DeviceError, ErrorKind, HostBuffer, HostSpan, ImageDescription, ImageId, ImageObject, LoadedModule,
+    Caps, DeviceError, ErrorKind, Heap, HostBuffer, HostSpan, ImageDescription, ImageId, ImageObject, LoadedModule,
     PhysicalMemory, Place, Shape, Transfer, Work,
 };
 use hetir::entity::FuncId;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 /// Addresses are the runtime's: the same on every device, unique in the process, and valid only between `map` (or
 /// `share`, `reach`) and `unmap`. Every function may be called from any thread, also at the same time; those that are
 /// not about queues are done when they return, and are ordered against work only by waiting for it.
-pub trait Device: Send + Sync {
+pub trait Device: Any + Send + Sync {
     /// What the device is and can do.
     fn caps(&self) -> &Caps;
 
@@ -110,6 +110,31 @@ pub trait Device: Send + Sync {
         let _ = handle;
     }
 
+    /// What device-side allocation has handed out, for each heap that launches have named.
+    fn heaps(&self) -> Vec<HeapState> {
+        Vec::new()
+    }
+
+    /// Goes on handing out memory of a heap from there. Its memory is mapped, and no launch has named it here.
+    fn set_heap(&self, state: &HeapState) {
+        let _ = state;
+    }
+
+    /// Whether [`Self::adopt`] knows how.
+    fn adopts(&self, from: &dyn Device) -> bool {
+        let _ = from;
+        false
+    }
+
+    /// Takes over all memory that another device has, where both keep it in the same way: what was mapped, shared and
+    /// made apart from addresses stays as it is, and is this device's from now on; images and modules are not memory.
+    /// False where that cannot be done, and then nothing has changed. Neither has work under way, and this one has no
+    /// memory yet.
+    fn adopt(&self, from: &dyn Device) -> bool {
+        let _ = from;
+        false
+    }
+
     /// A line of work of its own. A priority beyond `Caps::priorities` is the nearest within.
     fn open_queue(&self, priority: i32) -> Result<Box<dyn Queue>, DeviceError>;
 
@@ -160,6 +185,15 @@ pub trait Mark: Any + Send + Sync {
     /// Nanoseconds from an earlier mark of the same device to this one; negative if it was the other way round. Both are
     /// timed and passed.
     fn since(&self, earlier: &dyn Mark) -> Result<i64, DeviceError>;
+}
+
+/// How a heap for device-side allocation stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HeapState {
+    /// Where it is.
+    pub heap: Heap,
+    /// What was handed out and not taken back: address and bytes.
+    pub taken: Vec<(u64, u64)>,
 }
 
 /// What a device knows about a kernel. What it does not know is none.

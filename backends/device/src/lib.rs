@@ -22,7 +22,7 @@ mod sys;
 mod work;
 
 pub use caps::{Caps, ImageCaps, Pci, SurfaceCaps};
-pub use device::{Cache, Device, Importance, KernelAttributes, Log, Mark, Queue, Services};
+pub use device::{Cache, Device, HeapState, Importance, KernelAttributes, Log, Mark, Queue, Services};
 pub use error::{DeviceError, ErrorKind};
 pub use image::{
     AddressMode, Channel, Compare, Dimensions, Filter, Format, ImageDescription, ImageId, ImageObject, ImagePlace,

@@ -1,8 +1,9 @@
 //! Devices that do everything at once: what they implement, and the queues around it.
 
 use crate::{
-    Caps, Device, DeviceError, ErrorKind, Fill, HostSpan, ImageDescription, ImageId, ImageObject, ImagePlace,
-    KernelAttributes, Launch, LoadedModule, Mark, Outcome, PhysicalMemory, Place, Queue, Shape, Transfer, Work,
+    Caps, Device, DeviceError, ErrorKind, Fill, HeapState, HostSpan, ImageDescription, ImageId, ImageObject,
+    ImagePlace, KernelAttributes, Launch, LoadedModule, Mark, Outcome, PhysicalMemory, Place, Queue, Shape, Transfer,
+    Work,
 };
 use hetir::entity::FuncId;
 use hetir::ir::Module;
@@ -118,6 +119,30 @@ pub trait SyncDevice: Send + Sync + 'static {
     /// See [`Device::unbind`].
     fn unbind(&self, handle: u64) {
         let _ = handle;
+    }
+
+    /// See [`Device::heaps`].
+    fn heaps(&self) -> Vec<HeapState> {
+        Vec::new()
+    }
+
+    /// See [`Device::set_heap`].
+    fn set_heap(&self, state: &HeapState) {
+        let _ = state;
+    }
+
+    /// See [`Device::adopts`].
+    fn adopts(&self) -> bool {
+        false
+    }
+
+    /// See [`Device::adopt`].
+    fn adopt(&self, from: &Self) -> bool
+    where
+        Self: Sized,
+    {
+        let _ = from;
+        false
     }
 }
 
@@ -241,6 +266,23 @@ impl<D: SyncDevice> Device for Queued<D> {
 
     fn unbind(&self, handle: u64) {
         self.0.device.unbind(handle);
+    }
+
+    fn heaps(&self) -> Vec<HeapState> {
+        self.0.device.heaps()
+    }
+
+    fn set_heap(&self, state: &HeapState) {
+        self.0.device.set_heap(state);
+    }
+
+    fn adopts(&self, from: &dyn Device) -> bool {
+        (from as &dyn Any).is::<Self>() && self.0.device.adopts()
+    }
+
+    fn adopt(&self, from: &dyn Device) -> bool {
+        let from = (from as &dyn Any).downcast_ref::<Self>();
+        from.is_some_and(|from| self.0.device.adopt(&from.0.device))
     }
 
     fn open_queue(&self, _priority: i32) -> Result<Box<dyn Queue>, DeviceError> {

@@ -1,8 +1,8 @@
 use crate::sys::Windows;
 use crate::turns::{Held, Turns};
 use hetgpu_device::{
-    Caps, DeviceError, ErrorKind, HostSpan, ImageCaps, ImageDescription, ImageId, ImageObject, ImagePlace, Images,
-    KernelAttributes, Launch, LoadedModule, Outcome, SyncDevice,
+    Caps, DeviceError, ErrorKind, HeapState, HostSpan, ImageCaps, ImageDescription, ImageId, ImageObject, ImagePlace,
+    Images, KernelAttributes, Launch, LoadedModule, Outcome, SyncDevice,
 };
 use hetir::diag::Severity;
 use hetir::entity::FuncId;
@@ -309,6 +309,20 @@ impl SyncDevice for InterpDevice {
 
     fn unbind(&self, handle: u64) {
         self.state().images.unbind(handle);
+    }
+
+    fn heaps(&self) -> Vec<HeapState> {
+        let heaps: Vec<_> = self.state().heaps.values().cloned().collect();
+        let state = |heap: MutexGuard<'_, Heap>| HeapState {
+            heap: hetgpu_device::Heap { base: heap.base(), bytes: heap.size() },
+            taken: heap.allocations().collect(),
+        };
+        heaps.iter().map(|heap| state(heap.lock().unwrap_or_else(|e| e.into_inner()))).collect()
+    }
+
+    fn set_heap(&self, HeapState { heap, taken }: &HeapState) {
+        let restored = Heap::with(heap.base, heap.bytes, taken.iter().copied());
+        self.state().heaps.insert(heap.base, Arc::new(Mutex::new(restored)));
     }
 }
 

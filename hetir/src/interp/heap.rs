@@ -19,6 +19,10 @@ impl Heap {
     pub fn new(base: u64, size: u64) -> Self {
         Self { base, size, taken: BTreeMap::new() }
     }
+    /// The same with these allocations, as [`Self::allocations`] gave them.
+    pub fn with(base: u64, size: u64, allocations: impl IntoIterator<Item = (u64, u64)>) -> Self {
+        Self { taken: allocations.into_iter().collect(), ..Self::new(base, size) }
+    }
     /// First address.
     pub fn base(&self) -> u64 {
         self.base

@@ -260,6 +260,7 @@ impl Run<'_> {
             Step::Copy(copy) => copy.work.run(self.queue),
             Step::Fill(fill) => Ok(self.queue.run(Work::Fill(fill.fill))?),
             Step::Host(call) => {
+                self.session.device.queue.stay();
                 call.run();
                 Ok(())
             }
@@ -275,11 +276,11 @@ impl Run<'_> {
     fn launch(&self, kernel: &KernelNode) -> Result<()> {
         let grid_id = self.engine.ids.fetch_add(1, Ordering::Relaxed);
         if !kernel.request().cooperative {
-            return kernel.prepared.run(self.queue, self.session, 0, grid_id);
+            return kernel.prepared.run(self.queue, self.session, &self.engine.memory, 0, grid_id);
         }
         let memory = &self.engine.memory;
         let workspace = memory.workspace(self.session)?;
-        let outcome = kernel.prepared.run(self.queue, self.session, workspace, grid_id);
+        let outcome = kernel.prepared.run(self.queue, self.session, memory, workspace, grid_id);
         memory.release(&memory.forget(workspace, |_| Ok(()))?);
         outcome
     }

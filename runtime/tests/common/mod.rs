@@ -2,15 +2,16 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use hetgpu_device::{
-    Caps, DeviceError, ErrorKind, HostSpan, ImageCaps, ImageDescription, ImageId, ImageObject, ImagePlace, Images,
-    KernelAttributes, Launch, LoadedModule, Outcome, Queued, SyncDevice,
+    Caps, DeviceError, ErrorKind, HeapState, HostSpan, ImageCaps, ImageDescription, ImageId, ImageObject, ImagePlace,
+    Images, KernelAttributes, Launch, LoadedModule, Outcome, Queued, SyncDevice,
 };
-use hetgpu_runtime::{CopyRequest, FillRequest, Runtime, Settings, Shape};
+use hetgpu_runtime::{Attributes, Code, CopyRequest, FillRequest, LaunchRequest, Launchable, Runtime, Settings, Shape};
 use hetir::entity::FuncId;
 use hetir::ir::Module;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::ThreadId;
+use std::time::Duration;
 
 #[derive(Default)]
 struct State {
@@ -22,6 +23,14 @@ struct State {
     fills: usize,
     /// Who did the last fill.
     filler: Option<ThreadId>,
+    /// Blocks of kernels that have run.
+    blocks: usize,
+    /// A launch goes on with further blocks, whatever its stop word says.
+    stubborn: bool,
+    /// So many more mappings succeed.
+    mappings_left: Option<usize>,
+    modules: usize,
+    heaps: Vec<HeapState>,
     images: Images,
     /// Where the next image's texels lie.
     next_image: u64,
@@ -82,6 +91,48 @@ impl TestDevice {
         (state.memory.range(FIRST_IMAGE..).count(), state.images.objects().len())
     }
 
+    /// How many blocks of kernels have run.
+    pub(crate) fn blocks(&self) -> usize {
+        self.state.lock().unwrap().blocks
+    }
+
+    /// Waits until so many blocks have run.
+    pub(crate) fn wait_for_blocks(&self, count: usize) {
+        let state = self.state.lock().unwrap();
+        drop(self.changed.wait_while(state, |state| state.blocks < count).unwrap());
+    }
+
+    /// Waits until so many fills have begun.
+    pub(crate) fn wait_for_fills(&self, count: usize) {
+        let state = self.state.lock().unwrap();
+        drop(self.changed.wait_while(state, |state| state.fills < count).unwrap());
+    }
+
+    /// Launches do not stop from now on.
+    pub(crate) fn be_stubborn(&self) {
+        self.state.lock().unwrap().stubborn = true;
+    }
+
+    /// Fails after so many mappings.
+    pub(crate) fn fail_after(&self, mappings: usize) {
+        self.state.lock().unwrap().mappings_left = Some(mappings);
+    }
+
+    /// How many modules are loaded.
+    pub(crate) fn modules(&self) -> usize {
+        self.state.lock().unwrap().modules
+    }
+
+    /// Bytes, whatever the runtime thinks of it.
+    pub(crate) fn peek(&self, at: u64, count: u64) -> Option<Vec<u8>> {
+        self.state.lock().unwrap().bytes(at, count).ok().map(|bytes| bytes.to_vec())
+    }
+
+    /// Writes bytes, whatever the runtime thinks of it.
+    pub(crate) fn poke(&self, at: u64, data: &[u8]) {
+        self.state.lock().unwrap().bytes(at, data.len() as u64).unwrap().copy_from_slice(data);
+    }
+
     /// How many fills have begun.
     pub(crate) fn fills(&self) -> usize {
         self.state.lock().unwrap().fills
@@ -98,6 +149,11 @@ impl SyncDevice for TestDevice {
         assert!(at.is_multiple_of(granularity) && bytes.is_multiple_of(granularity), "{bytes:#x} at {at:#x}");
         let mut state = self.state.lock().unwrap();
         assert!(state.bytes(at, 1).is_err(), "mapped twice");
+        match &mut state.mappings_left {
+            Some(0) => return Err(DeviceError::new(ErrorKind::OutOfMemory, "no more of this")),
+            Some(left) => *left -= 1,
+            None => {}
+        }
         state.memory.insert(at, vec![0; bytes as usize]);
         Ok(())
     }
@@ -176,18 +232,91 @@ impl SyncDevice for TestDevice {
     }
 
     fn load(&self, _module: &Arc<Module>, _globals: &[u64]) -> Result<LoadedModule, DeviceError> {
+        self.state.lock().unwrap().modules += 1;
         Ok(LoadedModule(0))
     }
 
-    fn unload(&self, _module: LoadedModule) {}
+    fn unload(&self, _module: LoadedModule) {
+        self.state.lock().unwrap().modules -= 1;
+    }
+
+    fn heaps(&self) -> Vec<HeapState> {
+        self.state.lock().unwrap().heaps.clone()
+    }
+
+    fn set_heap(&self, state: &HeapState) {
+        self.state.lock().unwrap().heaps.push(state.clone());
+    }
 
     fn kernel(&self, _module: LoadedModule, _kernel: FuncId) -> Result<KernelAttributes, DeviceError> {
         Ok(KernelAttributes::default())
     }
 
-    fn launch(&self, _launch: &Launch) -> Result<Outcome, DeviceError> {
-        Err(DeviceError::new(ErrorKind::LaunchFailed, "no kernels here"))
+    /// Each block adds 1 to its byte of the buffer that is the first parameter, and takes a while.
+    fn launch(&self, launch: &Launch) -> Result<Outcome, DeviceError> {
+        let buffer = launch.params.first_chunk().map(|bytes| u64::from_le_bytes(*bytes)).unwrap_or_default();
+        let grid: u64 = launch.grid.iter().map(|&blocks| u64::from(blocks)).product();
+        let count = launch.blocks.count(grid);
+        for n in 0..count {
+            let mut state = self.state.lock().unwrap();
+            let stop = launch.stop != 0 && state.bytes(launch.stop, 4)? != [0; 4];
+            if stop && !state.stubborn {
+                return Ok(Outcome::of(launch.blocks.between(n..count)));
+            }
+            state.bytes(buffer + launch.blocks.nth(n), 1)?[0] += 1;
+            state.blocks += 1;
+            drop(state);
+            self.changed.notify_all();
+            std::thread::sleep(BLOCK);
+        }
+        Ok(Outcome::Finished)
     }
+}
+
+/// How long a block takes.
+pub(crate) const BLOCK: Duration = Duration::from_micros(500);
+
+/// A kernel that adds 1 to a byte of a buffer in each block, on the test device.
+pub(crate) fn kernel(runtime: &Runtime) -> Launchable {
+    let text = ".version 7.0\n.target sm_75\n.address_size 64\n.visible .entry touch(.param .u64 p) { ret; }\n";
+    let code = Code::from_text(text.to_owned(), "touch.ptx").unwrap();
+    let module = runtime.load_module(&code).unwrap();
+    Launchable::Function(runtime.function(module, "touch").unwrap())
+}
+
+pub(crate) fn touch(buffer: u64, blocks: u32) -> LaunchRequest {
+    LaunchRequest {
+        grid: [blocks, 1, 1],
+        block: [1; 3],
+        cluster: [1; 3],
+        dynamic_shared: 0,
+        cooperative: false,
+        params: buffer.to_le_bytes().to_vec(),
+        attributes: Attributes::default(),
+    }
+}
+
+/// A runtime with a test device that can stop kernels and works on several queues.
+pub(crate) fn stopping_runtime() -> (Runtime, Arc<TestDevice>) {
+    let device = stopping_device();
+    let (settings, _) = Settings::read(|_| None);
+    let runtime = Runtime::new(settings, vec![Arc::new(Queued::from(device.clone()))]);
+    enter(&runtime);
+    (runtime, device)
+}
+
+pub(crate) fn stopping_device() -> Arc<TestDevice> {
+    let images = Some(ImageCaps { chooses_handles: true, linear: true, ..ImageCaps::default() });
+    let caps = Caps {
+        name: "stopping device".into(),
+        memory: 1 << 30,
+        map_granularity: 1,
+        concurrent_queues: 4,
+        suspends: true,
+        images,
+        ..Caps::default()
+    };
+    Arc::new(TestDevice { caps, state: Mutex::default(), changed: Condvar::new() })
 }
 
 /// A runtime with one test device and its primary context current on this thread.

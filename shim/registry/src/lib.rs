@@ -9,7 +9,7 @@ use hetgpu_cpu::CpuDevice;
 use hetgpu_device::{Cache, Caps, Device, Importance, Pci, Queued, Services};
 use hetgpu_interp::InterpDevice;
 use hetgpu_runtime::log::{self, Topic};
-use hetgpu_runtime::{Check, Settings};
+use hetgpu_runtime::{Check, Settings, Targets};
 use std::sync::Arc;
 
 pub use hetgpu_cpu::default_cache;
@@ -101,6 +101,23 @@ pub fn seen(settings: &Settings) -> Result<Vec<Description>, Repeated> {
 /// The devices that this program sees.
 pub fn devices(settings: &Settings) -> Result<Vec<Arc<dyn Device>>, Repeated> {
     Ok(seen_of(kinds(settings), settings)?.into_iter().map(|kind| MAKERS[kind](settings)).collect())
+}
+
+/// The devices that a job can be moved to: a new one of each kind.
+pub struct Kinds(pub Settings);
+
+impl Targets for Kinds {
+    fn names(&self) -> Vec<String> {
+        names().into_iter().map(str::to_owned).collect()
+    }
+
+    fn caps(&self, name: &str) -> Option<Caps> {
+        Some(described(kind(name)?, &self.0).caps)
+    }
+
+    fn make(&self, name: &str) -> Option<Arc<dyn Device>> {
+        Some(MAKERS[kind(name)?](&self.0))
+    }
 }
 
 /// Where programs are told that a device sits; one that sits on no bus is told apart by its number.

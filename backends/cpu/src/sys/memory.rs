@@ -276,6 +276,40 @@ impl Memory {
         }
     }
 
+    /// Takes over all that another device of this process has mapped, shared or made, in its place. False where it does not
+    /// fit, or where something is here already.
+    pub(crate) fn adopt(&self, from: &Self) -> bool {
+        if ptr::eq(self, from) {
+            return false;
+        }
+        let mut other = from.change();
+        let mut table = self.change();
+        // Images lie at addresses of the device's own, and are made anew.
+        let stays = |region: &Region| matches!(region.backing, Backing::Anywhere(_));
+        let own = |region: &Region| matches!(region.backing, Backing::Pages).then_some(region.bytes);
+        let bytes: u64 = other.regions.values().filter_map(own).sum();
+        let physical = other.physical_used.load(Ordering::Relaxed);
+        let is_empty = table.regions.values().all(stays) && table.physical.is_empty() && table.exposed.is_empty();
+        if !is_empty || self.check_room(&table, bytes.saturating_add(physical)).is_err() {
+            return false;
+        }
+        let moved: Vec<u64> = other.regions.iter().filter(|(_, region)| !stays(region)).map(|(&at, _)| at).collect();
+        for at in moved {
+            if let Some(region) = other.regions.remove(&at) {
+                table.regions.insert(at, region);
+            }
+        }
+        other.used -= bytes;
+        table.used += bytes;
+        // Files that are counted hold the total that they count in.
+        table.physical_used = std::mem::take(&mut other.physical_used);
+        table.shared_pages = std::mem::take(&mut other.shared_pages);
+        table.physical = std::mem::take(&mut other.physical);
+        table.exposed = std::mem::take(&mut other.exposed);
+        table.next_physical = table.next_physical.max(other.next_physical);
+        true
+    }
+
     /// Text about what is near an address.
     pub(crate) fn nearest(&self, address: u64) -> String {
         self.table().nearest(address)

@@ -1,0 +1,145 @@
+//! Launches under way, and the words that ask them to stop.
+
+use crate::Result;
+use crate::memory::Memory;
+use crate::module::Function;
+use crate::system::DeviceState;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::time::{Duration, Instant};
+
+/// Between two stop words, so that each is on a line of its own.
+const STRIDE: u64 = 64;
+/// Bytes of all stop words of a device; launches beyond them run to their end.
+const BYTES: u64 = 4096;
+
+/// A launch under way, as it is shown.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Flight {
+    pub kernel: String,
+    /// How long it has been under way, pauses included.
+    pub since: Duration,
+    /// Blocks of its grid.
+    pub blocks: u64,
+    /// It can be asked to stop between two blocks.
+    pub stops: bool,
+}
+
+struct Entry {
+    function: Arc<Function>,
+    begun: Instant,
+    blocks: u64,
+    word: Option<u64>,
+    /// The word may be set.
+    set: bool,
+}
+
+#[derive(Default)]
+struct State {
+    next: u64,
+    entries: HashMap<u64, Entry>,
+    /// Words that no launch has, and whether each is set.
+    free: Vec<(u64, bool)>,
+}
+
+/// The launches of a device.
+#[derive(Default)]
+pub(crate) struct Flights {
+    state: Mutex<State>,
+    /// Whether there are words.
+    page: OnceLock<()>,
+}
+
+/// A launch under way; it is over when this is dropped.
+pub(crate) struct InFlight<'f> {
+    of: &'f DeviceState,
+    number: u64,
+    /// The address of its stop word, or 0.
+    pub(crate) stop: u64,
+}
+
+impl Flights {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// Asks all launches to stop.
+    pub(crate) fn stop(&self, device: &DeviceState) -> Result<()> {
+        let mut state = self.lock();
+        state.entries.values_mut().for_each(|entry| entry.set = true);
+        let words: Vec<u64> = state.entries.values().filter_map(|entry| entry.word).collect();
+        drop(state);
+        words.into_iter().try_for_each(|word| Ok(device.device.write(word, &1u32.to_le_bytes())?))
+    }
+
+    /// Those that there are, the oldest first.
+    pub(crate) fn list(&self) -> Vec<Flight> {
+        let state = self.lock();
+        let mut all: Vec<_> = state.entries.iter().collect();
+        all.sort_unstable_by_key(|(number, _)| **number);
+        let show = |entry: &Entry| Flight {
+            kernel: entry.function.info().name.to_string_lossy().into_owned(),
+            since: entry.begun.elapsed(),
+            blocks: entry.blocks,
+            stops: entry.word.is_some(),
+        };
+        all.into_iter().map(|(_, entry)| show(entry)).collect()
+    }
+}
+
+impl DeviceState {
+    /// A launch begins. With `stops` it gets a word by which it is asked to stop, if one is left.
+    pub(crate) fn take_off(
+        &self,
+        memory: &Memory,
+        function: &Arc<Function>,
+        blocks: u64,
+        stops: bool,
+    ) -> Result<InFlight<'_>> {
+        let stops = stops && self.device.caps().suspends;
+        if stops {
+            self.flights.page.get_or_init(|| {
+                // Without words launches run to their end, as on devices that know of none.
+                if let Ok(page) = memory.own_page(self.index, BYTES, "stop words") {
+                    let words = (0..BYTES / STRIDE).rev().map(|n| (page + n * STRIDE, false));
+                    self.flights.lock().free.extend(words);
+                }
+            });
+        }
+        let mut state = self.flights.lock();
+        let taken = if stops { state.free.pop() } else { None };
+        state.next += 1;
+        let (number, word) = (state.next, taken.map(|(word, _)| word));
+        let entry = Entry { function: Arc::clone(function), begun: Instant::now(), blocks, word, set: false };
+        state.entries.insert(number, entry);
+        drop(state);
+        let flight = InFlight { of: self, number, stop: word.unwrap_or(0) };
+        if let Some((_, true)) = taken {
+            flight.go_on()?;
+        }
+        Ok(flight)
+    }
+}
+
+impl InFlight<'_> {
+    /// Takes back that it was asked to stop. A pause that begins meanwhile finds it in front of the gate.
+    pub(crate) fn go_on(&self) -> Result<()> {
+        if self.stop == 0 {
+            return Ok(());
+        }
+        if let Some(entry) = self.of.flights.lock().entries.get_mut(&self.number) {
+            entry.set = false;
+        }
+        Ok(self.of.device.write(self.stop, &0u32.to_le_bytes())?)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        let mut state = self.of.flights.lock();
+        let entry = state.entries.remove(&self.number);
+        if self.stop != 0 {
+            state.free.push((self.stop, entry.is_some_and(|entry| entry.set)));
+        }
+    }
+}

@@ -1,0 +1,441 @@
+//! Pausing a job, and moving it to another device.
+//!
+//! ```text
+//! running ──pause──► pausing ──► paused ──resume──► running
+//!    ▲                  │           │ ▲
+//!    └── deadline, abort┘           ▼ │
+//!                                  moving
+//! ```
+//! In a pause no operation is begun, those that were begun have ended or stay where they are, and whoever calls for the
+//! device stays in front of its gate. `seat` says how a device is exchanged then.
+
+use crate::flight::Flight;
+use crate::seat::Mode;
+use crate::system::DeviceState;
+use crate::{Runtime, log};
+use hetgpu_device::{Caps, Device, DeviceError, ErrorKind};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::time::{Duration, Instant};
+
+/// What a job is at, on one device.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Stage {
+    #[default]
+    Running,
+    Pausing,
+    Paused,
+    Moving,
+}
+
+impl Stage {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Pausing => "pausing",
+            Self::Paused => "paused",
+            Self::Moving => "moving",
+        }
+    }
+}
+
+/// Why something did not come about. The job goes on as it was, unless it says otherwise.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Trouble {
+    pub kind: TroubleKind,
+    /// For a person.
+    pub text: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TroubleKind {
+    /// There is no such device.
+    NoDevice,
+    /// The job's stage does not allow it.
+    Stage,
+    /// Work did not stop in time.
+    Held,
+    /// The other device cannot take the job.
+    Unfit,
+    /// It was asked to give up.
+    Aborted,
+    /// It took longer than was allowed.
+    TooLong,
+    /// A device failed.
+    Failed,
+}
+
+impl TroubleKind {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NoDevice => "no-device",
+            Self::Stage => "stage",
+            Self::Held => "held",
+            Self::Unfit => "unfit",
+            Self::Aborted => "aborted",
+            Self::TooLong => "too-long",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for Trouble {}
+
+fn trouble(kind: TroubleKind, text: impl Into<String>) -> Trouble {
+    Trouble { kind, text: text.into() }
+}
+
+/// Devices that a job can be moved to.
+pub trait Targets: Send + Sync {
+    fn names(&self) -> Vec<String>;
+    /// What it will be.
+    fn caps(&self, name: &str) -> Option<Caps>;
+    /// A new one, with nothing on it.
+    fn make(&self, name: &str) -> Option<Arc<dyn Device>>;
+}
+
+/// What a move did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Moved {
+    /// How long the job stood still.
+    pub freeze: Duration,
+    /// How long it took to stop it.
+    pub stop: Duration,
+    /// Bytes that changed devices, and how many of them were copied.
+    pub bytes: u64,
+    pub copied: u64,
+}
+
+/// How far a move is: bytes of contents, done and in all.
+pub type MoveProgress<'p> = &'p dyn Fn(u64, u64);
+
+/// A job on one of its devices, as it is shown.
+#[derive(Clone, Debug)]
+pub struct DeviceStatus {
+    pub index: usize,
+    /// What settings call the device that is there now.
+    pub name: String,
+    /// What programs are told.
+    pub shown: String,
+    pub stage: Stage,
+    /// Bytes of memory and images.
+    pub bytes: u64,
+    pub flights: Vec<Flight>,
+}
+
+/// What runtimes know about their devices' stages.
+#[derive(Default)]
+pub(crate) struct Control {
+    targets: OnceLock<Arc<dyn Targets>>,
+    devices: Mutex<Vec<Entry>>,
+}
+
+#[derive(Clone, Default)]
+struct Entry {
+    stage: Stage,
+    name: String,
+    abort: Arc<AtomicBool>,
+}
+
+impl Control {
+    fn lock(&self, count: usize) -> MutexGuard<'_, Vec<Entry>> {
+        let mut devices = self.devices.lock().unwrap_or_else(|e| e.into_inner());
+        if devices.len() < count {
+            devices.resize_with(count, Entry::default);
+        }
+        devices
+    }
+}
+
+/// Waits until something has come about: awake for a short time, then with sleeps.
+fn wait_for(until: Instant, abort: &[Arc<AtomicBool>], done: impl Fn() -> bool) -> Result<(), TroubleKind> {
+    const AWAKE: Duration = Duration::from_micros(50);
+    const LONGEST: Duration = Duration::from_millis(1);
+    let start = Instant::now();
+    let mut sleep = Duration::from_micros(20);
+    loop {
+        if done() {
+            return Ok(());
+        }
+        if abort.iter().any(|abort| abort.load(Ordering::Relaxed)) {
+            return Err(TroubleKind::Aborted);
+        }
+        let now = Instant::now();
+        if now >= until {
+            return Err(TroubleKind::Held);
+        }
+        if now - start < AWAKE {
+            std::thread::yield_now();
+        } else {
+            std::thread::sleep(sleep.min(until - now));
+            sleep = (sleep * 2).min(LONGEST);
+        }
+    }
+}
+
+impl Runtime {
+    /// Says what a job can be moved to, and what the devices that there are are called.
+    pub fn offer(&self, targets: Arc<dyn Targets>, names: Vec<String>) {
+        let mut devices = self.control.lock(self.device_count());
+        for (entry, name) in devices.iter_mut().zip(names) {
+            entry.name = name;
+        }
+        let _ = self.control.targets.set(targets);
+    }
+
+    pub fn targets(&self) -> Option<&Arc<dyn Targets>> {
+        self.control.targets.get()
+    }
+
+    fn picked(&self, device: Option<usize>) -> Result<Vec<Arc<DeviceState>>, Trouble> {
+        let no = |index: usize| trouble(TroubleKind::NoDevice, format!("the program has no device {index}"));
+        match device {
+            Some(index) => Ok(vec![self.device(index).map_err(|_| no(index))?.clone()]),
+            None => {
+                (0..self.device_count()).map(|index| Ok(self.device(index).map_err(|_| no(index))?.clone())).collect()
+            }
+        }
+    }
+
+    /// Changes the stage of devices, all of which must be at one of `from`.
+    fn change_stage(&self, devices: &[Arc<DeviceState>], from: &[Stage], to: Stage) -> Result<(), Trouble> {
+        let mut entries = self.control.lock(self.device_count());
+        for device in devices {
+            let stage = entries[device.index].stage;
+            if !from.contains(&stage) {
+                let text = format!("the job is {} on device {}", stage.name(), device.index);
+                return Err(trouble(TroubleKind::Stage, text));
+            }
+        }
+        devices.iter().for_each(|device| entries[device.index].stage = to);
+        Ok(())
+    }
+
+    pub fn stage(&self, device: usize) -> Stage {
+        self.control.lock(self.device_count()).get(device).map_or(Stage::Running, |entry| entry.stage)
+    }
+
+    /// Pauses the job on a device, or on all. Where work does not stop within a time, it goes on.
+    pub fn pause(&self, device: Option<usize>, within: Duration) -> Result<(), Trouble> {
+        let devices = self.picked(device)?;
+        self.change_stage(&devices, &[Stage::Running], Stage::Pausing)?;
+        let stopped = self.stop(&devices, Instant::now() + within);
+        let stage = if stopped.is_ok() { Stage::Paused } else { Stage::Running };
+        let _ = self.change_stage(&devices, &[Stage::Pausing], stage);
+        stopped
+    }
+
+    /// Lets a paused job go on.
+    pub fn resume(&self, device: Option<usize>) -> Result<(), Trouble> {
+        let devices = self.picked(device)?;
+        self.change_stage(&devices, &[Stage::Paused], Stage::Running)?;
+        go_on(&devices);
+        Ok(())
+    }
+
+    /// Asks a pause or a move that is under way to give up. Whether there was one.
+    pub fn abort(&self, device: Option<usize>) -> Result<bool, Trouble> {
+        let devices = self.picked(device)?;
+        let entries = self.control.lock(self.device_count());
+        let under_way = devices.iter().map(|device| &entries[device.index]);
+        let under_way = under_way.filter(|entry| matches!(entry.stage, Stage::Pausing | Stage::Moving));
+        Ok(under_way.map(|entry| entry.abort.store(true, Ordering::Relaxed)).count() > 0)
+    }
+
+    fn aborts(&self, devices: &[Arc<DeviceState>]) -> Vec<Arc<AtomicBool>> {
+        let entries = self.control.lock(self.device_count());
+        let aborts: Vec<_> = devices.iter().map(|device| Arc::clone(&entries[device.index].abort)).collect();
+        aborts.iter().for_each(|abort| abort.store(false, Ordering::Relaxed));
+        aborts
+    }
+
+    fn stop(&self, devices: &[Arc<DeviceState>], until: Instant) -> Result<(), Trouble> {
+        let aborts = self.aborts(devices);
+        for device in devices {
+            device.queue.pause();
+            // A function of the program that is under way may wait for what another thread asks of the device.
+            device.seat.gate().set(Mode::Calls);
+        }
+        let asked = devices.iter().try_for_each(|device| device.flights.stop(device));
+        let stopped = match asked {
+            Err(error) => Err(trouble(TroubleKind::Failed, error.to_string())),
+            Ok(()) => wait_for(until, &aborts, || devices.iter().all(|device| device.queue.busy().is_empty()))
+                .and_then(|()| {
+                    devices.iter().for_each(|device| device.seat.gate().set(Mode::Closed));
+                    wait_for(until, &aborts, || devices.iter().all(|device| device.seat.gate().is_empty()))
+                })
+                .map_err(|kind| {
+                    trouble(kind, if kind == TroubleKind::Aborted { ABORTED.into() } else { held(devices) })
+                }),
+        };
+        if stopped.is_err() {
+            go_on(devices);
+        }
+        stopped
+    }
+
+    /// What speaks against moving the job on a device to another: nothing where the list is empty.
+    pub fn check_move(&self, device: usize, to: &str) -> Result<Vec<String>, Trouble> {
+        let (device, to) = (&self.picked(Some(device))?[0], self.make_target(to)?);
+        Ok(against(device, to.as_ref()))
+    }
+
+    fn make_target(&self, name: &str) -> Result<Arc<dyn Device>, Trouble> {
+        let targets = self.targets().ok_or_else(|| trouble(TroubleKind::NoDevice, "there are no other devices"))?;
+        let known = || format!("there is no device '{name}'; there are {}", targets.names().join(", "));
+        targets.make(name).ok_or_else(|| trouble(TroubleKind::NoDevice, known()))
+    }
+
+    /// Moves the job on a device to another, named as settings name it.
+    pub fn move_to(
+        &self,
+        device: usize,
+        to: &str,
+        most: Option<Duration>,
+        progress: MoveProgress<'_>,
+    ) -> Result<Moved, Trouble> {
+        let target = self.make_target(to)?;
+        let moved = self.move_onto(device, target, most, progress)?;
+        self.control.lock(self.device_count())[device].name = to.to_owned();
+        log::info(format_args!(
+            "device {device} is '{to}' now: {} bytes, {} of them copied, the job stood still for {:.3} ms",
+            moved.bytes,
+            moved.copied,
+            moved.freeze.as_secs_f64() * 1e3
+        ));
+        Ok(moved)
+    }
+
+    /// Moves the job on a device to another one, on which nothing is yet. A paused job stays paused. Where something fails
+    /// or takes longer than `most`, it goes on where it was.
+    pub fn move_onto(
+        &self,
+        device: usize,
+        to: Arc<dyn Device>,
+        most: Option<Duration>,
+        progress: MoveProgress<'_>,
+    ) -> Result<Moved, Trouble> {
+        let devices = self.picked(Some(device))?;
+        let was_paused = self.stage(device) == Stage::Paused;
+        let from = if was_paused { Stage::Paused } else { Stage::Running };
+        let unfit = against(&devices[0], to.as_ref());
+        if !unfit.is_empty() {
+            return Err(trouble(TroubleKind::Unfit, unfit.join("; ")));
+        }
+        self.change_stage(&devices, &[from], Stage::Moving)?;
+        let moved = self.exchange(&devices, &to, was_paused, most.unwrap_or(LONGEST_FREEZE), progress);
+        let _ = self.change_stage(&devices, &[Stage::Moving], from);
+        moved
+    }
+
+    fn exchange(
+        &self,
+        devices: &[Arc<DeviceState>],
+        to: &Arc<dyn Device>,
+        was_paused: bool,
+        most: Duration,
+        progress: MoveProgress<'_>,
+    ) -> Result<Moved, Trouble> {
+        let (device, start) = (&devices[0], Instant::now());
+        if !was_paused {
+            self.stop(devices, start + most)?;
+        }
+        let stop = start.elapsed();
+        let aborts = self.aborts(devices);
+        let told = AtomicU64::new(0);
+        let watched = |done: u64, all: u64| {
+            let given_up = |kind, text: &str| {
+                told.store(kind as u64 + 1, Ordering::Relaxed);
+                DeviceError::new(ErrorKind::Timeout, text)
+            };
+            if aborts.iter().any(|abort| abort.load(Ordering::Relaxed)) {
+                return Err(given_up(TroubleKind::Aborted, ABORTED));
+            }
+            if start.elapsed() > most {
+                let text = format!("the job stood still for {} ms, which is all that was allowed", most.as_millis());
+                return Err(given_up(TroubleKind::TooLong, &text));
+            }
+            progress(done, all);
+            Ok(())
+        };
+        // What the program did since it was looked at the first time may speak against it.
+        let unfit = against(device, to.as_ref());
+        let exchanged = match unfit.is_empty() {
+            true => device.seat.exchange(to, &watched).map_err(|error| {
+                let kind = match told.load(Ordering::Relaxed) {
+                    n if n == TroubleKind::Aborted as u64 + 1 => TroubleKind::Aborted,
+                    n if n == TroubleKind::TooLong as u64 + 1 => TroubleKind::TooLong,
+                    _ => TroubleKind::Failed,
+                };
+                trouble(kind, error.to_string())
+            }),
+            false => Err(trouble(TroubleKind::Unfit, unfit.join("; "))),
+        };
+        let freeze = start.elapsed();
+        if !was_paused {
+            go_on(devices);
+        }
+        exchanged.map(|done| Moved { freeze, stop, bytes: done.bytes, copied: done.copied })
+    }
+
+    /// The job on each of its devices.
+    pub fn status(&self) -> Vec<DeviceStatus> {
+        let entries = self.control.lock(self.device_count()).clone();
+        let show = |(index, entry): (usize, Entry)| {
+            let device = self.device(index).ok()?;
+            Some(DeviceStatus {
+                index,
+                name: entry.name,
+                shown: device.device.caps().name.clone(),
+                stage: entry.stage,
+                bytes: device.seat.bytes(),
+                flights: device.flights.list(),
+            })
+        };
+        entries.into_iter().enumerate().filter_map(show).collect()
+    }
+}
+
+const ABORTED: &str = "it was aborted";
+/// Where nobody says how long a job may stand still.
+const LONGEST_FREEZE: Duration = Duration::from_secs(600);
+
+fn go_on(devices: &[Arc<DeviceState>]) {
+    devices.iter().for_each(|device| device.seat.gate().set(Mode::Open));
+    devices.iter().for_each(|device| device.queue.resume());
+}
+
+fn against(device: &DeviceState, to: &dyn Device) -> Vec<String> {
+    device.seat.unfit(to)
+}
+
+/// What does not stop, for a person.
+fn held(devices: &[Arc<DeviceState>]) -> String {
+    let mut what: Vec<String> = Vec::new();
+    for device in devices {
+        let busy = device.queue.busy();
+        let flights = device.flights.list();
+        for flight in &flights {
+            let how =
+                if flight.stops { "which can stop between two blocks only" } else { "which has to run to its end" };
+            let (kernel, since) = (&flight.kernel, flight.since.as_secs_f64());
+            what.push(format!("kernel {kernel}, {how}, under way for {since:.3} s"));
+        }
+        let others = busy.iter().filter(|what| !["a kernel", "a part of a graph"].contains(what) || flights.is_empty());
+        what.extend(others.map(|what| (*what).to_owned()));
+        if busy.is_empty() && !device.seat.gate().is_empty() {
+            what.push("a call of the program".to_owned());
+        }
+    }
+    match what.is_empty() {
+        true => "the job did not stop in time".to_owned(),
+        false => format!("the job did not stop in time, by reason of {}", what.join("; ")),
+    }
+}

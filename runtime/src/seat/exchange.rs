@@ -1,0 +1,285 @@
+//! One device takes another's place.
+//!
+//! The new device is told everything of the record and given all contents, while the old one stays as it is. Only when
+//! that has gone well the old one lets go of what it has. Where two devices keep memory in the same way, the new one takes
+//! it over as it lies.
+
+use super::record::{self, Kind, Record};
+use super::{Inner, Seat};
+use hetgpu_device::{
+    Device, DeviceError, ErrorKind, HostBuffer, ImageDescription, ImageId, ImagePlace, LoadedModule, Place, Queue,
+    Shape, Texels, Transfer, Work,
+};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// How far it is: bytes of contents done, and in all. An error ends the exchange.
+pub(crate) type Progress<'p> = &'p dyn Fn(u64, u64) -> Result<(), DeviceError>;
+
+/// What an exchange did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Exchange {
+    /// Bytes that changed devices, and those of them that were copied: the rest was zeros, or stayed where it was.
+    pub(crate) bytes: u64,
+    pub(crate) copied: u64,
+}
+
+/// Bytes that are copied at once.
+const PIECE: u64 = 4 << 20;
+
+impl Inner {
+    /// What speaks against a device in the place of the present one, for a person.
+    pub(crate) fn unfit(&self, to: &dyn Device) -> Vec<String> {
+        let record = self.record();
+        let present = self.present();
+        let (mine, caps, adopts) = (present.caps(), to.caps(), to.adopts(present.as_ref()));
+        let mut against = Vec::new();
+        let mut needs = |fulfilled: bool, text: String| {
+            if !fulfilled {
+                against.push(text);
+            }
+        };
+        let name = &caps.name;
+        needs(mine.shares_host_memory <= caps.shares_host_memory, format!("{name} cannot reach host memory"));
+        needs(caps.compute >= self.looks.caps.compute, {
+            let ((a, b), (c, d)) = (self.looks.caps.compute, caps.compute);
+            format!("the program was told compute capability {a}.{b}, {name} has {c}.{d}")
+        });
+        needs(mine.cooperative <= caps.cooperative, format!("{name} has no cooperative launches"));
+        for (what, has, wants) in [
+            ("blocks a cluster", caps.cluster_blocks, mine.cluster_blocks),
+            ("threads a block", caps.threads_per_block, mine.threads_per_block),
+            ("bytes of shared memory a block", caps.shared_per_block_max, mine.shared_per_block_max),
+        ] {
+            needs(has >= wants, format!("{name} has at most {has} {what}, the program was told {wants}"));
+        }
+        let wanted = record.bytes();
+        needs(wanted <= caps.memory, format!("{wanted} bytes are in use, {name} has {}", caps.memory));
+        for (at, region) in record.regions.iter().filter(|(_, region)| matches!(region.kind, Kind::Own)) {
+            let fits = at.is_multiple_of(caps.map_granularity) && region.bytes.is_multiple_of(caps.map_granularity);
+            if !adopts && !fits {
+                needs(false, format!("{name} maps memory in units of {} bytes", caps.map_granularity));
+                break;
+            }
+        }
+        let apart = record.physical.len() + record.exposed.len();
+        let mapped = record.regions.values().any(|region| matches!(region.kind, Kind::Physical));
+        needs(
+            adopts || (apart == 0 && !mapped),
+            format!(
+                "the program has memory apart from its addresses, or shares some with other processes, which {name} cannot take over"
+            ),
+        );
+        let peers = record.regions.values().any(|region| matches!(region.kind, Kind::Peer));
+        needs(!peers, "the program reaches memory of a peer".to_owned());
+        match caps.images {
+            None => needs(
+                record.images.is_empty() && record.objects.is_empty(),
+                format!("{name} has no images, and the program uses some"),
+            ),
+            Some(images) => {
+                for picture in record.images.values() {
+                    if let Some(beyond) = picture.description.beyond(&images) {
+                        needs(false, format!("{name} cannot hold an image: {beyond}"));
+                        break;
+                    }
+                }
+                needs(
+                    images.chooses_handles || record.objects.is_empty(),
+                    format!("{name} has handles of images of its own"),
+                );
+                let linear = record.objects.values().any(is_linear);
+                needs(images.linear || !linear, format!("{name} has no images in plain memory"));
+            }
+        }
+        against
+    }
+}
+
+fn is_linear(object: &hetgpu_device::ImageObject) -> bool {
+    use hetgpu_device::ImageObject::{Sampler, Surface, Texture};
+    match object {
+        Texture { texels, .. } | Surface(texels) => matches!(texels, Texels::Linear(_)),
+        Sampler(_) => false,
+    }
+}
+
+impl Seat {
+    /// Puts a device, on which nothing is yet, in the place of the present one. The gate is closed, and nobody is inside.
+    /// Where it fails the present one stays, as it was.
+    pub(crate) fn exchange(&self, to: &Arc<dyn Device>, progress: Progress<'_>) -> Result<Exchange, DeviceError> {
+        debug_assert!(self.gate().is_closed() && self.gate().is_empty(), "the gate is closed");
+        let from = Arc::clone(&self.present());
+        let record = self.record().clone();
+        let adopted = to.adopt(from.as_ref());
+        let mut moved =
+            Arrival { to, from: &from, progress, done: 0, all: record.bytes(), report: Exchange::default() };
+        match moved.arrive(&record, adopted) {
+            Ok(names) => {
+                let report = moved.report;
+                self.leave(&from, &record, adopted);
+                let mut kept = self.record();
+                for (name, here) in names.modules {
+                    kept.modules.entry(name).and_modify(|known| known.here = here);
+                }
+                for (name, here) in names.images {
+                    kept.images.entry(name).and_modify(|known| known.here = here);
+                }
+                drop(kept);
+                for line in self.lines().iter().filter_map(std::sync::Weak::upgrade) {
+                    *line.lock() = None;
+                }
+                self.set_look(to.caps());
+                *self.present.write().unwrap_or_else(|e| e.into_inner()) = Arc::clone(to);
+                Ok(report)
+            }
+            Err(error) => {
+                if adopted && !from.adopt(to.as_ref()) {
+                    // What was taken over fitted there before; nothing else has been added since.
+                    return Err(DeviceError::new(
+                        ErrorKind::Lost,
+                        format!("memory could not be given back: {}", error.message),
+                    ));
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes everything of a record from a device that is no longer here.
+    fn leave(&self, from: &Arc<dyn Device>, record: &Record, adopted: bool) {
+        record.objects.keys().for_each(|&handle| from.unbind(handle));
+        record.images.values().for_each(|picture| from.destroy_image(picture.here));
+        record.modules.values().for_each(|module| from.unload(module.here));
+        if !adopted {
+            record.regions.keys().for_each(|&at| from.unmap(at));
+        }
+    }
+}
+
+/// What a new device calls what it was told of.
+#[derive(Default)]
+struct Names {
+    modules: HashMap<LoadedModule, LoadedModule>,
+    images: HashMap<ImageId, ImageId>,
+    /// What it has of its own beside these.
+    objects: Vec<u64>,
+    regions: Vec<u64>,
+}
+
+/// A device on its way into the seat.
+struct Arrival<'a> {
+    to: &'a Arc<dyn Device>,
+    from: &'a Arc<dyn Device>,
+    progress: Progress<'a>,
+    done: u64,
+    all: u64,
+    report: Exchange,
+}
+
+impl Arrival<'_> {
+    fn arrive(&mut self, record: &Record, adopted: bool) -> Result<Names, DeviceError> {
+        let mut names = Names::default();
+        let made = self.tell(record, adopted, &mut names);
+        if made.is_err() {
+            // What the new device has of its own goes; what it took over goes back to where it came from.
+            names.objects.iter().for_each(|&handle| self.to.unbind(handle));
+            names.images.values().for_each(|&image| self.to.destroy_image(image));
+            names.modules.values().for_each(|&module| self.to.unload(module));
+            names.regions.iter().for_each(|&at| self.to.unmap(at));
+        }
+        made.map(|()| names)
+    }
+
+    fn tell(&mut self, record: &Record, adopted: bool, names: &mut Names) -> Result<(), DeviceError> {
+        (self.progress)(0, self.all)?;
+        for (&at, region) in &record.regions {
+            match &region.kind {
+                _ if adopted => self.count(region.bytes, false)?,
+                Kind::Own => {
+                    self.to.map(at, region.bytes, &region.name)?;
+                    names.regions.push(at);
+                    self.memory(at, region.bytes)?;
+                }
+                Kind::Host(span) => {
+                    self.to.share(span.clone())?;
+                    names.regions.push(at);
+                }
+                Kind::Physical | Kind::Peer => {
+                    return Err(DeviceError::new(ErrorKind::NotSupported, "memory that cannot change devices"));
+                }
+            }
+        }
+        for state in self.from.heaps() {
+            self.to.set_heap(&state);
+        }
+        for (&name, loaded) in &record.modules {
+            names.modules.insert(name, self.to.load(&loaded.module, &loaded.globals)?);
+        }
+        for (&name, picture) in &record.images {
+            let here = self.to.create_image(&picture.description)?;
+            names.images.insert(name, here);
+            self.image(&picture.description, picture.here, here)?;
+        }
+        for (&handle, object) in &record.objects {
+            let unknown = || DeviceError::new(ErrorKind::InvalidRequest, "an object over an image that is gone");
+            let object = record::object_with(object, |image| names.images.get(&image).copied().ok_or_else(unknown))?;
+            self.to.bind(Some(handle), &object)?;
+            names.objects.push(handle);
+        }
+        (self.progress)(self.all, self.all)
+    }
+
+    fn count(&mut self, bytes: u64, copied: bool) -> Result<(), DeviceError> {
+        self.done += bytes;
+        self.report.bytes += bytes;
+        self.report.copied += if copied { bytes } else { 0 };
+        (self.progress)(self.done, self.all)
+    }
+
+    fn memory(&mut self, at: u64, bytes: u64) -> Result<(), DeviceError> {
+        let mut buffer = vec![0; bytes.min(PIECE) as usize];
+        for offset in (0..bytes).step_by(PIECE as usize) {
+            let piece = &mut buffer[..PIECE.min(bytes - offset) as usize];
+            self.from.read(at + offset, piece)?;
+            // It is zeroed already.
+            let copied = !is_zero(piece);
+            if copied {
+                self.to.write(at + offset, piece)?;
+            }
+            self.count(piece.len() as u64, copied)?;
+        }
+        Ok(())
+    }
+
+    fn image(&mut self, description: &ImageDescription, from: ImageId, to: ImageId) -> Result<(), DeviceError> {
+        let (out, into) = (self.from.open_queue(0)?, self.to.open_queue(0)?);
+        let row_texel = description.format.texel_bytes() as u64 * u64::from(description.samples);
+        for level in 0..description.levels {
+            let [width, rows, slices] = description.extents(level).map(u64::from);
+            let row = width * row_texel;
+            for slice in 0..slices {
+                // A slice at a time, so that the host needs no room for all of it.
+                let shape = Shape::packed(row, rows, 1);
+                let no_memory = || DeviceError::new(ErrorKind::OutOfMemory, "no host memory for an image");
+                let buffer = HostBuffer::new((row * rows) as usize).ok_or_else(no_memory)?;
+                let place = |image| Place::Image(ImagePlace { image, level, origin: [0, 0, slice as u32] });
+                let host = || Place::Host(buffer.span());
+                run(out.as_ref(), Transfer { to: host(), from: place(from), shape })?;
+                run(into.as_ref(), Transfer { to: place(to), from: host(), shape })?;
+                self.count(row * rows, true)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn run(queue: &dyn Queue, transfer: Transfer) -> Result<(), DeviceError> {
+    queue.run(Work::Copy(transfer))
+}
+
+fn is_zero(bytes: &[u8]) -> bool {
+    // By words: most memory is not zero at its beginning, or zero as a whole.
+    let (words, rest) = bytes.as_chunks::<64>();
+    rest.iter().all(|&byte| byte == 0) && words.iter().all(|word| word.iter().fold(0, |all, byte| all | byte) == 0)
+}

@@ -1,0 +1,403 @@
+//! A seat for a device: what the runtime takes for a device, and in which one device can take another's place.
+//!
+//! The seat keeps a record of all that a device was asked for and that still holds. It names modules, images and physical
+//! memory itself, so that whoever has such a name need not know which device is there. While the gate is closed nobody
+//! reaches the device; then, and only then, it is exchanged.
+
+mod exchange;
+mod gate;
+mod record;
+
+pub(crate) use gate::{Held, InOperation, Mode};
+
+use gate::Gate;
+use hetgpu_device::{
+    Access, Caps, Device, DeviceError, ErrorKind, HeapState, HostSpan, ImageDescription, ImageId, ImageObject,
+    KernelAttributes, LoadedModule, Mark, PhysicalId, PhysicalMemory, Queue, Work,
+};
+use hetir::entity::FuncId;
+use hetir::ir::Module;
+use record::{Kind, Loaded, Picture, Record, Region};
+use std::ops::Deref;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock, RwLockReadGuard, Weak};
+
+/// What a device in this seat looks like, one for each that was here.
+#[derive(Debug)]
+struct Look {
+    caps: Caps,
+    next: OnceLock<Box<Look>>,
+}
+
+/// A device that can become another one.
+#[derive(Clone)]
+pub(crate) struct Seat(Arc<Inner>);
+
+pub(crate) struct Inner {
+    gate: Gate,
+    present: RwLock<Arc<dyn Device>>,
+    looks: Look,
+    /// Which of the looks is the present one's.
+    look: AtomicU32,
+    record: Mutex<Record>,
+    /// Queues that are open, to be opened anew on another device.
+    lines: Mutex<Vec<Weak<Line>>>,
+}
+
+impl Deref for Seat {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl Seat {
+    pub(crate) fn new(device: Arc<dyn Device>) -> Self {
+        let looks = Look { caps: device.caps().clone(), next: OnceLock::new() };
+        let (gate, look, present) = (Gate::new(), AtomicU32::new(0), RwLock::new(device));
+        Self(Arc::new(Inner { gate, present, looks, look, record: Mutex::default(), lines: Mutex::default() }))
+    }
+}
+
+impl Inner {
+    pub(crate) fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    fn present(&self) -> RwLockReadGuard<'_, Arc<dyn Device>> {
+        self.present.read().unwrap_or_else(|e| e.into_inner())
+    }
+
+    fn record(&self) -> MutexGuard<'_, Record> {
+        self.record.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    fn lines(&self) -> MutexGuard<'_, Vec<Weak<Line>>> {
+        self.lines.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// Bytes of the device that are in use, as it was asked for them.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.record().bytes()
+    }
+
+    /// The caps of a device that takes a place in this seat: its own, but for what the program has been told once and for
+    /// all, and what the runtime has planned by.
+    fn look_of(&self, caps: &Caps) -> Caps {
+        let first = &self.looks.caps;
+        Caps {
+            uuid: first.uuid,
+            pci: first.pci,
+            compute: first.compute,
+            map_granularity: first.map_granularity,
+            shares_host_memory: first.shares_host_memory,
+            ..caps.clone()
+        }
+    }
+
+    fn set_look(&self, caps: &Caps) {
+        let wanted = self.look_of(caps);
+        let (mut at, mut look) = (0, &self.looks);
+        while look.caps != wanted {
+            look = look.next.get_or_init(|| Box::new(Look { caps: wanted.clone(), next: OnceLock::new() }));
+            at += 1;
+        }
+        self.look.store(at, Ordering::Release);
+    }
+
+    fn module(&self, module: LoadedModule) -> Result<LoadedModule, DeviceError> {
+        self.record().module(module)
+    }
+}
+
+impl Device for Seat {
+    fn caps(&self) -> &Caps {
+        let mut look = &self.looks;
+        for _ in 0..self.look.load(Ordering::Acquire) {
+            look = look.next.get().map_or(look, |next| next);
+        }
+        &look.caps
+    }
+
+    fn free_memory(&self) -> Option<u64> {
+        let _inside = self.gate.enter();
+        self.present().free_memory()
+    }
+
+    fn map(&self, at: u64, bytes: u64, name: &str) -> Result<(), DeviceError> {
+        let _inside = self.gate.enter();
+        self.present().map(at, bytes, name)?;
+        self.record().regions.insert(at, Region { bytes, name: name.to_owned(), kind: Kind::Own });
+        Ok(())
+    }
+
+    fn share(&self, host: HostSpan) -> Result<(), DeviceError> {
+        let _inside = self.gate.enter();
+        self.present().share(host.clone())?;
+        let (at, bytes) = (host.start().addr() as u64, host.bytes() as u64);
+        self.record().regions.insert(at, Region { bytes, name: "host memory".to_owned(), kind: Kind::Host(host) });
+        Ok(())
+    }
+
+    fn reach(&self, peer: [u8; 16], at: u64) -> Result<(), DeviceError> {
+        let _inside = self.gate.enter();
+        self.present().reach(peer, at)?;
+        self.record().regions.insert(at, Region { bytes: 0, name: String::new(), kind: Kind::Peer });
+        Ok(())
+    }
+
+    fn physical(&self) -> Option<&dyn PhysicalMemory> {
+        let _inside = self.gate.enter();
+        self.present().physical().is_some().then_some(self)
+    }
+
+    fn unmap(&self, at: u64) {
+        let _inside = self.gate.enter();
+        let mut record = self.record();
+        if let Some(region) = record.regions.remove(&at) {
+            let end = at + region.bytes;
+            // An exposed range is forgotten with the last that lies in it.
+            let around = record.exposed.range(..end).next_back().copied();
+            if around.is_some_and(|start| record.regions.range(start..end).next().is_none()) {
+                around.map(|start| record.exposed.remove(&start));
+            }
+        }
+        drop(record);
+        self.present().unmap(at);
+    }
+
+    fn write(&self, at: u64, data: &[u8]) -> Result<(), DeviceError> {
+        let _inside = self.gate.enter();
+        self.present().write(at, data)
+    }
+
+    fn read(&self, at: u64, out: &mut [u8]) -> Result<(), DeviceError> {
+        let _inside = self.gate.enter();
+        self.present().read(at, out)
+    }
+
+    fn load(&self, module: &Arc<Module>, globals: &[u64]) -> Result<LoadedModule, DeviceError> {
+        let _inside = self.gate.enter();
+        let here = self.present().load(module, globals)?;
+        let mut record = self.record();
+        let name = LoadedModule(record.name());
+        record.modules.insert(name, Loaded { module: Arc::clone(module), globals: globals.into(), here });
+        Ok(name)
+    }
+
+    fn unload(&self, module: LoadedModule) {
+        let _inside = self.gate.enter();
+        let known = self.record().modules.remove(&module);
+        if let Some(known) = known {
+            self.present().unload(known.here);
+        }
+    }
+
+    fn kernel(&self, module: LoadedModule, kernel: FuncId) -> Result<KernelAttributes, DeviceError> {
+        let _inside = self.gate.enter();
+        let module = self.module(module)?;
+        self.present().kernel(module, kernel)
+    }
+
+    fn prepare(&self, module: LoadedModule, kernel: FuncId, block: [u32; 3]) -> Result<(), DeviceError> {
+        let _inside = self.gate.enter();
+        let module = self.module(module)?;
+        self.present().prepare(module, kernel, block)
+    }
+
+    fn resident_blocks(&self, module: LoadedModule, kernel: FuncId, threads: u32, dynamic_shared: u32) -> Option<u32> {
+        let _inside = self.gate.enter();
+        let module = self.module(module).ok()?;
+        self.present().resident_blocks(module, kernel, threads, dynamic_shared)
+    }
+
+    fn create_image(&self, description: &ImageDescription) -> Result<ImageId, DeviceError> {
+        let _inside = self.gate.enter();
+        let here = self.present().create_image(description)?;
+        let mut record = self.record();
+        let name = ImageId(record.name());
+        record.images.insert(name, Picture { description: *description, here });
+        Ok(name)
+    }
+
+    fn destroy_image(&self, image: ImageId) {
+        let _inside = self.gate.enter();
+        let known = self.record().images.remove(&image);
+        if let Some(known) = known {
+            self.present().destroy_image(known.here);
+        }
+    }
+
+    fn bind(&self, handle: Option<u64>, object: &ImageObject) -> Result<u64, DeviceError> {
+        let _inside = self.gate.enter();
+        let here = self.record().object(object)?;
+        let handle = self.present().bind(handle, &here)?;
+        self.record().objects.insert(handle, *object);
+        Ok(handle)
+    }
+
+    fn unbind(&self, handle: u64) {
+        let _inside = self.gate.enter();
+        self.record().objects.remove(&handle);
+        self.present().unbind(handle);
+    }
+
+    fn heaps(&self) -> Vec<HeapState> {
+        let _inside = self.gate.enter();
+        self.present().heaps()
+    }
+
+    fn set_heap(&self, state: &HeapState) {
+        let _inside = self.gate.enter();
+        self.present().set_heap(state);
+    }
+
+    fn open_queue(&self, priority: i32) -> Result<Box<dyn Queue>, DeviceError> {
+        let _inside = self.gate.enter();
+        let here: Arc<dyn Queue> = Arc::from(self.present().open_queue(priority)?);
+        let line = Arc::new(Line { priority, here: Mutex::new(Some(here)) });
+        let mut lines = self.lines();
+        lines.retain(|line| line.strong_count() > 0);
+        lines.push(Arc::downgrade(&line));
+        drop(lines);
+        Ok(Box::new(SeatQueue { seat: self.clone(), line }))
+    }
+
+    fn reset(&self) -> Result<(), DeviceError> {
+        let _inside = self.gate.enter();
+        self.present().reset()?;
+        let mut record = self.record();
+        record.regions.clear();
+        record.physical.clear();
+        record.exposed.clear();
+        record.modules.clear();
+        record.images.clear();
+        record.objects.clear();
+        Ok(())
+    }
+}
+
+impl PhysicalMemory for Seat {
+    fn create(&self, bytes: u64) -> Result<PhysicalId, DeviceError> {
+        let _inside = self.gate.enter();
+        self.with_physical(|physical| physical.create(bytes)).map(|here| self.name(here))
+    }
+
+    fn destroy(&self, memory: PhysicalId) {
+        let _inside = self.gate.enter();
+        if let Some(here) = self.record().physical.remove(&memory) {
+            let _ = self.with_physical(|physical| {
+                physical.destroy(here);
+                Ok(())
+            });
+        }
+    }
+
+    fn map(&self, memory: PhysicalId, at: u64, name: &str) -> Result<(), DeviceError> {
+        let _inside = self.gate.enter();
+        let here = self.record().memory(memory)?;
+        self.with_physical(|physical| physical.map(here, at, name))?;
+        self.record().regions.insert(at, Region { bytes: 0, name: name.to_owned(), kind: Kind::Physical });
+        Ok(())
+    }
+
+    fn allow(&self, at: u64, access: Access) -> Result<(), DeviceError> {
+        let _inside = self.gate.enter();
+        self.with_physical(|physical| physical.allow(at, access))
+    }
+
+    fn expose(&self, at: u64, bytes: u64) -> Result<PhysicalId, DeviceError> {
+        let _inside = self.gate.enter();
+        let here = self.with_physical(|physical| physical.expose(at, bytes))?;
+        self.record().exposed.insert(at);
+        Ok(self.name(here))
+    }
+
+    fn export(&self, memory: PhysicalId) -> Result<OwnedFd, DeviceError> {
+        let _inside = self.gate.enter();
+        let here = self.record().memory(memory)?;
+        self.with_physical(|physical| physical.export(here))
+    }
+
+    fn import(&self, file: OwnedFd) -> Result<(PhysicalId, u64), DeviceError> {
+        let _inside = self.gate.enter();
+        let (here, bytes) = self.with_physical(|physical| physical.import(file))?;
+        Ok((self.name(here), bytes))
+    }
+}
+
+impl Inner {
+    fn with_physical<R>(
+        &self,
+        act: impl FnOnce(&dyn PhysicalMemory) -> Result<R, DeviceError>,
+    ) -> Result<R, DeviceError> {
+        let present = self.present();
+        let none = || DeviceError::new(ErrorKind::NotSupported, "the device has no memory apart from its addresses");
+        act(present.physical().ok_or_else(none)?)
+    }
+
+    fn name(&self, here: PhysicalId) -> PhysicalId {
+        let mut record = self.record();
+        let name = PhysicalId(record.name());
+        record.physical.insert(name, here);
+        name
+    }
+}
+
+/// What a queue is to the seat.
+pub(crate) struct Line {
+    priority: i32,
+    /// The present device's queue; none where that has not been needed yet.
+    here: Mutex<Option<Arc<dyn Queue>>>,
+}
+
+impl Line {
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<dyn Queue>>> {
+        self.here.lock().unwrap_or_else(|e| e.into_inner())
+    }
+}
+
+struct SeatQueue {
+    seat: Seat,
+    line: Arc<Line>,
+}
+
+impl SeatQueue {
+    fn here(&self) -> Result<Arc<dyn Queue>, DeviceError> {
+        let mut here = self.line.lock();
+        match &*here {
+            Some(queue) => Ok(Arc::clone(queue)),
+            None => {
+                let queue: Arc<dyn Queue> = Arc::from(self.seat.present().open_queue(self.line.priority)?);
+                Ok(Arc::clone(here.insert(queue)))
+            }
+        }
+    }
+}
+
+/// What is submitted without being waited for is not seen by who closes the gate: the runtime runs its work.
+impl Queue for SeatQueue {
+    fn submit(&self, work: Work) -> Result<(), DeviceError> {
+        let _inside = self.seat.gate.enter();
+        let work = self.seat.record().work(work)?;
+        self.here()?.submit(work)
+    }
+
+    fn mark(&self, timed: bool) -> Result<Arc<dyn Mark>, DeviceError> {
+        let _inside = self.seat.gate.enter();
+        self.here()?.mark(timed)
+    }
+
+    fn follow(&self, mark: &dyn Mark) -> Result<(), DeviceError> {
+        let _inside = self.seat.gate.enter();
+        self.here()?.follow(mark)
+    }
+
+    fn run(&self, work: Work) -> Result<(), DeviceError> {
+        let _inside = self.seat.gate.enter();
+        let work = self.seat.record().work(work)?;
+        self.here()?.run(work)
+    }
+}

@@ -1,0 +1,139 @@
+//! What was asked of a device and still holds: all that another device must be told to take its place.
+
+use hetgpu_device::{
+    DeviceError, ErrorKind, HostSpan, ImageDescription, ImageId, ImageObject, ImagePlace, ImageView, LoadedModule,
+    PhysicalId, Place, Texels, Work,
+};
+use hetir::ir::Module;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// What lies at an address.
+#[derive(Clone, Debug)]
+pub(crate) enum Kind {
+    /// The device's own memory.
+    Own,
+    /// The host's.
+    Host(HostSpan),
+    /// Physical memory.
+    Physical,
+    /// A peer's.
+    Peer,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Region {
+    pub(crate) bytes: u64,
+    pub(crate) name: String,
+    pub(crate) kind: Kind,
+}
+
+/// A module, and what the present device calls it.
+#[derive(Clone, Debug)]
+pub(crate) struct Loaded {
+    pub(crate) module: Arc<Module>,
+    pub(crate) globals: Arc<[u64]>,
+    pub(crate) here: LoadedModule,
+}
+
+/// An image, and what the present device calls it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Picture {
+    pub(crate) description: ImageDescription,
+    pub(crate) here: ImageId,
+}
+
+#[derive(Clone, Default, Debug)]
+pub(crate) struct Record {
+    pub(crate) regions: BTreeMap<u64, Region>,
+    /// What the present device calls physical memory.
+    pub(crate) physical: HashMap<PhysicalId, PhysicalId>,
+    /// Ranges that were made physical memory where they lay.
+    pub(crate) exposed: BTreeSet<u64>,
+    pub(crate) modules: HashMap<LoadedModule, Loaded>,
+    pub(crate) images: HashMap<ImageId, Picture>,
+    pub(crate) objects: BTreeMap<u64, ImageObject>,
+    /// Of what is named here. Names are never used again, whatever device they were made on.
+    next: u64,
+}
+
+fn unknown(what: &str) -> DeviceError {
+    DeviceError::new(ErrorKind::InvalidRequest, format!("there is no such {what}"))
+}
+
+impl Record {
+    pub(crate) fn name(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    pub(crate) fn module(&self, module: LoadedModule) -> Result<LoadedModule, DeviceError> {
+        let known = self.modules.get(&module);
+        known
+            .map(|known| known.here)
+            .ok_or_else(|| DeviceError::new(ErrorKind::InvalidImage, "the module is not loaded"))
+    }
+
+    pub(crate) fn image(&self, image: ImageId) -> Result<ImageId, DeviceError> {
+        self.images.get(&image).map(|known| known.here).ok_or_else(|| unknown("image"))
+    }
+
+    pub(crate) fn memory(&self, memory: PhysicalId) -> Result<PhysicalId, DeviceError> {
+        self.physical.get(&memory).copied().ok_or_else(|| unknown("physical memory"))
+    }
+
+    /// An object as the present device is told of it.
+    pub(crate) fn object(&self, object: &ImageObject) -> Result<ImageObject, DeviceError> {
+        object_with(object, |image| self.image(image))
+    }
+
+    /// Work as the present device is told of it.
+    pub(crate) fn work(&self, mut work: Work) -> Result<Work, DeviceError> {
+        match &mut work {
+            Work::Launch(launch) => launch.module = self.module(launch.module)?,
+            Work::Copy(transfer) => {
+                for place in [&mut transfer.to, &mut transfer.from] {
+                    if let Place::Image(ImagePlace { image, .. }) = place {
+                        *image = self.image(*image)?;
+                    }
+                }
+            }
+            Work::Fill(_) => {}
+        }
+        Ok(work)
+    }
+
+    /// Bytes of memory and images that the device gives.
+    pub(crate) fn bytes(&self) -> u64 {
+        let own = self.regions.values().filter(|region| matches!(region.kind, Kind::Own)).map(|region| region.bytes);
+        own.chain(self.images.values().map(|picture| image_bytes(&picture.description))).sum()
+    }
+}
+
+/// An object over the images that `image` gives for its own.
+pub(crate) fn object_with(
+    object: &ImageObject,
+    image: impl Fn(ImageId) -> Result<ImageId, DeviceError>,
+) -> Result<ImageObject, DeviceError> {
+    let texels = |texels: Texels| {
+        Ok::<_, DeviceError>(match texels {
+            Texels::Image { image: of, first_level } => Texels::Image { image: image(of)?, first_level },
+            Texels::View(view) => Texels::View(ImageView { image: image(view.image)?, ..view }),
+            Texels::Linear(linear) => Texels::Linear(linear),
+        })
+    };
+    Ok(match *object {
+        ImageObject::Texture { texels: of, sampler, normalized_floats } => {
+            ImageObject::Texture { texels: texels(of)?, sampler, normalized_floats }
+        }
+        ImageObject::Sampler(sampler) => ImageObject::Sampler(sampler),
+        ImageObject::Surface(of) => ImageObject::Surface(texels(of)?),
+    })
+}
+
+fn image_bytes(description: &ImageDescription) -> u64 {
+    let ImageDescription { format, samples, levels, .. } = *description;
+    let texel = format.texel_bytes() as u64 * u64::from(samples);
+    let texels = |level| description.extents(level).into_iter().map(u64::from).fold(texel, u64::saturating_mul);
+    (0..levels).map(texels).sum()
+}

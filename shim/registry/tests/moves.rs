@@ -1,0 +1,237 @@
+//! Jobs that move between the devices that there are, also in the middle of a kernel.
+
+use hetgpu_device::Access;
+use hetgpu_registry::Kinds;
+use hetgpu_runtime::{
+    AllocationKind, Attributes, Code, LaunchRequest, Launchable, Moved, PhysicalTraits, Runtime, Settings, StreamRef,
+    Targets, Trouble, TroubleKind, VMM_GRANULARITY,
+};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const LONG: Duration = Duration::from_secs(60);
+
+fn start(device: &str) -> Runtime {
+    let (settings, _) = Settings::read(|name| (name == "HETGPU_DEVICE").then(|| device.to_owned()));
+    let kinds = Kinds(settings.clone());
+    let runtime = Runtime::new(settings, vec![kinds.make(device).unwrap()]);
+    runtime.offer(Arc::new(kinds), vec![device.to_owned()]);
+    enter(&runtime);
+    runtime
+}
+
+fn enter(runtime: &Runtime) {
+    let context = runtime.retain_primary(0).unwrap();
+    runtime.set_current(Some(context)).unwrap();
+}
+
+fn go(runtime: &Runtime, to: &str) -> Result<Moved, Trouble> {
+    runtime.move_to(0, to, Some(LONG), &|_, _| {})
+}
+
+/// `work` counts in each block to a bound and then writes what it has counted, and where a variable says that it is;
+/// `keep` allocates on the device and leaves the address; `look` reads what lies there.
+const TEXT: &str = "
+.version 8.0
+.target sm_80
+.address_size 64
+.global .u32 factor = 3;
+.extern .func (.param .b64 r) malloc(.param .b64 n);
+.visible .entry work(.param .u64 out, .param .u32 rounds)
+{
+    .reg .u64 %p, %i;
+    .reg .u32 %b, %n, %s, %f;
+    .reg .pred %go;
+    ld.param.u64 %p, [out];
+    ld.param.u32 %n, [rounds];
+    mov.u32 %b, %ctaid.x;
+    mov.u32 %s, %b;
+loop:
+    mad.lo.u32 %s, %s, 1664525, 1013904223;
+    sub.u32 %n, %n, 1;
+    setp.ne.u32 %go, %n, 0;
+    @%go bra loop;
+    ld.global.u32 %f, [factor];
+    mul.lo.u32 %s, %s, %f;
+    mul.wide.u32 %i, %b, 4;
+    add.u64 %p, %p, %i;
+    atom.global.add.u32 %f, [%p], %s;
+    ret;
+}
+.visible .entry keep(.param .u64 out)
+{
+    .reg .u64 %p, %a;
+    ld.param.u64 %p, [out];
+    {
+        .param .b64 n;
+        .param .b64 r;
+        st.param.b64 [n], 64;
+        call (r), malloc, (n);
+        ld.param.b64 %a, [r];
+    }
+    st.global.u64 [%p], %a;
+    st.global.u32 [%a], 77;
+    ret;
+}
+.visible .entry look(.param .u64 at, .param .u64 out)
+{
+    .reg .u64 %p, %a;
+    .reg .u32 %v;
+    ld.param.u64 %a, [at];
+    ld.param.u64 %p, [out];
+    ld.u32 %v, [%a];
+    st.global.u32 [%p], %v;
+    ret;
+}
+";
+
+struct Kernels {
+    work: Launchable,
+    keep: Launchable,
+    look: Launchable,
+}
+
+fn kernels(runtime: &Runtime) -> Kernels {
+    let code = Code::from_text(TEXT.to_owned(), "moves.ptx").unwrap_or_else(|e| panic!("{e}"));
+    let module = runtime.load_module(&code).unwrap();
+    let named = |name| Launchable::Function(runtime.function(module, name).unwrap());
+    Kernels { work: named("work"), keep: named("keep"), look: named("look") }
+}
+
+fn request(grid: u32, params: &[&[u8]]) -> LaunchRequest {
+    let params = params.concat();
+    LaunchRequest {
+        grid: [grid, 1, 1],
+        block: [1; 3],
+        cluster: [1; 3],
+        dynamic_shared: 0,
+        cooperative: false,
+        attributes: Attributes::default(),
+        params,
+    }
+}
+
+fn working(out: u64, blocks: u32, rounds: u32) -> LaunchRequest {
+    request(blocks, &[&out.to_le_bytes(), &rounds.to_le_bytes()])
+}
+
+fn expected(blocks: u32, rounds: u32) -> Vec<u32> {
+    let block = |b: u32| (0..rounds).fold(b, |s, _| s.wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
+    (0..blocks).map(|b| block(b).wrapping_mul(3)).collect()
+}
+
+fn words(bytes: &[u8]) -> Vec<u32> {
+    bytes.chunks(4).map(|word| u32::from_le_bytes(word.try_into().unwrap())).collect()
+}
+
+/// What a kernel finds at an address.
+fn looked(runtime: &Runtime, kernels: &Kernels, at: u64) -> u32 {
+    let out = runtime.allocate(4).unwrap();
+    let looking = request(1, &[&at.to_le_bytes(), &out.to_le_bytes()]);
+    runtime.launch(kernels.look, StreamRef::Default, looking).unwrap();
+    let found = words(&runtime.read(out, 4).unwrap())[0];
+    runtime.free(out).unwrap();
+    found
+}
+
+#[test]
+fn a_kernel_under_way_ends_on_another_device_with_the_same_result() {
+    for (from, path) in [("cpu", ["interp", "cpu", "cpu"]), ("interp", ["cpu", "interp", "cpu"])] {
+        let runtime = start(from);
+        let kernels = kernels(&runtime);
+        const BLOCKS: u32 = 400;
+        let rounds = if from == "cpu" { 1_000_000 } else { 2_000 };
+        let out = runtime.allocate(u64::from(BLOCKS) * 4).unwrap();
+        runtime.launch(kernels.work, StreamRef::Default, working(out, BLOCKS, rounds)).unwrap();
+        let _ = runtime.query_stream(StreamRef::Default);
+        let (start, mut first) = (Instant::now(), [0; 4]);
+        while runtime.device(0).unwrap().device.read(out, &mut first).is_ok() && first == [0; 4] {
+            assert!(start.elapsed() < LONG, "the first block does not end");
+            std::thread::yield_now();
+        }
+        let mut stopped = Vec::new();
+        for to in path {
+            runtime.pause(None, LONG).unwrap();
+            stopped.push(runtime.status()[0].flights.len());
+            go(&runtime, to).unwrap_or_else(|e| panic!("{from} to {to}: {e}"));
+            runtime.resume(None).unwrap();
+        }
+        assert_eq!(stopped[0], 1, "the kernel had ended before anything moved");
+        assert_eq!(runtime.status()[0].name, path[2]);
+        runtime.synchronise_stream(StreamRef::Default).unwrap();
+        assert_eq!(words(&runtime.read(out, u64::from(BLOCKS) * 4).unwrap()), expected(BLOCKS, rounds));
+    }
+}
+
+#[test]
+fn memory_of_every_kind_is_where_it_was() {
+    let runtime = start("cpu");
+    let kernels = kernels(&runtime);
+    let plain = runtime.allocate(100).unwrap();
+    let pooled = runtime.allocate_in(StreamRef::Default, 4096).unwrap();
+    let managed = runtime
+        .memory
+        .allocate_managed(0, hetgpu_runtime::Owner::program(runtime.session().unwrap().id), 4096, 0)
+        .unwrap();
+    let pinned = runtime.memory.allocate_pinned(0, runtime.session().unwrap().id, 4096, 0).unwrap();
+    let mut own = vec![11u32; 2048];
+    let registered = own.as_mut_ptr().expose_provenance() as u64;
+    runtime.memory.register(0, runtime.session().unwrap().id, registered, 8192, 0).unwrap();
+    let kept = runtime.allocate(8).unwrap();
+    let fill = |at, value: u8| {
+        let request = hetgpu_runtime::FillRequest { at, pattern: vec![value], count: 4, rows: 1, pitch: 0 };
+        runtime.fill(StreamRef::Default, request, true).unwrap();
+    };
+    [(plain, 1), (pooled, 2), (managed, 3), (pinned, 4)].iter().for_each(|&(at, value)| fill(at, value));
+    runtime.launch(kernels.keep, StreamRef::Default, request(1, &[&kept.to_le_bytes()])).unwrap();
+    let heap = u64::from_le_bytes(runtime.read(kept, 8).unwrap().try_into().unwrap());
+    for to in ["interp", "cpu", "interp", "cpu", "cpu"] {
+        go(&runtime, to).unwrap_or_else(|e| panic!("to {to}: {e}"));
+        let found = [plain, pooled, managed, pinned, registered, heap].map(|at| looked(&runtime, &kernels, at));
+        assert_eq!(found, [0x0101_0101, 0x0202_0202, 0x0303_0303, 0x0404_0404, 11, 77], "on {to}");
+        // What the device has handed out by itself is not handed out again.
+        runtime.launch(kernels.keep, StreamRef::Default, request(1, &[&kept.to_le_bytes()])).unwrap();
+        let another = u64::from_le_bytes(runtime.read(kept, 8).unwrap().try_into().unwrap());
+        assert!(another > heap, "{another:#x} after {heap:#x} on {to}");
+    }
+    assert_eq!(runtime.memory.find(pinned).map(|found| found.kind), Some(AllocationKind::Pinned));
+    runtime.free(plain).unwrap();
+    runtime.free_host(registered, AllocationKind::Registered).unwrap();
+    assert_eq!(own[0], 11);
+}
+
+#[test]
+fn memory_apart_from_its_addresses_moves_as_it_lies_or_not_at_all() {
+    let runtime = start("cpu");
+    let kernels = kernels(&runtime);
+    let at = runtime.reserve_addresses(2 * VMM_GRANULARITY, 0, 0).unwrap();
+    let physical = runtime.create_physical(0, VMM_GRANULARITY, PhysicalTraits::default()).unwrap();
+    let second = at + VMM_GRANULARITY;
+    for place in [at, second] {
+        runtime.map_physical(place, VMM_GRANULARITY, 0, physical).unwrap();
+        runtime.set_access(place, VMM_GRANULARITY, &[(0, Access::ReadWrite)]).unwrap();
+    }
+    runtime.write(at, vec![5; 4]).unwrap();
+    let used = runtime.memory.used(0);
+    let trouble = go(&runtime, "interp").unwrap_err();
+    assert_eq!(trouble.kind, TroubleKind::Unfit);
+    assert!(trouble.text.contains("memory apart from its addresses"), "{trouble}");
+    let moved = go(&runtime, "cpu").unwrap();
+    assert_eq!((moved.copied, runtime.memory.used(0)), (0, used));
+    assert_eq!(looked(&runtime, &kernels, second), 0x0505_0505, "two addresses of the same memory");
+    runtime.write(second, vec![6; 4]).unwrap();
+    assert_eq!(runtime.read(at, 4).unwrap(), [6; 4]);
+    runtime.unmap_physical(at, 2 * VMM_GRANULARITY).unwrap();
+    runtime.release_physical(physical).unwrap();
+    runtime.free_addresses(at, 2 * VMM_GRANULARITY).unwrap();
+    go(&runtime, "interp").unwrap();
+}
+
+#[test]
+fn what_there_is_not_is_said() {
+    let runtime = start("interp");
+    let trouble = go(&runtime, "toaster").unwrap_err();
+    assert_eq!(trouble.kind, TroubleKind::NoDevice);
+    assert!(trouble.text.starts_with("there is no device 'toaster'; there are cpu"), "{trouble}");
+    assert_eq!(runtime.check_move(0, "cpu"), Ok(vec![]));
+}
