@@ -259,6 +259,17 @@ attributes! {
     Tiles { X1 "x1", X2 "x2", X4 "x4" }
     /// Rows and columns change places.
     Transpose { No "", Yes "trans" }
+    /// A field of a tensor map.
+    MapField {
+        GlobalAddress "global_address", Rank "rank", BoxDim "box_dim", GlobalDim "global_dim",
+        GlobalStride "global_stride", ElementStride "element_stride", ElemType "elemtype",
+        Interleave "interleave_layout", SwizzleMode "swizzle_mode", SwizzleAtomicity "swizzle_atomicity",
+        FillMode "fill_mode",
+    }
+    /// What a reducing copy does with each element of a tensor, whose type its map says.
+    MapReduction { Add "add", Min "min", Max "max", Inc "inc", Dec "dec", And "and", Or "or", Xor "xor" }
+    /// A copy is made for each block of a set.
+    Multicast { No "", Yes "multicast" }
     /// Shape of an access of a texture or surface.
     Geometry {
         D1 "1d", D2 "2d", D3 "3d",

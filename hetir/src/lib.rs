@@ -18,6 +18,7 @@ pub mod passes;
 pub mod printf;
 pub mod random;
 pub mod tensor;
+pub mod tensor_map;
 pub mod text;
 pub mod types;
 pub mod verify;

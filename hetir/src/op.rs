@@ -282,6 +282,10 @@ macro_rules! for_each_op {
             BulkCommit "bulk_commit" " -> " Any Any [] None READ_WRITE "Closes the thread's open bulk group and opens another.";
             BulkWait "bulk_wait" " -> " Any Any [ReadsOnly] Int READ_WRITE "Waits for the thread's closed bulk groups but for the last ones, as many as the immediate; with `reads` only until they have read their sources.";
             BulkPrefetch "bulk_prefetch" "i64 i32 -> " Any Any [Policy] None READ "A hint that so many bytes of global memory will be used.";
+            TensorLoad "tensor_load" "i64 i64 i64 i16 T+ -> " Word Any [Space Multicast] None READ_WRITE "Copies (map, to, mbarrier, blocks, coordinates...) a box of a tensor, as the module `tensor_map` says, to shared memory, then completes its bytes at the mbarrier, which is in the destination's block; with `multicast` for each block of the cluster whose rank's bit is set. The space is that of the destination and the mbarrier.";
+            TensorStore "tensor_store" "i64 i64 T+ -> " Word Any [] None READ_WRITE "Copies (map, from, coordinates...) shared memory to a box of a tensor. The copy is of the thread's open bulk group.";
+            TensorReduce "tensor_reduce" "i64 i64 T+ -> " Word Any [MapReduction] None READ_WRITE "`tensor_store` that replaces each element of the tensor by op(element, source), atomically element by element.";
+            TensorMapReplace "tensor_map_replace" "i64 i32 i64 -> " Any Any [MapField Space] Offset READ_WRITE "Changes (address, number of the dimension, value) a field of a tensor map in memory.";
             StoreAsync "store_async" "i64 i64 T+ -> " One Any [Space] None READ_WRITE "Writes (address, mbarrier, values...) consecutive values to shared memory, then completes their bytes at the mbarrier, which is in the same block.";
             RedAsync "red_async" "i64 i64 T -> " Word Any [AtomOp Space] None READ_WRITE "Replaces (address, mbarrier, operand) shared memory by op(memory, operand), then completes the bytes at the mbarrier, which is in the same block.";
 

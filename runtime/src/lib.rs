@@ -58,6 +58,9 @@ pub use graph::{
 };
 pub use handle::{Handle, Kind, Table};
 pub use hetgpu_device::{Access, AddressMode, Channel, Dimensions, Filter, Format, LinearImage, Sampler, Shape};
+pub use hetir::tensor_map::{
+    ALIGN as TENSOR_MAP_ALIGN, BYTES as TENSOR_MAP_BYTES, MAX_RANK as MAX_TENSOR_RANK, MapElement, TensorMap,
+};
 pub use host::HostRange;
 pub use image::{
     Array, ArrayDescription, Corner, Images, Levels, Notes, Reference, ReferenceState, Resource, TexelCopy, TexelSide,

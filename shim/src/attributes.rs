@@ -147,7 +147,7 @@ const ATTRIBUTES: &[(i32, Value)] = &[
     (124, Fixed(0)),  // dma_buf
     (125, Fixed(1)),  // events across processes
     (126, Fixed(1)),  // memory synchronisation domains
-    (127, Fixed(0)),  // tensor maps
+    (127, Fixed(1)),  // tensor maps
     (128, Fixed(0)),  // fabric handles
     (129, Fixed(0)),  // unified function pointers
     (130, Fixed(0)),  // NUMA configuration: none

@@ -225,6 +225,10 @@ impl Pure {
             | Op::CpAsyncCommit
             | Op::CpAsyncWait
             | Op::CpAsyncArrive
+            | Op::TensorLoad
+            | Op::TensorStore
+            | Op::TensorReduce
+            | Op::TensorMapReplace
             | Op::BulkLoad
             | Op::BulkMulticast
             | Op::BulkSend

@@ -4,13 +4,14 @@ use super::body::Checker;
 use super::{MAX_ALIGN, Rule};
 use crate::attr::{
     AbsOperands, ApproxFn, AtomOp, Attr, BarrierOp, Cache, Coordinates, DepthCompare, Element, Elements, EvictL2,
-    Geometry, Lod, Matrix, MatrixShape, Narrow, NoComplete, Order, Path, PropagateNan, ReduxOp, Round, Scope,
-    SeparateSampler, Space, Sreg, SurfaceUnit, Syscall, TexelOffset, Tiles,
+    Geometry, Lod, Matrix, MatrixShape, Multicast, Narrow, NoComplete, Order, Path, PropagateNan, ReduxOp, Round,
+    Scope, SeparateSampler, Space, Sreg, SurfaceUnit, Syscall, TexelOffset, Tiles,
 };
 use crate::entity::{Inst, Value};
 use crate::ir::{InstData, Signature};
 use crate::op::Op;
 use crate::tensor::{Fragment, Product};
+use crate::tensor_map::MAX_RANK;
 use crate::types::{Scalar, Type};
 
 /// An instruction whose operands and results are what its row says.
@@ -227,6 +228,18 @@ pub(super) fn check(c: &Checker<'_>, x: &Context<'_>) -> Checked {
             })
         }
         Op::BulkLoad => async_space(x, &[Space::Shared, Space::Cluster]),
+        Op::TensorLoad => {
+            async_space(x, &[Space::Shared, Space::Cluster])?;
+            let fine = x.attr::<Multicast>() == Multicast::No || x.attr::<Space>() == Space::Cluster;
+            need(Rule::AsyncCopy, fine, || "several blocks are only in cluster space".into())?;
+            coordinates(x, 4)
+        }
+        Op::TensorStore | Op::TensorReduce => coordinates(x, 2),
+        Op::TensorMapReplace => {
+            let space = x.attr::<Space>();
+            let fine = matches!(space, Space::Generic | Space::Global | Space::Shared);
+            need(Rule::Spaces, fine, || format!("no tensor map is changed in {} space", space.name()))
+        }
         Op::StoreAsync => {
             async_space(x, &[Space::Generic, Space::Cluster])?;
             let count = x.args.len() - 2;
@@ -537,4 +550,12 @@ fn atomic(x: &Context<'_>) -> Checked {
     let space = x.attr::<Space>();
     let fine = matches!(space, Space::Generic | Space::Global | Space::Shared | Space::Cluster);
     need(Rule::Spaces, fine, || format!("there are no atomics in {} space", space.name()))
+}
+
+/// The coordinates of a box, which are the operands from one on.
+fn coordinates(x: &Context<'_>, first: usize) -> Checked {
+    let count = x.args.len() - first;
+    need(Rule::AsyncCopy, x.data.ty == Type::I32 && count <= MAX_RANK, || {
+        format!("{count} values of {} are no coordinates", x.data.ty)
+    })
 }

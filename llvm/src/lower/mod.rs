@@ -479,6 +479,10 @@ impl<'u, 'm, 'c> Lowering<'u, 'm, 'c> {
             Op::Syscall => self.effect(inst),
             Op::CpAsync => self.copy_op(inst),
             Op::CpAsyncArrive
+            | Op::TensorLoad
+            | Op::TensorStore
+            | Op::TensorReduce
+            | Op::TensorMapReplace
             | Op::BulkLoad
             | Op::BulkMulticast
             | Op::BulkSend

@@ -229,7 +229,7 @@ const NO_COMPLETE: &[&str] = &["sem=release", "scope=cta", STATE];
 
 impl Lifter<'_, '_> {
     /// An address of a space as one value.
-    fn whole_address(&mut self, n: usize, space: Space) -> Result<Value, Box<Diagnostic>> {
+    pub(super) fn whole_address(&mut self, n: usize, space: Space) -> Result<Value, Box<Diagnostic>> {
         let address = self.address(n)?;
         let actual = self.access_space(&address, space)?;
         let value = self.add_offset(address);

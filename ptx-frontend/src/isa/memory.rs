@@ -597,7 +597,7 @@ impl Lifter<'_, '_> {
         let old = self.op_imm(attrs, ty.ir, address.offset as u64, &args);
         self.dst(0, ty, old)
     }
-    fn fence(&mut self, order: Order, scope: Scope, kind: FenceKind) -> Lifted {
+    pub(super) fn fence(&mut self, order: Order, scope: Scope, kind: FenceKind) -> Lifted {
         self.effect(Attrs::of(Op::Fence).with(order).with(scope).with(kind), Type::B1, 0, &[]);
         Ok(())
     }

@@ -23,6 +23,7 @@ mod memory;
 mod needs;
 mod refused;
 mod tensor;
+mod tensor_copy;
 mod texture;
 mod video;
 mod warp;
@@ -71,6 +72,7 @@ const TABLES: &[&[Form]] = &[
     cluster::FORMS,
     tensor::FORMS,
     wgmma::FORMS,
+    tensor_copy::FORMS,
     video::SCALAR,
     video::PACKED,
     video::OTHER,

@@ -187,6 +187,7 @@ const NEEDS: &[Need] = &[
     need("tanh", "", 70, 75),
     need("tanh", "bf16 bf16x2", 78, 90),
     need("tcgen05", "", 86, 100),
+    need("tensormap", "swizzle_atomicity", 86, 100),
     need("tensormap", "", 83, 90),
     need("vote", "sync", 60, 0),
     need("wgmma", "", 80, 90),

@@ -16,52 +16,35 @@ const COLLECTOR_B: &str = "collector_usage=collector::b0::fill collector::b0::us
 const NUM: &str = "num=x1 x2 x4 x8 x16 x32 x64 x128";
 const TMEM_SHAPE: &str = "shape1=16x64b 16x128b 16x256b 32x32b";
 const DIM: &str = "dim=1d 2d 3d 4d 5d";
-const LOAD_MODE: &str = "load_mode=tile tile::gather4 im2col im2col::w im2col::w::128";
+const LOAD_MODE: &str = "load_mode=tile::gather4 im2col im2col::w im2col::w::128";
 const HINT: &str = "level::cache_hint=L2::cache_hint";
 const SCOPE: &str = "scope=cta cluster gpu sys";
 
 pub(crate) const FORMS: &[Form] = &[
     refused(
-        "tensormap.replace.tile.field{.ss}.b1024.type [addr], value",
-        &[
-            "field=global_address rank elemtype interleave_layout swizzle_mode swizzle_atomicity fill_mode",
-            "ss=global shared::cta",
-            "type=b32 b64",
-        ],
-        "there are no tensor maps yet",
-    ),
-    refused(
-        "tensormap.replace.tile.field{.ss}.b1024.type [addr], ord, value",
-        &["field=box_dim global_dim global_stride element_stride", "ss=global shared::cta", "type=b32 b64"],
-        "there are no tensor maps yet",
-    ),
-    refused(
-        "tensormap.cp_fenceproxy.global.shared::cta.tensormap::generic.release.scope.sync.aligned [dst], [src], size",
-        &[SCOPE],
-        "there are no tensor maps yet",
-    ),
-    refused("fence.proxy.tensormap::generic.release.scope", &[SCOPE], "there are no tensor maps yet"),
-    refused("fence.proxy.tensormap::generic.acquire.scope [addr], size", &[SCOPE], "there are no tensor maps yet"),
-    refused("prefetch{.space}.tensormap [a]", &["space=const param"], "there are no tensor maps yet"),
-    refused(
-        "cp.async.bulk.tensor.dim.dst.global{.load_mode}.mbarrier::complete_tx::bytes{.multicast::cluster}{.cta_group}{.level::cache_hint} [dst], [map, coordinates], [mbar]{, info}{, mask}{, policy}",
+        "cp.async.bulk.tensor.dim.dst.global.load_mode.mbarrier::complete_tx::bytes{.multicast::cluster}{.cta_group}{.level::cache_hint} [dst], [map, coordinates], [mbar]{, info}{, mask}{, policy}",
         &[DIM, "dst=shared::cta shared::cluster", LOAD_MODE, GROUP, HINT],
-        "there are no tensor maps yet",
+        "there are only tiles of tensors yet",
     ),
     refused(
-        "cp.async.bulk.tensor.dim.global.shared::cta{.load_mode}.bulk_group{.level::cache_hint} [map, coordinates], [src]{, policy}",
-        &[DIM, "load_mode=tile tile::scatter4 im2col_no_offs", HINT],
-        "there are no tensor maps yet",
+        "cp.async.bulk.tensor.dim.dst.global{.tile}.mbarrier::complete_tx::bytes{.multicast::cluster}.cta_group{.level::cache_hint} [dst], [map, coordinates], [mbar]{, mask}{, policy}",
+        &[DIM, "dst=shared::cta shared::cluster", GROUP, HINT],
+        "it needs sm_100 or newer",
     ),
     refused(
-        "cp.async.bulk.prefetch.tensor.dim.L2.global{.load_mode}{.level::cache_hint} [map, coordinates]{, info}{, policy}",
+        "cp.async.bulk.tensor.dim.global.shared::cta.load_mode.bulk_group{.level::cache_hint} [map, coordinates], [src]{, policy}",
+        &[DIM, "load_mode=tile::scatter4 im2col_no_offs", HINT],
+        "there are only tiles of tensors yet",
+    ),
+    refused(
+        "cp.async.bulk.prefetch.tensor.dim.L2.global.load_mode{.level::cache_hint} [map, coordinates]{, info}{, policy}",
         &[DIM, LOAD_MODE, HINT],
-        "there are no tensor maps yet",
+        "there are only tiles of tensors yet",
     ),
     refused(
-        "cp.reduce.async.bulk.tensor.dim.global.shared::cta.op{.load_mode}.bulk_group{.level::cache_hint} [map, coordinates], [src]{, policy}",
-        &[DIM, "op=add min max inc dec and or xor", "load_mode=tile im2col_no_offs", HINT],
-        "there are no tensor maps yet",
+        "cp.reduce.async.bulk.tensor.dim.global.shared::cta.op.load_mode.bulk_group{.level::cache_hint} [map, coordinates], [src]{, policy}",
+        &[DIM, "op=add min max inc dec and or xor", "load_mode=im2col_no_offs", HINT],
+        "there are only tiles of tensors yet",
     ),
     refused(
         "multimem.ld_reduce{.ldsem}{.scope}{.global}.op.type d, [a]",

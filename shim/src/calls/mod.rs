@@ -27,5 +27,6 @@ pub(crate) mod pool;
 pub(crate) mod report;
 pub(crate) mod share;
 pub(crate) mod stream;
+pub(crate) mod tensor_map;
 pub(crate) mod vmm;
 pub(crate) mod words;

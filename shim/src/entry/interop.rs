@@ -1,5 +1,8 @@
 //! Other interfaces: graphics, external memory, tensor maps, multicast.
 
+use crate::abi::{In, Out, Pointer};
+use crate::calls::tensor_map::{self, Map};
+
 #[rustfmt::skip]
 super::entries! {
     "cuDestroyExternalMemory": cuDestroyExternalMemory 10000 Legacy;
@@ -51,8 +54,8 @@ super::entries! {
     "cuSignalExternalSemaphoresAsync": cuSignalExternalSemaphoresAsync 10000 Legacy, cuSignalExternalSemaphoresAsync_ptsz 10000 PerThread;
     "cuTensorMapEncodeIm2col": cuTensorMapEncodeIm2col 12000 Legacy;
     "cuTensorMapEncodeIm2colWide": cuTensorMapEncodeIm2colWide 12080 Legacy;
-    "cuTensorMapEncodeTiled": cuTensorMapEncodeTiled 12000 Legacy;
-    "cuTensorMapReplaceAddress": cuTensorMapReplaceAddress 12000 Legacy;
+    "cuTensorMapEncodeTiled": cuTensorMapEncodeTiled 12000 Legacy => tensor_map::encode_tiled(map: Out<Map>, element: u32, rank: u32, address: Pointer, extents: In<u64>, strides: In<u64>, part: In<u32>, steps: In<u32>, interleave: u32, swizzle: u32, promotion: u32, fill: u32);
+    "cuTensorMapReplaceAddress": cuTensorMapReplaceAddress 12000 Legacy => tensor_map::replace_address(map: Out<Map>, address: Pointer);
     "cuVDPAUCtxCreate": cuVDPAUCtxCreate 3010 Legacy, cuVDPAUCtxCreate_v2 3020 Legacy;
     "cuVDPAUGetDevice": cuVDPAUGetDevice 3010 Legacy;
     "cuWaitExternalSemaphoresAsync": cuWaitExternalSemaphoresAsync 10000 Legacy, cuWaitExternalSemaphoresAsync_ptsz 10000 PerThread;

@@ -86,7 +86,7 @@ fn perform(call: &Call<'_>, lane: usize, to: (Space, u64), from: (Space, u64), b
     Ok(())
 }
 
-fn complete(call: &Call<'_>, lane: usize, space: Space, signal: u64, bytes: usize) -> Done {
+pub(super) fn complete(call: &Call<'_>, lane: usize, space: Space, signal: u64, bytes: usize) -> Done {
     mbarrier::change(call, lane, space, signal, |m| m.expect(-(bytes as i64))).map(drop)
 }
 
@@ -104,16 +104,24 @@ pub(super) fn bulk_send(call: &mut Call<'_>) -> Done {
     Ok(())
 }
 
+/// A set of blocks of the cluster.
+pub(super) fn ranks(
+    call: &Call<'_>,
+    lane: usize,
+    blocks: u32,
+) -> Result<impl Iterator<Item = u32> + use<>, Box<Trouble>> {
+    let there = call.strand.job().together;
+    if blocks >> there != 0 {
+        let message = format!("the blocks {blocks:#x} of a cluster that has {there}");
+        return Err(Trouble::new(FaultKind::BadOperand, lane, message));
+    }
+    Ok((0..there).filter(move |rank| blocks >> rank & 1 != 0))
+}
+
 pub(super) fn bulk_multicast(call: &mut Call<'_>) -> Done {
     for lane in lanes(call.lanes) {
         let bytes = bulk_bytes(lane, call.arg(2, lane))?;
-        let blocks = call.arg(4, lane) as u32 & 0xffff;
-        let there = call.strand.job().together;
-        if blocks >> there != 0 {
-            let message = format!("the blocks {blocks:#x} of a cluster that has {there}");
-            return Err(Trouble::new(FaultKind::BadOperand, lane, message));
-        }
-        for rank in (0..there).filter(|rank| blocks >> rank & 1 != 0) {
+        for rank in ranks(call, lane, call.arg(4, lane) as u32 & 0xffff)? {
             // The same places of each block's memory.
             let of = |address: u64| address % SHARED_STRIDE + u64::from(rank) * SHARED_STRIDE;
             let to = (Space::Cluster, of(call.arg(0, lane)));

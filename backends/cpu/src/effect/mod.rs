@@ -8,6 +8,7 @@ mod image;
 mod matrix;
 mod mbarrier;
 mod syscall;
+mod tensor;
 
 use crate::sys::strand::Strand;
 use crate::trouble::Trouble;
@@ -216,6 +217,9 @@ pub(crate) fn execute(call: &mut Call<'_>) -> Done {
         Op::BulkLoad | Op::BulkSend | Op::BulkReduceSend => copy::bulk_send(call)?,
         Op::BulkMulticast => copy::bulk_multicast(call)?,
         Op::BulkStore | Op::BulkReduceStore => copy::bulk_store(call)?,
+        Op::TensorLoad => tensor::load(call)?,
+        Op::TensorStore | Op::TensorReduce => tensor::store(call)?,
+        Op::TensorMapReplace => tensor::replace(call)?,
         Op::StoreAsync | Op::RedAsync => copy::store_async(call)?,
         Op::MbarrierInit | Op::MbarrierInval => mbarrier::set(call)?,
         Op::MbarrierExpect | Op::MbarrierComplete => mbarrier::expect(call)?,

@@ -27,9 +27,9 @@ const PIECE: u64 = 64;
 
 /// A place in memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct At {
-    place: Place,
-    offset: u64,
+pub(super) struct At {
+    pub(super) place: Place,
+    pub(super) offset: u64,
 }
 
 /// Who issued a copy, and where in the program.
@@ -44,7 +44,7 @@ struct Origin {
 
 /// A copy under way.
 #[derive(Debug)]
-struct Transfer {
+pub(super) struct Transfer {
     origin: Origin,
     /// Where it reads; `None` once it has.
     from: Option<At>,
@@ -60,7 +60,7 @@ struct Transfer {
 
 /// Groups that a thread's copies belong to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Kin {
+pub(super) enum Kin {
     CpAsync = 0,
     Bulk = 1,
 }
@@ -379,7 +379,7 @@ impl Step<'_, '_> {
     }
 
     /// Where a copy reads or writes: in bounds and aligned.
-    fn locate(
+    pub(super) fn locate(
         &mut self,
         lane: usize,
         space: Space,
@@ -411,7 +411,7 @@ impl Step<'_, '_> {
     }
 
     /// Makes a copy and checks what it touches. The source's bytes are given where they come from registers.
-    fn new_copy(
+    pub(super) fn new_copy(
         &mut self,
         lane: usize,
         source: Result<At, Vec<u8>>,
@@ -447,7 +447,7 @@ impl Step<'_, '_> {
     }
 
     /// A copy that its thread may wait for.
-    fn enqueue(&mut self, lane: usize, kin: Kin, copy: Transfer) -> Result<(), Box<Trouble>> {
+    pub(super) fn enqueue(&mut self, lane: usize, kin: Kin, copy: Transfer) -> Result<(), Box<Trouble>> {
         // Where races are looked for it stays under way, so that they are found.
         if !self.env.checks.races && self.env.random(4) == 0 {
             return copy.perform(self.env, self.cluster).map_err(|f| f.trouble(self.env, lane));
@@ -463,21 +463,34 @@ impl Step<'_, '_> {
     /// A copy whose bytes are completed at an mbarrier.
     fn launch(&mut self, copy: Transfer, signal: Signal) {
         let due = self.soon();
+        self.launch_at(due, copy, signal);
+    }
+    pub(super) fn launch_at(&mut self, due: u64, copy: Transfer, signal: Signal) {
         self.cluster.copies.add_event(due, Event::Copy(copy, signal));
     }
-    fn soon(&mut self) -> u64 {
+    pub(super) fn soon(&mut self) -> u64 {
         let delay = if self.env.random(4) == 0 { 0 } else { self.env.random(SOON) };
         self.env.clock + u64::from(delay)
     }
 
     /// An mbarrier that belongs to the block of a copy's destination.
-    fn signal(&self, lane: usize, space: Space, address: u64, to: At) -> Result<Signal, Box<Trouble>> {
+    pub(super) fn signal(&self, lane: usize, space: Space, address: u64, to: At) -> Result<Signal, Box<Trouble>> {
         let signal = self.mbarrier_at(lane, space, address)?;
         if to.place != Place::Shared(signal.rank) {
             let message = format!("an mbarrier at {address:#x}, which is in another block than the destination");
             return trouble(FaultKind::BadOperand, lane as u32, message);
         }
         Ok(signal)
+    }
+
+    /// A set of blocks of the cluster.
+    pub(super) fn ranks(&self, lane: usize, blocks: u64) -> Result<u32, Box<Trouble>> {
+        let (mask, ranks) = (blocks as u32, self.cluster.shared.len());
+        if mask >> ranks != 0 {
+            let message = format!("the blocks {mask:#x} of a cluster that has {ranks}");
+            return trouble(FaultKind::BadOperand, lane as u32, message);
+        }
+        Ok(mask)
     }
 
     /// Refuses a conflict with a copy under way.
@@ -624,12 +637,7 @@ pub(super) fn bulk_multicast(step: &mut Step<'_, '_>) -> Result<Next, Box<Troubl
     let (to, from, bytes, signals, blocks) = (step.arg(0), step.arg(1), step.arg(2), step.arg(3), step.arg(4));
     for lane in lanes(step.lanes) {
         let len = bulk_len(lane, bytes[lane])?;
-        let ranks = step.cluster.shared.len();
-        let mask = blocks[lane] as u32;
-        if mask >> ranks != 0 {
-            let message = format!("the blocks {mask:#x} of a cluster that has {ranks}");
-            return trouble(FaultKind::BadOperand, lane as u32, message);
-        }
+        let mask = step.ranks(lane, blocks[lane])?;
         let to = step.locate(lane, Space::Cluster, to[lane], len, BULK, Kind::Write)?;
         let from = step.locate(lane, Space::Global, from[lane], len, BULK, Kind::Read)?;
         let signal = step.mbarrier_at(lane, Space::Cluster, signals[lane])?;

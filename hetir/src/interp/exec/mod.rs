@@ -18,6 +18,7 @@ mod memory;
 mod special;
 mod syscall;
 mod tensor;
+mod tensor_copy;
 mod texture;
 mod warp;
 
@@ -271,6 +272,9 @@ pub(super) fn select(data: &InstData, pure: Option<&Pure>) -> Exec {
         Op::BulkStore | Op::BulkReduceStore => Exec::Run(async_copy::bulk_store),
         Op::BulkCommit => Exec::Run(async_copy::bulk_commit),
         Op::BulkWait => Exec::Run(async_copy::bulk_wait),
+        Op::TensorLoad => Exec::Run(tensor_copy::load),
+        Op::TensorStore | Op::TensorReduce => Exec::Run(tensor_copy::store),
+        Op::TensorMapReplace => Exec::Run(tensor_copy::replace),
         Op::StoreAsync | Op::RedAsync => Exec::Run(async_copy::store),
         Op::MbarrierInit | Op::MbarrierInval => Exec::Run(mbarrier::set),
         Op::MbarrierExpect | Op::MbarrierComplete => Exec::Run(mbarrier::expect),
