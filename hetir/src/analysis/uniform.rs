@@ -208,6 +208,7 @@ impl Analysis<'_> {
                     Path::Default => both(Divergent),
                 }
             }
+            Op::MbarrierTest | Op::MbarrierTry if self.assumptions.lockstep => both(operands().max(Warp)),
             Op::ToGeneric | Op::FromGeneric if data.attr::<Space>() == Space::Local => both(Divergent),
             Op::Vote | Op::Ballot | Op::Redux | Op::MatchAll => both(shared(args[1])),
             Op::Elect => [shared(args[0]), Divergent],
