@@ -10,6 +10,7 @@ use crate::sys::{Code, Int, Val};
 use hetir::attr::{Element, Layout, Matrix, MatrixShape, Space, Tiles, Transpose};
 use hetir::entity::{Inst, Value};
 use hetir::interp::space::SHARED_WINDOW;
+use hetir::ir::Def;
 use hetir::op::Op;
 use hetir::tensor::Fragment;
 use std::collections::BTreeSet;
@@ -139,6 +140,17 @@ impl<'c> Lowering<'_, '_, 'c> {
         }
     }
 
+    /// Whether a value was shifted so far that it is a multiple of a power of two.
+    fn is_multiple(&self, value: Value, of: u64) -> bool {
+        let Def::Result(inst) = self.body.values[value.index()].def else { return false };
+        let args = self.body.args(inst);
+        match self.body.inst(inst).op {
+            Op::Zext => self.is_multiple(args[0], of),
+            Op::Shl => self.body.constant(args[1]).is_some_and(|bits| bits < 64 && (1u64 << bits).is_multiple_of(of)),
+            _ => false,
+        }
+    }
+
     /// `ldmatrix` and `stmatrix`.
     pub(super) fn tiles(&mut self, inst: Inst) -> bool {
         let data = *self.body.inst(inst);
@@ -177,7 +189,9 @@ impl<'c> Lowering<'_, '_, 'c> {
                 let good = e.cast(Code::LLVMBitCast, good, self.i(32));
                 let named = (u32::MAX) >> (32 - 8 * count as u32);
                 let good = e.bin(Code::LLVMOr, good, self.c32(!named));
-                usual = self.also(usual, e.icmp(Int::LLVMIntEQ, good, self.c32(u32::MAX)));
+                if !(self.is_multiple(args[0], ROW) && data.imm.is_multiple_of(ROW)) {
+                    usual = self.also(usual, e.icmp(Int::LLVMIntEQ, good, self.c32(u32::MAX)));
+                }
                 let pointers = self.host(space, all, data.imm, true);
                 for lane in 0..8 * count {
                     places.push(e.extract(pointers, self.c32(lane as u32)));
