@@ -1,4 +1,4 @@
-"""Triton: PTX from MLIR, launched by its own driver, with masks, reductions, matrix units and atomics."""
+"""Triton: PTX from MLIR, launched by its own driver, with masks, reductions, matrix units, tensor maps and atomics."""
 
 import os
 import pathlib
@@ -12,6 +12,7 @@ import triton
 import triton.language as tl
 from case import case, heated, network, rng, run, trained
 from cuda.bindings import driver
+from triton.tools.tensor_descriptor import TensorDescriptor
 
 
 def check(result):
@@ -25,11 +26,12 @@ check(driver.cuCtxSetCurrent(check(driver.cuDevicePrimaryCtxRetain(check(driver.
 
 
 class Buffer:
-    """What Triton wants of a tensor: an address and a type."""
+    """What Triton wants of a tensor: an address and a type. Numbers that NumPy has not are given as their bits."""
 
-    def __init__(self, array):
+    def __init__(self, array, dtype=None):
         self.array = np.ascontiguousarray(array)
-        self.dtype = {"float32": tl.float32, "float16": tl.float16, "int32": tl.int32}[self.array.dtype.name]
+        known = {"float32": tl.float32, "float16": tl.float16, "int32": tl.int32, "uint8": tl.uint8}
+        self.dtype = dtype or known[self.array.dtype.name]
         self.pointer = check(driver.cuMemAlloc(self.array.nbytes))
         check(driver.cuMemcpyHtoD(self.pointer, self.array.ctypes.data, self.array.nbytes))
 
@@ -82,6 +84,107 @@ def half_product():
     b = random.standard_normal((64, 64)).astype(np.float16)
     c = multiply(Buffer(a), Buffer(b), 64, 64, 64, (64, 1), (64, 1))
     return [(c.get(), a.astype(np.float32) @ b.astype(np.float32), 1e-3)]
+
+
+@triton.jit
+def wide_product_of(a, b, c, m, n, k, sbk, sbn, ROWS: tl.constexpr, COLUMNS: tl.constexpr, DEEP: tl.constexpr):
+    rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    columns = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+    total = tl.zeros((ROWS, COLUMNS), dtype=tl.float32)
+    for start in range(0, k, DEEP):
+        inner = start + tl.arange(0, DEEP)
+        x = tl.load(a + rows[:, None] * k + inner[None, :], mask=(rows[:, None] < m) & (inner[None, :] < k), other=0.0)
+        y = tl.load(b + inner[:, None] * sbk + columns[None, :] * sbn, mask=(inner[:, None] < k) & (columns[None, :] < n), other=0.0)
+        total = tl.dot(x, y, total, input_precision="tf32")
+    tl.store(c + rows[:, None] * n + columns[None, :], total, mask=(rows[:, None] < m) & (columns[None, :] < n))
+
+
+def rounded(values, bits):
+    """Values with so many bits left out of an f32's."""
+    whole = values.astype(np.float32).view(np.uint32)
+    half = np.uint32((1 << bits - 1) - 1)
+    return (whole + half + (whole >> bits & 1)) >> bits << bits
+
+
+def by_warp_groups(a, b, shape, tiles, dtype, turned):
+    """The product of matrices given as bits, and whether it was computed by products of warp groups."""
+    (m, n, k), (rows, columns, deep) = shape, tiles
+    c = zeros(m, n)
+    b_strides = (1, k) if turned else (n, 1)
+    grid = (triton.cdiv(m, rows), triton.cdiv(n, columns))
+    tiles = {"ROWS": rows, "COLUMNS": columns, "DEEP": deep}
+    compiled = wide_product_of[grid](Buffer(a, dtype), Buffer(b.T if turned else b, dtype), c, m, n, k, *b_strides, **tiles)
+    return c.get(), "wgmma.mma_async" in compiled.asm["ptx"]
+
+
+@case
+def warp_group_products():
+    random = rng()
+    pairs = []
+
+    def add(shape, tiles, dtype, turned, narrow, widen, tolerance):
+        m, n, k = shape
+        a, b = narrow(random.standard_normal((m, k))), narrow(random.standard_normal((k, n)))
+        got, by_groups = by_warp_groups(a, b, shape, tiles, dtype, turned)
+        right = widen(a).astype(np.float64) @ widen(b).astype(np.float64)
+        pairs.extend([(got, right, tolerance), ([by_groups], [True], 0)])
+
+    half = (lambda v: v.astype(np.float16), lambda v: v)
+    bfloat = (lambda v: (rounded(v, 16) >> 16).astype(np.uint16), lambda v: (v.astype(np.uint32) << 16).view(np.float32))
+    single = (lambda v: rounded(v, 13).view(np.float32), lambda v: v)
+    quarter = (lambda v: (v.astype(np.float16).view(np.uint16) >> 8).astype(np.uint8), lambda v: (v.astype(np.uint16) << 8).view(np.float16))
+    add((64, 64, 64), (64, 64, 64), None, False, *half, 1e-3)
+    add((200, 136, 72), (128, 128, 64), None, True, *half, 1e-3)
+    add((128, 128, 128), (64, 128, 64), tl.bfloat16, False, *bfloat, 1e-3)
+    add((100, 256, 64), (128, 256, 32), tl.bfloat16, True, *bfloat, 1e-3)
+    add((128, 128, 64), (64, 64, 32), None, True, *single, 1e-3)
+    add((128, 64, 128), (128, 64, 64), tl.float8e5, True, *quarter, 2e-2)
+    return pairs
+
+
+@triton.jit
+def boxes(a, b, c, m, n, k, ROWS: tl.constexpr, COLUMNS: tl.constexpr, DEEP: tl.constexpr):
+    first = tl.make_tensor_descriptor(a, shape=[m, k], strides=[k, 1], block_shape=[ROWS, DEEP])
+    second = tl.make_tensor_descriptor(b, shape=[k, n], strides=[n, 1], block_shape=[DEEP, COLUMNS])
+    result = tl.make_tensor_descriptor(c, shape=[m, n], strides=[n, 1], block_shape=[ROWS, COLUMNS])
+    row, column = tl.program_id(0) * ROWS, tl.program_id(1) * COLUMNS
+    total = tl.zeros((ROWS, COLUMNS), dtype=tl.float32)
+    for start in range(0, k, DEEP):
+        total = tl.dot(first.load([row, start]), second.load([start, column]), total)
+    result.store([row, column], total)
+
+
+@triton.jit
+def boxes_given(first, second, result, k, ROWS: tl.constexpr, COLUMNS: tl.constexpr, DEEP: tl.constexpr):
+    row, column = tl.program_id(0) * ROWS, tl.program_id(1) * COLUMNS
+    total = tl.zeros((ROWS, COLUMNS), dtype=tl.float32)
+    for start in range(0, k, DEEP):
+        total = tl.dot(first.load([row, start]), second.load([start, column]), total)
+    result.store([row, column], total)
+
+
+@case
+def tensor_descriptors():
+    held = []
+
+    def allocate(size, alignment, stream):
+        held.append(Buffer(np.zeros(size, np.uint8)))
+        return held[-1]
+
+    triton.set_allocator(allocate)
+    random = rng()
+    m, n, k = 200, 136, 72
+    a, b = random.standard_normal((m, k)).astype(np.float16), random.standard_normal((k, n)).astype(np.float16)
+    right = a.astype(np.float64) @ b.astype(np.float64)
+    tiles = {"ROWS": 128, "COLUMNS": 64, "DEEP": 64}
+    grid = (triton.cdiv(m, 128), triton.cdiv(n, 64))
+    da, db, of_kernel, of_host = Buffer(a), Buffer(b), zeros(m, n), zeros(m, n)
+    compiled = boxes[grid](da, db, of_kernel, m, n, k, **tiles)
+    shapes = ((da, [m, k], [128, 64]), (db, [k, n], [64, 64]), (of_host, [m, n], [128, 64]))
+    maps = [TensorDescriptor(buffer, shape, [shape[1], 1], block) for buffer, shape, block in shapes]
+    given = boxes_given[grid](*maps, k, **tiles)
+    by_maps = ["cp.async.bulk.tensor" in code.asm["ptx"] for code in (compiled, given)]
+    return [(of_kernel.get(), right, 1e-3), (of_host.get(), right, 1e-3), (by_maps, [True, True], 0)]
 
 
 @triton.jit
