@@ -255,6 +255,8 @@ attributes! {
     BitProduct { None "", Xor "xor", And "and" }
     /// Rounding of products of f64 matrices.
     MatrixRound { Rn "", Rz "rz", Rm "rm", Rp "rp" }
+    /// How many places the summands of a product keep.
+    MatrixSum { Full "", Short "short" }
     /// Tiles of 8 by 8 elements that are moved.
     Tiles { X1 "x1", X2 "x2", X4 "x4" }
     /// Rows and columns change places.

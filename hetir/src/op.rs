@@ -312,7 +312,7 @@ macro_rules! for_each_op {
             Redux "redux" "T i32 -> T" Any Any [ReduxOp AbsOperands PropagateNan] None CONVERGENT "The reduction over the members; i32 or f32.";
 
             // Matrices, held together by the 32 lanes of a warp
-            Mma "mma" "* -> *" Any Any [MatrixShape MatrixTypes LayoutA LayoutB Sparsity Selector BitProduct MatrixRound Sat] None CONVERGENT "D = A * B + C of the fragments A, B, C, behind which the metadata stands where A is sparse.";
+            Mma "mma" "* -> *" Any Any [MatrixShape MatrixTypes LayoutA LayoutB Sparsity Selector BitProduct MatrixRound MatrixSum Sat] None CONVERGENT "D = A * B + C of the fragments A, B, C, behind which the metadata stands where A is sparse.";
             WmmaLoad "wmma_load" "i64 i32 -> T+" One Any [Matrix MatrixShape Element Layout Space] Offset CONVERGENT "The fragment of a matrix in memory, given the elements from one row (column) to the next.";
             WmmaStore "wmma_store" "i64 i32 T+ -> " One Any [MatrixShape Element Layout Space] Offset CONVERGENT "Writes the fragment of a result to memory, given the elements from one row (column) to the next.";
             LdMatrix "ldmatrix" "i64 -> T+" Word Any [Tiles Transpose Space] Offset CONVERGENT "Tiles of 8 by 8 elements of 16 bits, a register each; lane 8i + r gives the address of row r of tile i.";

@@ -20,8 +20,10 @@ fn all() -> Vec<Product> {
                     for selector in 0..4 {
                         for bits in [BitProduct::None, BitProduct::And, BitProduct::Xor] {
                             for round in [MatrixRound::Rn, MatrixRound::Rz, MatrixRound::Rm, MatrixRound::Rp] {
-                                for sat in [false, true] {
-                                    all.push(Product { shape, types, layouts, sparsity, selector, bits, round, sat });
+                                for (short, sat) in [(false, false), (false, true), (true, false)] {
+                                    let modes =
+                                        Product { shape, types, layouts, sparsity, selector, bits, round, short, sat };
+                                    all.push(modes);
                                 }
                             }
                         }
@@ -49,6 +51,7 @@ fn name(product: &Product) -> String {
     add(["", "sel1", "sel2", "sel3"][product.selector]);
     add(product.bits.name());
     add(product.round.name());
+    add(if product.short { "short" } else { "" });
     add(if product.sat { "sat" } else { "" });
     name
 }

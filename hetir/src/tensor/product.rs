@@ -3,8 +3,8 @@
 use super::sum::{self, Order};
 use super::{Column, Fragment, Metadata};
 use crate::attr::{
-    BitProduct, Element, Layout, LayoutA, LayoutB, Matrix, MatrixRound, MatrixShape, MatrixTypes, Sat, Selector,
-    Sparsity,
+    BitProduct, Element, Layout, LayoutA, LayoutB, Matrix, MatrixRound, MatrixShape, MatrixSum, MatrixTypes, Sat,
+    Selector, Sparsity,
 };
 use crate::ir::InstData;
 use crate::types::Type;
@@ -26,6 +26,8 @@ pub struct Product {
     pub bits: BitProduct,
     /// Rounding of f64.
     pub round: MatrixRound,
+    /// Summands keep fewer places.
+    pub short: bool,
     /// Integers are clamped.
     pub sat: bool,
 }
@@ -80,6 +82,7 @@ impl Product {
             selector: inst.attr::<Selector>() as usize,
             bits: inst.attr(),
             round: inst.attr(),
+            short: inst.attr::<MatrixSum>() == MatrixSum::Short,
             sat: inst.attr::<Sat>() == Sat::Yes,
         };
         product.check().map(|()| product)
@@ -111,6 +114,9 @@ impl Product {
             return Err("only f64 of shape m8n8k4 has a rounding mode".into());
         }
         let [_, a, _, _] = self.types.elements();
+        if self.short && !(matches!(a, Element::E4m3 | Element::E5m2) && self.stored() == 32) {
+            return Err("only 32 products of fp8 have short sums".into());
+        }
         if self.sat && (!a.is_integer() || a == Element::B1) {
             return Err(format!("there is no saturation of {types}"));
         }
@@ -189,6 +195,7 @@ impl Product {
     }
     fn order(&self) -> Order {
         match (self.shape, self.types) {
+            _ if self.short => Order::Short,
             (MatrixShape::M8N8K4, _) => Order::Scalar,
             (MatrixShape::M16N16K8, _) => Order::Fours,
             _ => Order::Together,

@@ -20,6 +20,7 @@
 //! |---|---|
 //! | tf32 of shape m16n16k8 | k = 0 to 3 with c, then 4 to 7 with that sum |
 //! | fp8 | operands become f16; k with k % 4 < 2 with 0, then the others with that sum, then an IEEE sum with c |
+//! | fp8, short sums | as above, all 32 products and c together, but cut at [`SHORT_FRACTION`] places; a result in f32 keeps as many |
 //! | D of f16, C of f32 | the f32 result, converted |
 //! | D of f32, C of f16 | c is converted first |
 //! | m8n8k4, D of f32 | c + (a3 b3 + (a2 b2 + (a1 b1 + (a0 b0 + 0)))), each step fused and rounded to f32, then the sum with c |
@@ -30,6 +31,10 @@ use crate::num::{self, Format, Mode, Narrow, Round};
 
 /// Binary places that summands keep below the largest exponent among them.
 pub const FRACTION: i32 = 25;
+/// The same for short sums: a warp group's products of fp8, as others have measured them on an H100.
+pub const SHORT_FRACTION: i32 = 13;
+/// The bits of an f32 that short sums have not.
+const SHORT_CUT: u64 = (1 << (23 - SHORT_FRACTION)) - 1;
 
 /// A factor or summand taken apart: `(-1)^neg * sig * 2^exp`.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +58,13 @@ impl Number {
                 let top = field.max(1) - ((1 << (exponent - 1)) - 1);
                 Self::Finite { neg, sig: fraction | hidden, exp: top - mantissa as i32, top }
             }
+        }
+    }
+    fn of_short(element: Element, bits: u64) -> Self {
+        match (element, Self::of(Format::F16, half(element, bits))) {
+            // What is subnormal there is normal as f16.
+            (Element::E4m3, Self::Finite { neg, sig, exp, top }) => Self::Finite { neg, sig, exp, top: top.max(-6) },
+            (_, number) => number,
         }
     }
     fn times(self, other: Self) -> Self {
@@ -86,9 +98,14 @@ fn at_once(factors: Format, products: &[(u64, u64)], c: u64, d: Format) -> u64 {
     let product = |&(a, b): &(u64, u64)| Number::of(factors, a).times(Number::of(factors, b));
     let mut terms: Vec<Number> = products.iter().map(product).collect();
     terms.push(Number::of(d, c));
+    together(&terms, d, FRACTION)
+}
+
+/// The sum of terms, cut at so many places below the largest exponent.
+fn together(terms: &[Number], d: Format, fraction: i32) -> u64 {
     let mut infinite = [false; 2];
     let mut top = i32::MIN;
-    for term in &terms {
+    for term in terms {
         match *term {
             Number::Nan => return num::canonical_nan(d),
             Number::Inf { neg } => infinite[usize::from(neg)] = true,
@@ -103,7 +120,7 @@ fn at_once(factors: Format, products: &[(u64, u64)], c: u64, d: Format) -> u64 {
         (_, i32::MIN) => return 0,
         _ => {}
     }
-    let ulp = top - FRACTION;
+    let ulp = top - fraction;
     // At most 33 summands of less than 4 * 2^25 units: exact in i64 and in f64, where the scale is a normal number.
     let sum: i64 = terms.iter().map(|t| t.units(ulp)).sum();
     let exact = sum as f64 * f64::from_bits(((1023 + ulp) as u64) << 52);
@@ -120,6 +137,28 @@ fn at_once(factors: Format, products: &[(u64, u64)], c: u64, d: Format) -> u64 {
     }
 }
 
+/// An element of fp8 as f16.
+fn half(element: Element, bits: u64) -> u64 {
+    let narrow = if element == Element::E4m3 { Narrow::E4m3 } else { Narrow::E5m2 };
+    num::from_narrow(narrow, Format::F16, bits)
+}
+
+/// The sum of products of fp8 and c, of few places.
+fn short(factors: [Element; 2], products: &[(u64, u64)], c: u64, d: Format) -> u64 {
+    let [a, b] = factors;
+    let product = |&(x, y): &(u64, u64)| Number::of_short(a, x).times(Number::of_short(b, y));
+    let mut terms: Vec<Number> = products.iter().map(product).collect();
+    terms.push(Number::of(d, c));
+    let sum = together(&terms, d, SHORT_FRACTION);
+    if d != Format::F32 || d.is_nan(sum) {
+        return sum;
+    }
+    match sum & !SHORT_CUT {
+        cut if cut & !d.sign_bit() == 0 => 0,
+        cut => cut,
+    }
+}
+
 /// Which of the lanes' products are summed by themselves, see the table above.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Order {
@@ -127,6 +166,8 @@ pub(super) enum Order {
     Together,
     /// Four after four.
     Fours,
+    /// All together, with fewer places.
+    Short,
     /// One after the other, in scalar operations.
     Scalar,
 }
@@ -144,11 +185,8 @@ pub(super) fn float(order: Order, [d, a, b, c]: [Element; 4], products: &[(u64, 
     // The unit does not see the low bits of tf32.
     let tf32 = |&(x, y): &(u64, u64)| (x & !0x1fff, y & !0x1fff);
     let result = match a {
+        Element::E4m3 | Element::E5m2 if order == Order::Short => short([a, b], products, start, unit),
         Element::E4m3 | Element::E5m2 => {
-            let half = |e, bits| {
-                let narrow = if e == Element::E4m3 { Narrow::E4m3 } else { Narrow::E5m2 };
-                num::from_narrow(narrow, Format::F16, bits)
-            };
             let part = |upper: bool| -> Vec<(u64, u64)> {
                 let those = products.iter().enumerate().filter(|(k, _)| (k % 4 >= 2) == upper);
                 those.map(|(_, &(x, y))| (half(a, x), half(b, y))).collect()

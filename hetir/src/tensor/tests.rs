@@ -16,6 +16,7 @@ fn products() -> Vec<Product> {
                     selector: 0,
                     bits: if types == MatrixTypes::B1 { BitProduct::And } else { BitProduct::None },
                     round: MatrixRound::Rn,
+                    short: false,
                     sat: false,
                 };
                 if product.check().is_ok() {
@@ -171,6 +172,36 @@ fn tiles_turn_back() {
     assert_eq!((turned[0], turned[6]), (0x0008_0000, 0x0029_0021));
     assert_eq!(tile_to_rows(&turned, true), rows);
     assert_eq!(tile_from_rows(&tile_to_rows(&tile, false), true), turned);
+}
+
+#[test]
+fn short_sums_keep_13_places() {
+    let fp8 =
+        |types: MatrixTypes, products: &[(u64, u64)], c| sum::float(sum::Order::Short, types.elements(), products, c);
+    let e5m2 = |products: &[(u64, u64)], c| fp8(MatrixTypes::E5m2E5m2AccF32, products, c);
+    let (one, minus) = (0x3c, 0xbc);
+    // 2^-13 beside 1 is kept, 2^-14 is cut off, also from c.
+    assert_eq!(e5m2(&[(one, one), (0x20, 0x24)], 0), 0x3f80_0400);
+    assert_eq!(e5m2(&[(one, one), (0x20, 0x20)], 0), 0x3f80_0000);
+    assert_eq!(e5m2(&[(one, one), (0x20, 0x20), (minus, one)], 0), 0);
+    assert_eq!(e5m2(&[(one, one), (minus, one)], 0x3880_0000), 0);
+    // The result has 13 places as well, although the sum has one more.
+    assert_eq!(e5m2(&[(one, one), (one, one), (0x20, 0x24)], 0), 0x4000_0000);
+    assert_eq!(e5m2(&[(minus, one), (minus, one), (0xa0, 0x24)], 0), 0xc000_0000);
+    // So has c alone.
+    assert_eq!(e5m2(&[], 0x3f80_07ff), 0x3f80_0400);
+    assert_eq!(e5m2(&[], 0x8000_0001), 0);
+    assert_eq!(e5m2(&[(0x7c, one)], 0), 0x7f80_0000);
+    assert_eq!(e5m2(&[(0x7c, 0)], 0), 0x7fff_ffff);
+    // The exponent of a subnormal e4m3 is -6: 2^-9 * 2^-9 = 2^-18 is kept below 2^-12 * 2, not below 2^-6 * 1.5.
+    let e4m3 = |products: &[(u64, u64)]| fp8(MatrixTypes::E4m3E4m3AccF32, products, 0);
+    assert_eq!(e4m3(&[(1, 1)]), 0x3680_0000);
+    assert_eq!(e4m3(&[(1, 1), (0x3c, 0x08), (0xbc, 0x08)]), 0x3680_0000);
+    assert_eq!(e4m3(&[(1, 1), (0x38, 0x38), (0xb8, 0x38)]), 0);
+    // Of f16, the sum is rounded once, to nearest.
+    let half = |products: &[(u64, u64)]| fp8(MatrixTypes::E5m2E5m2AccF16, products, 0);
+    assert_eq!(half(&[(one, one), (0x28, 0x24)]), 0x3c00);
+    assert_eq!(half(&[(one, one), (0x28, 0x24), (0x20, 0x24)]), 0x3c01);
 }
 
 /// D of one element: f16 factors (1 and the bits given), f32 sums.

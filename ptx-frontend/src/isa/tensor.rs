@@ -4,8 +4,8 @@ use super::{Form, Lifted, Refused, form};
 use crate::ast::OperandKind;
 use crate::lift::{Kind, Lifter, Ty};
 use hetir::attr::{
-    BitProduct, Element, Layout, LayoutA, LayoutB, Matrix, MatrixRound, MatrixShape, MatrixTypes, Sat, Selector, Sign,
-    Sparsity, Tiles, Transpose,
+    BitProduct, Element, Layout, LayoutA, LayoutB, Matrix, MatrixRound, MatrixShape, MatrixSum, MatrixTypes, Sat,
+    Selector, Sign, Sparsity, Tiles, Transpose,
 };
 use hetir::build::Attrs;
 use hetir::diag::Diagnostic;
@@ -266,6 +266,7 @@ impl Lifter<'_, '_> {
             .with(selected)
             .with(product.bits)
             .with(product.round)
+            .with(if product.short { MatrixSum::Short } else { MatrixSum::Full })
             .with(if product.sat { Sat::Yes } else { Sat::No });
         Some(attrs)
     }
@@ -299,6 +300,7 @@ impl Lifter<'_, '_> {
                 Some("rp") => MatrixRound::Rp,
                 _ => MatrixRound::Rn,
             },
+            short: false,
             sat: self.has("satfinite"),
         };
         let Some(attrs) = Self::product_attributes(&product) else {

@@ -231,6 +231,7 @@ impl Lifter<'_, '_> {
             selector: if sparse { self.constant_operand(4)? as usize } else { 0 },
             bits: if types == MatrixTypes::B1 { BitProduct::And } else { BitProduct::None },
             round: MatrixRound::Rn,
+            short: matches!(types.elements()[1], Element::E4m3 | Element::E5m2),
             sat: self.has("satfinite"),
         };
         let attrs = Self::product_attributes(&product);

@@ -140,8 +140,8 @@ impl<'c> Lowering<'_, '_, 'c> {
             let to = e.param(function, count as u32);
             let w = Words { e, count: 32 };
             let element = fragment.element();
-            let half = self.unit.half_conversions;
-            prepare::prepare(&w, side, (element, rows), half, fragment.elements(), registers, to);
+            let how = (self.unit.half_conversions, plan.product.short);
+            prepare::prepare(&w, side, (element, rows), how, fragment.elements(), registers, to);
             e.ret(None);
         }
         let ty = self.sum_ty(plan);
@@ -246,5 +246,6 @@ fn side_name(plan: &Plan, rows: bool) -> String {
 fn sum_name(plan: &Plan) -> String {
     let p = &plan.product;
     let layout = |l| if l == hetir::attr::Layout::Row { "row" } else { "col" };
-    format!("{}.{}.{}.{}", p.shape.name(), p.types.name(), layout(p.layouts.0), layout(p.layouts.1))
+    let sum = if p.short { ".short" } else { "" };
+    format!("{}.{}.{}.{}{sum}", p.shape.name(), p.types.name(), layout(p.layouts.0), layout(p.layouts.1))
 }

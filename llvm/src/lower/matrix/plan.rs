@@ -261,6 +261,7 @@ impl Plan {
                 (all().chunks(4).map(<[_]>::to_vec).collect(), 2)
             }
             Element::Tf32 => (vec![all()], 2),
+            Element::E4m3 | Element::E5m2 if product.short => (vec![all()], 4),
             Element::E4m3 | Element::E5m2 => (
                 vec![
                     all().into_iter().filter(|k| k % 4 < 2).collect(),
@@ -271,7 +272,8 @@ impl Plan {
             _ => return None,
         };
         // More products at once would not fit into 32 bits.
-        if steps.iter().any(|step| step.len() > 16) {
+        let most = if product.short { 32 } else { 16 };
+        if steps.iter().any(|step| step.len() > most) {
             return None;
         }
         let [_, fa, fb, fc] = &fragments;
@@ -307,7 +309,8 @@ mod tests {
 
     #[test]
     fn dense_products_of_short_floats_have_plans() {
-        for &types in MatrixTypes::ALL {
+        let kinds = MatrixTypes::ALL.iter().flat_map(|&types| [(types, false), (types, true)]);
+        for (types, short) in kinds {
             for &shape in MatrixShape::ALL {
                 let product = Product {
                     shape,
@@ -317,6 +320,7 @@ mod tests {
                     selector: 0,
                     bits: BitProduct::None,
                     round: MatrixRound::Rn,
+                    short,
                     sat: false,
                 };
                 let [_, a, _, _] = types.elements();

@@ -16,6 +16,8 @@ struct Factor<'a, 'c> {
     /// Whether words of exponents are bytes that belong to A.
     rows: bool,
     half_conversions: bool,
+    /// Subnormals of e4m3 have their format's exponent.
+    short: bool,
     registers: Vec<Val<'c>>,
 }
 
@@ -75,6 +77,7 @@ impl<'c> Factor<'_, 'c> {
         let size = w.shl(w.and(raw, 0x7f), 20);
         let size = e.bin(Code::LLVMFMul, w.as_float(size), w.single(0x7b80_0000));
         let field = e.bin(Code::LLVMSub, w.lshr(w.as_int(size), 23), w.int(127 - 15));
+        let field = if self.short { e.intrinsic("llvm.umax", &[field.ty()], &[field, w.int(15 - 6)]) } else { field };
         (field, zero)
     }
 
@@ -120,13 +123,13 @@ pub(super) fn prepare<'c>(
     w: &Words<'_, 'c>,
     side: &Side,
     (element, rows): (Element, bool),
-    half_conversions: bool,
+    (half_conversions, short): (bool, bool),
     elements: usize,
     registers: Vec<Val<'c>>,
     to: Val<'c>,
 ) {
     let e = w.e;
-    let factor = Factor { w, element, rows, half_conversions, registers };
+    let factor = Factor { w, element, rows, half_conversions, short, registers };
     let special = (0..elements).map(|n| factor.special(n)).reduce(|a, b| e.bin(Code::LLVMOr, a, b));
     if let Some(special) = special {
         let bits = e.cast(Code::LLVMBitCast, special, e.int_ty(32));

@@ -5,6 +5,8 @@
 //! out. Its conversion to f32 towards zero and a multiplication by a power of two give the result. With V = 255 - T and
 //! T = top + 127, the exponents' fields of the two powers of two are V + 24 and 230 - V.
 //!
+//! Short sums are of 32 products, cut at 13 places instead of 25; so is their result.
+//!
 //! What this cannot do is left to the definition, for all lanes: infinities and NaNs, sums that do not fit, and exponents
 //! beyond what f32 can scale. The last is a matter of bf16 and tf32, and of sums that are close to the ends of the range.
 
@@ -12,6 +14,7 @@ use super::plan::{ALIGN, Plan, Stride, TOGETHER};
 use super::words::Words;
 use crate::sys::{Code, Int, Val};
 use hetir::attr::Element;
+use hetir::tensor::sum::{FRACTION, SHORT_FRACTION};
 
 /// The largest V: what is below has no products but zeros, or is left to the definition.
 const LAST: u32 = 229;
@@ -207,6 +210,11 @@ impl<'a, 'c> Summing<'a, 'c> {
         v
     }
 
+    /// Places that summands keep.
+    fn fraction(&self) -> u32 {
+        (if self.plan.product.short { SHORT_FRACTION } else { FRACTION }) as u32
+    }
+
     /// The integer that a number is cut to; poison where there is none.
     fn cut(&self, number: Val<'c>, scale: Val<'c>) -> Val<'c> {
         let e = self.w.e;
@@ -242,8 +250,9 @@ impl<'a, 'c> Summing<'a, 'c> {
             let group = groups.iter().position(|g| *g == (n / self.plan.per_word, chunk)).unwrap_or(0);
             let v = self.of_all(words[group], n, c);
             let w = &self.w;
-            let scale = w.as_float(e.bin(Code::LLVMAdd, v, w.int(24 << 23)));
-            let back = w.as_float(e.bin(Code::LLVMSub, w.int(230 << 23), v));
+            let places = self.fraction();
+            let scale = w.as_float(e.bin(Code::LLVMAdd, v, w.int((places - 1) << 23)));
+            let back = w.as_float(e.bin(Code::LLVMSub, w.int((255 - places) << 23), v));
             parts.push(Part { chunk, scale, back, v, sum: w.int(0), places: self.places(true, n, step) });
         }
         let first: Vec<_> = parts.iter().map(|part| part.sum).collect();
@@ -291,7 +300,13 @@ impl<'a, 'c> Summing<'a, 'c> {
         // All products are zero, and c is too small to be scaled.
         let alone = e.icmp(Int::LLVMIntEQ, part.v, w.int(LAST << 23));
         let plus_zero = e.bin(Code::LLVMFAdd, start, w.floats().zero());
-        w.as_int(e.select(alone, plus_zero, result))
+        let result = w.as_int(e.select(alone, plus_zero, result));
+        if !self.plan.product.short {
+            return result;
+        }
+        // What is cut to nothing has no sign left.
+        let cut = w.as_float(w.and(result, u32::MAX << (23 - SHORT_FRACTION)));
+        w.as_int(e.bin(Code::LLVMFAdd, cut, w.floats().zero()))
     }
 
     /// c of an element as the unit's format has it.
@@ -322,7 +337,7 @@ impl<'a, 'c> Summing<'a, 'c> {
         let count = self.plan.fragments[3].elements();
         let chunks = 32 / self.w.count;
         let together = if self.w.count == 16 { 2 } else { 1 };
-        let fp8 = matches!(self.plan.elements[1], Element::E4m3 | Element::E5m2);
+        let fp8 = matches!(self.plan.elements[1], Element::E4m3 | Element::E5m2) && !self.plan.product.short;
         let mut results: Vec<Vec<Val<'c>>> = vec![Vec::new(); count];
         for first in (0..count).step_by(4) {
             for chunk in (0..chunks).step_by(together) {
