@@ -272,6 +272,21 @@ pub struct SlotData {
     pub align: u32,
 }
 
+/// Where a kernel's first slot may begin in local space, so that a null pointer into it is one. It is the same on every
+/// device, since addresses of slots are kept by a thread that moves.
+pub const LOCAL_START: u32 = 64;
+
+/// Where the slots of an activation lie behind its beginning, and where they end.
+pub fn slot_places(slots: &[SlotData]) -> (Vec<u32>, u32) {
+    let mut end = 0u32;
+    let places = slots.iter().map(|slot| {
+        let place = end.checked_next_multiple_of(slot.align.max(4)).unwrap_or(u32::MAX);
+        end = place.saturating_add(slot.size);
+        place
+    });
+    (places.collect(), end)
+}
+
 /// Where a value comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Def {

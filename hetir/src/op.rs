@@ -324,6 +324,8 @@ macro_rules! for_each_op {
             BarrierArrive "barrier_arrive" "i32 i32 -> " Any Any [Aligned] None CONVERGENT "(id, threads): arrives and does not wait.";
             BarrierRed "barrier_red" "i32 i32 b1 -> T" Any Any [BarrierOp Aligned] None CONVERGENT "(id, threads, predicate): a barrier that gives every thread the count (i32), and, or or (b1) of all predicates.";
             GroupBarrier "group_barrier" " -> " Any Any [Aligned] None CONVERGENT "Waits for all threads of the warp's group: the four warps from a multiple of four on.";
+            StopAsked "stop_asked" " -> b1" Any Any [] None READ "Whether the launch is asked to stop. Once true, it stays so for as long as the launch runs.";
+            StopBarrier "stop_barrier" " -> b1" Any Any [] None CONVERGENT "`barrier` 0 of all threads of the block, and the same for all of them: whether the launch was asked to stop when the last of them arrived.";
             ClusterArrive "cluster_arrive" " -> " Any Any [Order Aligned] None CONVERGENT "Arrives at the cluster's barrier.";
             ClusterWait "cluster_wait" " -> " Any Any [Order Aligned] None CONVERGENT "Waits for the cluster's barrier.";
             MapRank "map_rank" "i64 i32 -> i64" Any Any [Space] None PURE "The same place of the shared memory of the cluster's block of this rank. The space, `generic` or `cluster`, is that of the address and of the result.";

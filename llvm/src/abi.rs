@@ -48,6 +48,10 @@ pub struct Warp {
     pub workspace: u64,
     /// Numbers the launches of a context.
     pub grid_id: u64,
+    /// The word that asks the launch to stop by not being 0.
+    pub stop: *const u32,
+    /// Whether it did when the block's last barrier completed, if not 0.
+    pub asked: u32,
 }
 
 /// The name of a kernel's function in compiled code.

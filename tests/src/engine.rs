@@ -11,9 +11,14 @@ pub trait Engine: Send + Sync {
     /// The device name of trial names and `xfail`.
     fn name(&self) -> &str;
 
-    /// Why a run is not tried.
-    fn skips(&self, run: &Run) -> Option<String> {
-        let _ = run;
+    /// Why a run of a PTX text is not tried.
+    fn skips(&self, ptx: &str, run: &Run) -> Option<String> {
+        let _ = (ptx, run);
+        None
+    }
+
+    /// What is worth saying when all runs are done.
+    fn note(&self) -> Option<String> {
         None
     }
 

@@ -2,6 +2,7 @@
 
 pub mod device;
 pub mod interp;
+pub mod ring;
 
 use std::sync::Arc;
 
@@ -11,10 +12,16 @@ use crate::engine::Engine;
 /// What stands before the name of a device that has an engine of its own too.
 const AS_DEVICE: &str = "device:";
 
+/// What stands before the names of devices, joined by `+`, between which runs move.
+const RING: &str = "ring:";
+
 /// The engine of that name. `device:interp` is the interpreter by way of the device that wraps it.
 pub fn named(name: &str) -> Result<Arc<dyn Engine>, String> {
     if name == interp::Interp.name() {
         return Ok(Arc::new(interp::Interp));
+    }
+    if let Some(devices) = name.strip_prefix(RING) {
+        return Ok(Arc::new(ring::Ring::of(name, devices)?));
     }
     let device = device::OnDevice::open(name.strip_prefix(AS_DEVICE).unwrap_or(name))?;
     Ok(Arc::new(device.called(name)))

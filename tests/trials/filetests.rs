@@ -55,6 +55,13 @@ fn main() -> ExitCode {
     let listing = arguments.list;
     let conclusion = libtest_mimic::run(&arguments, trials);
     if !listing {
+        for device in &devices {
+            if let On::Engine(engine) = device
+                && let Some(note) = engine.note()
+            {
+                println!("{}: {note}", engine.name());
+            }
+        }
         println!(
             "{} passed, {} failed, {} skipped",
             conclusion.num_passed, conclusion.num_failed, conclusion.num_ignored
@@ -107,7 +114,7 @@ fn trials(file: &File, devices: &[On]) -> Vec<Trial> {
             let name = format!("{}::run{index}::{}", file.name, engine.name());
             out.push(Trial::ignorable_test(name, move || {
                 let run = &filetest.runs[index];
-                if let Some(reason) = engine.skips(run) {
+                if let Some(reason) = engine.skips(&source, run) {
                     return Ok(Completion::ignored_with(reason));
                 }
                 engine::execute(engine.as_ref(), oracle, &source, run)?;

@@ -195,6 +195,9 @@ impl Running {
                 }
             }
             self.phase.truncate(met);
+            if job.is_asked_to_stop() {
+                self.phase.iter().for_each(|n| self.strands[usize::from(*n)].set_asked(true));
+            }
         }
         Some(())
     }
@@ -311,7 +314,10 @@ impl Running {
                 return None;
             }
         }
+        // Whoever was released together hears the same.
+        let asked = !self.released.is_empty() && job.is_asked_to_stop();
         for (strand, answer) in self.released.drain(..) {
+            self.strands[usize::from(strand)].set_asked(asked);
             self.strands[usize::from(strand)].set_answer(answer);
             self.ready.push_back(strand);
         }

@@ -221,6 +221,8 @@ impl Analysis<'_> {
                 let all = body.constant(args[1]) == Some(0) && level(args[0]) == Uniformity::Block;
                 both(if all { Uniformity::Block } else { Divergent })
             }
+            Op::StopBarrier => both(Uniformity::Block),
+            Op::StopAsked => both(if self.assumptions.lockstep { Warp } else { Divergent }),
             // Elsewhere the address depends on how much stack the callers have taken.
             Op::SlotAddr if !self.kernel => both(Divergent),
             op if op.info().effects == Effects::PURE => both(operands()),

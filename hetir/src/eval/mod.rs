@@ -269,6 +269,8 @@ impl Pure {
             | Op::BarrierArrive
             | Op::BarrierRed
             | Op::GroupBarrier
+            | Op::StopAsked
+            | Op::StopBarrier
             | Op::ClusterArrive
             | Op::ClusterWait
             | Op::GridDepWait

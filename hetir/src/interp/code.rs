@@ -12,7 +12,7 @@ use super::space::function_address;
 use crate::attr::{Attr, BarrierOp, Space};
 use crate::entity::{Block, FuncId, Inst, Value};
 use crate::eval::{Modes, Pure};
-use crate::ir::{Body, Function};
+use crate::ir::{Body, Function, slot_places};
 use crate::op::Op;
 use crate::types::{Scalar, Type};
 use std::collections::HashMap;
@@ -117,15 +117,8 @@ enum Field {
 
 /// Decodes a function that has a body, for a kernel with that shared memory.
 pub(super) fn decode(globals: &[u64], shared: &SharedLayout, id: FuncId, f: &Function, body: &Body) -> Code {
-    let mut slots = Vec::new();
-    let (mut bytes, mut align) = (0u32, 1);
-    for slot in &f.slots {
-        let a = slot.align.max(1);
-        bytes = bytes.saturating_add(a - 1) & !(a - 1);
-        slots.push(bytes);
-        bytes = bytes.saturating_add(slot.size);
-        align = align.max(a);
-    }
+    let (slots, bytes) = slot_places(&f.slots);
+    let align = f.slots.iter().map(|slot| slot.align.max(4)).max().unwrap_or(4);
     let mut d = Decoder {
         globals,
         shared,
@@ -280,6 +273,7 @@ impl Decoder<'_> {
         }
         match data.op {
             Op::GlobalAddr => i.imm = self.shared.offset(data.imm as usize).unwrap_or(0),
+            Op::StopBarrier => i.imm = BarrierOp::Or.byte().into(),
             Op::BarrierRed => i.imm = data.attr::<BarrierOp>().byte().into(),
             Op::SlotAddr => i.imm = self.code.slots.get(data.imm as usize).copied().unwrap_or(0).into(),
             Op::Br | Op::BrIf | Op::Switch => return self.branch(inst, i),

@@ -78,7 +78,7 @@ pub(super) struct Warp<'l> {
 /// No activation.
 pub(super) const NO_FRAME: u32 = u32::MAX;
 /// Stacks begin here, so that a null pointer into a stack is one.
-const STACK_START: u32 = 16;
+const STACK_START: u32 = crate::ir::LOCAL_START;
 /// Most registers of all calls in progress, 512 MiB.
 const MAX_COLUMNS: usize = 1 << 21;
 /// After so many instructions another group has its turn, for so many instructions: a group that spins waits for one

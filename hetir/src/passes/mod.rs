@@ -9,6 +9,8 @@ pub mod prune_params;
 pub mod reduce_loops;
 pub mod return_exits;
 pub mod simplify_cfg;
+mod ssa;
+pub mod suspend;
 
 use crate::entity::Value;
 use crate::ir::{Body, Module};

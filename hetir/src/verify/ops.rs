@@ -121,6 +121,8 @@ pub(super) fn check(c: &Checker<'_>, x: &Context<'_>) -> Checked {
         | Op::Barrier
         | Op::BarrierArrive
         | Op::GroupBarrier
+        | Op::StopAsked
+        | Op::StopBarrier
         | Op::GridDepWait
         | Op::GridDepLaunch
         | Op::NanoSleep

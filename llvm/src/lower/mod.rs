@@ -53,8 +53,8 @@ pub(crate) struct Lowered<'c> {
     pub(crate) needs: Needs,
 }
 
-/// Where local memory begins, so that a null pointer into it is one. Frames begin at multiples of it.
-const LOCAL_START: u32 = 64;
+/// Frames begin at multiples of it.
+const LOCAL_START: u32 = hetir::ir::LOCAL_START;
 
 /// Why a function cannot be lowered.
 type Result<T> = std::result::Result<T, CompileError>;
@@ -295,14 +295,8 @@ impl<'u, 'm, 'c> Lowering<'u, 'm, 'c> {
         let params = pointer(offset_of!(Warp, params));
         let local = pointer(offset_of!(Warp, local));
         let globals = pointer(offset_of!(Warp, globals));
-        let mut at = 0u32;
-        let mut slots = Vec::new();
-        for slot in &function.slots {
-            at = at.next_multiple_of(slot.align.max(4));
-            slots.push(at);
-            at = at.saturating_add(slot.size);
-        }
-        let frame_end = at.next_multiple_of(LOCAL_START);
+        let (slots, end) = hetir::ir::slot_places(&function.slots);
+        let frame_end = end.checked_next_multiple_of(LOCAL_START).unwrap_or(u32::MAX);
         let i32t = e.int_ty(32);
         let frame = if frame_is_given { e.param(code, 2) } else { i32t.int(LOCAL_START.into()) };
         let largest = function.slots.iter().map(|slot| slot.align).max().unwrap_or(1);
@@ -459,6 +453,8 @@ impl<'u, 'm, 'c> Lowering<'u, 'm, 'c> {
             | Op::BarrierArrive
             | Op::BarrierRed
             | Op::GroupBarrier
+            | Op::StopAsked
+            | Op::StopBarrier
             | Op::NanoSleep => self.warp_op(inst),
             Op::Mma | Op::MovMatrix | Op::LdMatrix | Op::StMatrix | Op::WmmaLoad | Op::WmmaStore => self.matrix(inst),
             // Asynchronous copies happen when they are issued; the others are hints.

@@ -23,6 +23,27 @@ impl<'c> Lowering<'_, '_, 'c> {
                 self.helper(&abi::GROUP_BARRIER, &[mask]);
                 return Ok(());
             }
+            Op::StopAsked => {
+                let e = self.e;
+                let at = e.offset(self.warp, self.c64(std::mem::offset_of!(abi::Warp, stop) as u64));
+                let word = e.load_invariant(e.ptr(), at, 8);
+                let word = e.load_atomic(self.i(32), word, 4);
+                let asked = e.icmp(Int::LLVMIntNE, word, self.c32(0));
+                self.set_vector(inst, 0, asked, true);
+                return Ok(());
+            }
+            Op::StopBarrier => {
+                let e = self.e;
+                self.unit.need(|n| n.barriers = true);
+                let mask = self.arriving();
+                let zero = self.c32(0);
+                self.helper(&abi::BARRIER, &[zero, zero, mask]);
+                let at = e.offset(self.warp, self.c64(std::mem::offset_of!(abi::Warp, asked) as u64));
+                let word = e.load_atomic(self.i(32), at, 4);
+                let asked = e.icmp(Int::LLVMIntNE, word, zero);
+                self.set_vector(inst, 0, asked, true);
+                return Ok(());
+            }
             Op::NanoSleep => {
                 let time = if self.lanes == 1 || self.is_uniform(args[0]) {
                     self.one(args[0])

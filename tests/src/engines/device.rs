@@ -19,7 +19,7 @@ use crate::fault::{self, FaultKind};
 use crate::header::{Arg, Run, View};
 
 /// Where memory is mapped: below everything of the host, above the interpreter's windows.
-const FIRST_ADDRESS: u64 = 0x12_0000_0000;
+pub(super) const FIRST_ADDRESS: u64 = 0x12_0000_0000;
 
 /// Far more than any filetest needs.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -102,12 +102,13 @@ impl OnDevice {
 }
 
 /// What a run has made on the device; it goes with the run.
-struct Scene<'d> {
-    device: &'d dyn Device,
-    mapped: Vec<u64>,
+pub(super) struct Scene<'d> {
+    pub(super) device: &'d dyn Device,
+    /// Where memory begins, and its bytes.
+    pub(super) mapped: Vec<(u64, u64)>,
     images: Vec<ImageId>,
     handles: Vec<u64>,
-    module: Option<LoadedModule>,
+    pub(super) module: Option<LoadedModule>,
 }
 
 impl Drop for Scene<'_> {
@@ -115,18 +116,22 @@ impl Drop for Scene<'_> {
         self.module.iter().for_each(|&module| self.device.unload(module));
         self.handles.iter().for_each(|&handle| self.device.unbind(handle));
         self.images.iter().for_each(|&image| self.device.destroy_image(image));
-        self.mapped.iter().for_each(|&at| self.device.unmap(at));
+        self.mapped.iter().for_each(|&(at, _)| self.device.unmap(at));
     }
 }
 
-impl Scene<'_> {
+impl<'d> Scene<'d> {
+    pub(super) fn on(device: &'d dyn Device) -> Self {
+        Self { device, mapped: vec![], images: vec![], handles: vec![], module: None }
+    }
+
     /// Memory with these contents, which ends as near to unmapped memory as alignment allows.
-    fn memory(&mut self, next: &mut u64, name: &str, contents: &[u8]) -> Result<u64, DeviceError> {
+    pub(super) fn memory(&mut self, next: &mut u64, name: &str, contents: &[u8]) -> Result<u64, DeviceError> {
         let bytes = contents.len().max(1) as u64;
         let mapped = bytes.next_multiple_of(self.device.caps().map_granularity);
         let start = OnDevice::place(next, mapped);
         self.device.map(start, mapped, name)?;
-        self.mapped.push(start);
+        self.mapped.push((start, mapped));
         let at = (start + mapped - bytes) / ALIGNMENT * ALIGNMENT;
         self.device.write(at, contents)?;
         Ok(at)
@@ -192,7 +197,7 @@ fn description(view: &View) -> ImageDescription {
 
 /// Takes what a kernel prints.
 #[derive(Default)]
-struct Printer(Mutex<Vec<u8>>);
+pub(super) struct Printer(pub(super) Mutex<Vec<u8>>);
 
 impl Listener for Printer {
     fn print(&self, bytes: &[u8]) {
@@ -205,7 +210,7 @@ impl Engine for OnDevice {
         &self.name
     }
 
-    fn skips(&self, run: &Run) -> Option<String> {
+    fn skips(&self, _ptx: &str, run: &Run) -> Option<String> {
         let kind = run.fault.as_ref().map(|fault| fault.kind).filter(|kind| !must_notice(*kind));
         if let Some(kind) = kind {
             return Some(format!("a device need not notice the fault `{}`", fault::name(kind)));
@@ -230,10 +235,10 @@ impl Engine for OnDevice {
         let module = Arc::new(lift(ptx)?);
         let survives = self.device.caps().survives_faults;
         let mut next = self.next();
-        let mut scene = Scene { device: &*self.device, mapped: vec![], images: vec![], handles: vec![], module: None };
+        let mut scene = Scene::on(&*self.device);
         let broken = |error: DeviceError| Failure::Broken(error.to_string());
         let prepared = prepare(&mut scene, &mut next, &module, run, buffers);
-        let Prepared { launch, printer, places } = prepared?;
+        let Prepared { launch, printer, places, .. } = prepared?;
         self.check_compiled(run, &launch)?;
         // A device that goes on after a fault takes the other runs beside this one.
         let held = if survives {
@@ -283,19 +288,20 @@ fn views(run: &Run) -> impl Iterator<Item = Option<&View>> {
 }
 
 /// Where the contents of a buffer argument are.
-enum Contents {
+pub(super) enum Contents {
     Memory(u64),
     Image(ImageId),
 }
 
 /// A launch with everything that it needs on the device.
-struct Prepared {
-    launch: Launch,
-    printer: Arc<Printer>,
-    places: Vec<Contents>,
+pub(super) struct Prepared {
+    pub(super) launch: Launch,
+    pub(super) printer: Arc<Printer>,
+    pub(super) places: Vec<Contents>,
+    pub(super) globals: Vec<u64>,
 }
 
-fn prepare(
+pub(super) fn prepare(
     scene: &mut Scene<'_>,
     next: &mut u64,
     module: &Arc<Module>,
@@ -359,7 +365,7 @@ fn prepare(
         listener: printer.clone(),
         ..Launch::new(loaded, FuncId::new(index))
     };
-    Ok(Prepared { launch, printer, places })
+    Ok(Prepared { launch, printer, places, globals })
 }
 
 /// Makes the textures, samplers and surfaces among the arguments; gives their handles, by argument, and 0 for others.

@@ -104,6 +104,7 @@ fn arrive(strand: &Strand, arrival: Arrival) -> u32 {
     // The only warp of its block waits for nobody.
     let named = arrival.id < crate::barrier::COUNT && !arrival.group;
     if !job.waits && job.warps == 1 && named && matches!(arrival.threads, 0 | 32) {
+        strand.set_asked(job.is_asked_to_stop());
         return arrival.reduces.map_or(0, |(op, predicates)| crate::barrier::reduce(op, arrival.lanes, predicates));
     }
     let lanes = strand.lane().map_or(arrival.lanes, |l| 1 << l);

@@ -149,6 +149,10 @@ unsafe impl Send for Word {}
 unsafe impl Sync for Word {}
 
 impl Word {
+    pub(crate) fn address(&self) -> *const u32 {
+        self.0.cast()
+    }
+
     /// Whether it is not 0.
     #[inline]
     pub(crate) fn is_set(&self) -> bool {

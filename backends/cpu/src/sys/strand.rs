@@ -1,6 +1,7 @@
 //! A strand: a stack that a warp's code, or in the form for single lanes a thread's, runs on until it stops.
 
 use super::access::Access;
+use super::memory::Word;
 use super::room::{Room, Shared};
 use super::signal::{self, Signal};
 use super::switch;
@@ -72,6 +73,9 @@ enum Work {
     Blocks,
 }
 
+/// The word of launches that nobody asks to stop.
+static NEVER: u32 = 0;
+
 /// Turns of loops that may wait before other threads have theirs.
 pub(crate) const PATIENCE: u32 = 256;
 
@@ -124,6 +128,8 @@ impl Strand {
             cluster_blocks: 1,
             workspace: 0,
             grid_id: 0,
+            stop: ptr::from_ref(&NEVER),
+            asked: 0,
         };
         Box::new(Self {
             warp: UnsafeCell::new(warp),
@@ -165,6 +171,8 @@ impl Strand {
             cluster_blocks: job.together,
             workspace: job.workspace,
             grid_id: job.grid_id,
+            stop: job.stop.as_ref().map_or(ptr::from_ref(&NEVER), Word::address),
+            asked: 0,
         };
         // SAFETY: the strand does not run: whoever calls this holds it between `begin`s.
         unsafe { *self.warp.get() = warp };
@@ -215,7 +223,7 @@ impl Strand {
     pub(crate) fn begin_again(&self, cta: [u32; 3]) {
         // SAFETY: as in `begin`.
         let w = unsafe { &mut *self.warp.get() };
-        (w.cta, w.patience) = (cta, PATIENCE);
+        (w.cta, w.patience, w.asked) = (cta, PATIENCE, 0);
         // SAFETY: as in `begin`, which left the top of the stack.
         self.own.set(unsafe { switch::prepare(self.top.get(), main, ptr::from_ref(self).cast()) });
     }
@@ -304,6 +312,12 @@ impl Strand {
     /// What the strand gets when it goes on from a barrier.
     pub(crate) fn set_answer(&self, answer: u32) {
         self.answer.set(answer);
+    }
+
+    /// Whether the launch was asked to stop when a barrier completed that the strand waits at.
+    pub(crate) fn set_asked(&self, asked: bool) {
+        // SAFETY: as in `warp`.
+        unsafe { (*self.warp.get()).asked = asked.into() };
     }
 
     pub(super) fn answer(&self) -> u32 {

@@ -33,6 +33,8 @@ struct Barrier {
     /// Threads that have arrived, by warp.
     arrived: Vec<u32>,
     reduction: Option<Reduction>,
+    /// A thread wants to know whether the launch is asked to stop.
+    stops: bool,
     /// What the arrivals know, where races are looked for.
     meeting: Option<Meeting>,
     /// Completed phases, until every waiting thread has gone on.
@@ -74,13 +76,18 @@ impl Barrier {
         self.arrived.iter().zip(live).map(warp).sum()
     }
     /// Completes the phase if all are there.
-    fn check(&mut self, live: &[u32]) {
+    fn check(&mut self, live: &[u32], env: &mut Env<'_>) {
         let done = match self.expected {
             None => false,
             Some(0) => self.arrived.iter().zip(live).all(|(a, l)| l & !a == 0),
             Some(n) => self.counted(live) >= n,
         };
         if done {
+            let asked = self.stops.then(|| env.is_asked_to_stop(env.launch.stop));
+            if let (Some(any), Some(r)) = (asked, &mut self.reduction) {
+                r.any = any;
+            }
+            self.stops = false;
             self.complete();
         }
     }
@@ -101,15 +108,21 @@ impl Barriers {
         }
     }
     /// Threads have ended.
-    pub(crate) fn threads_ended(&mut self, live: &[u32]) {
+    pub(crate) fn threads_ended(&mut self, live: &[u32], env: &mut Env<'_>) {
         for b in self.all.iter_mut().filter(|b| b.waiting > 0) {
-            b.check(live);
+            b.check(live, env);
         }
     }
 }
 
 fn name(id: u64) -> String {
     if id < COUNT { format!("barrier {id}") } else { format!("the barrier of warp group {}", id - COUNT) }
+}
+
+pub(super) fn stop_asked(step: &mut Step<'_, '_>) -> Result<Next, Box<Trouble>> {
+    let asked = step.env.is_asked_to_stop(step.env.launch.stop);
+    step.set_all(0, &[asked.into(); 32]);
+    Ok(Next::Advance)
 }
 
 pub(super) fn barrier(step: &mut Step<'_, '_>) -> Result<Next, Box<Trouble>> {
@@ -227,6 +240,10 @@ fn arrive(step: &mut Step<'_, '_>, group: usize) -> Result<(), Box<Trouble>> {
             r.any |= holds;
         }
     }
+    if ins.op == Op::StopBarrier {
+        b.stops = true;
+        b.reduction.get_or_insert_default();
+    }
     if ins.op == Op::BarrierArrive {
         step.warp.groups[group].pc += 1;
         step.warp.groups[group].state = State::Ready;
@@ -234,7 +251,7 @@ fn arrive(step: &mut Step<'_, '_>, group: usize) -> Result<(), Box<Trouble>> {
         b.waiting += same.count_ones();
         step.warp.groups[group].state = State::Barrier { id: id as u8, phase: b.phase };
     }
-    b.check(&step.block.live);
+    b.check(&step.block.live, step.env);
     Ok(())
 }
 

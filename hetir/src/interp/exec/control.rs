@@ -97,7 +97,7 @@ pub(super) fn exit(step: &mut Step<'_, '_>) -> Result<Next, Box<Trouble>> {
     step.cluster.barrier.threads_ended(&step.warp.cluster_phase, mask);
     step.warp.end_lanes(step.env, step.group);
     step.block.live[step.warp.id as usize] = step.warp.live;
-    step.block.barriers.threads_ended(&step.block.live);
+    step.block.barriers.threads_ended(&step.block.live, step.env);
     super::warp::members_ended(step.block, step.warp);
     super::barrier::converge(step)?;
     Ok(Next::Moved)

@@ -292,7 +292,14 @@ pub(super) fn select(data: &InstData, pure: Option<&Pure>) -> Exec {
             Exec::Run(tensor::matrix)
         }
 
-        Op::Barrier | Op::BarrierArrive | Op::BarrierRed | Op::GroupBarrier | Op::ClusterArrive | Op::ClusterWait => {
+        Op::StopAsked => Exec::Run(barrier::stop_asked),
+        Op::Barrier
+        | Op::BarrierArrive
+        | Op::BarrierRed
+        | Op::GroupBarrier
+        | Op::StopBarrier
+        | Op::ClusterArrive
+        | Op::ClusterWait => {
             Exec::Run(barrier::barrier)
         }
 
