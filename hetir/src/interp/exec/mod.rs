@@ -299,9 +299,7 @@ pub(super) fn select(data: &InstData, pure: Option<&Pure>) -> Exec {
         | Op::GroupBarrier
         | Op::StopBarrier
         | Op::ClusterArrive
-        | Op::ClusterWait => {
-            Exec::Run(barrier::barrier)
-        }
+        | Op::ClusterWait => Exec::Run(barrier::barrier),
 
         Op::Tex | Op::TexGather | Op::ImageQuery | Op::IsImage | Op::SurfLoad | Op::SurfStore | Op::SurfRed => {
             Exec::Run(texture::access)
