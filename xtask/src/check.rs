@@ -41,6 +41,7 @@ const STAGES: &[Stage] = &[
     ("library", library),
     ("bench", bench::smoke),
     ("clients", || clients::run(None, false)),
+    ("valgrind", valgrind),
     ("doc", || one(cargo().args(["doc", "--quiet", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))),
 ];
 
@@ -136,6 +137,24 @@ fn deny() -> Result<Counts, String> {
         counts += Counts::one(output.status.success());
     }
     Ok(counts)
+}
+
+/// Random calls from many threads, with every access and every allocation of the library watched. valgrind does not have
+/// so many addresses as the CPU device reserves: the interpreter executes the kernels.
+fn valgrind() -> Result<Counts, String> {
+    if !Command::new("valgrind").arg("--version").output().is_ok_and(|output| output.status.success()) {
+        println!("skipped valgrind: it is not installed (./setup.sh installs it)");
+        return Ok(Counts { skipped: 1, ..Counts::default() });
+    }
+    let runner = "valgrind --quiet --error-exitcode=9 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite";
+    let mut command = cargo();
+    command.args(["test", "--quiet", "--package", "hetgpu-shim", "--test", "stress"]);
+    command
+        .env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER", runner)
+        .env("HETGPU_STRESS_SECONDS", "20")
+        .env("GLIBC_TUNABLES", "glibc.malloc.tcache_count=0")
+        .env("HETGPU_DEVICE", "interp");
+    counted(&mut command, Counts::test_result)
 }
 
 /// A short run of every fuzz target, with less memory than a believed size would take.

@@ -33,3 +33,10 @@ pub(crate) fn take(from: *const u64) -> u64 {
     // SAFETY: as in `put`.
     unsafe { AtomicU64::from_ptr(from.cast_mut()) }.load(Ordering::SeqCst)
 }
+
+/// Bytes of this process's heap that are in use.
+#[allow(dead_code, reason = "each test file uses its part")]
+pub(crate) fn allocated() -> u64 {
+    // SAFETY: it only reads the allocator's own counts.
+    unsafe { libc::mallinfo2() }.uordblks as u64
+}
