@@ -154,7 +154,7 @@ impl Header {
     }
 
     /// What names a snapshot with this table and these sections, `Data` left out.
-    pub(crate) fn identify<'s>(sections: &[Section], contents: impl Iterator<Item = &'s [u8]>) -> Digest {
+    pub fn identify<'s>(sections: &[Section], contents: impl Iterator<Item = &'s [u8]>) -> Digest {
         let mut hasher = blake3::Hasher::new_derive_key("hetgpu snapshot identity 1");
         hasher.update(&Self::table(sections));
         contents.for_each(|section| {

@@ -1,5 +1,9 @@
 //! The file system, as little of it as snapshots need, behind a trait, so that tests can let any step fail.
 
+mod memory;
+
+pub use memory::{Fault, MemoryDisk};
+
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Result};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};

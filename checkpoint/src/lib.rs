@@ -66,7 +66,7 @@ mod write;
 
 pub use container::{HEADER, Header, MAGIC, OPTIONAL, Section, SectionKind, VERSION};
 pub use digest::{Digest, crc32c};
-pub use disk::{About, BLOCK, Disk, DiskFile, SystemDisk};
+pub use disk::{About, BLOCK, Disk, DiskFile, Fault, MemoryDisk, SystemDisk};
 pub use error::{Error, ErrorKind, Result};
 pub use inspect::{ChainLink, LaunchNote, MemoryNote, SectionNote, SiteNote, Summary, list, size};
 pub use map::{CHUNK, DEPTH};
