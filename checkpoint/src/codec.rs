@@ -55,7 +55,7 @@ impl<'b> Reader<'b> {
         Ok(count)
     }
 
-    fn end(&self) -> Take<()> {
+    pub(crate) fn end(&self) -> Take<()> {
         if self.rest.is_empty() { Ok(()) } else { self.flaw(&format!("{} bytes too many", self.rest.len())) }
     }
 }

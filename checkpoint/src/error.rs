@@ -30,6 +30,8 @@ pub enum ErrorKind {
     Peer,
     /// The other side does not have the same key.
     Key,
+    /// The other side may run the job or not, and has to be asked: it stands still here.
+    Unsettled,
     /// The job changes its memory faster than it can be sent.
     TooBusy,
 }

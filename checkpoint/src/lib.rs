@@ -60,6 +60,7 @@ mod map;
 mod read;
 mod source;
 mod store;
+pub mod transport;
 mod verify;
 pub mod wire;
 mod write;
