@@ -5,6 +5,7 @@ mod container;
 mod cpu;
 mod program;
 mod ptx;
+mod snapshot;
 mod text;
 mod threads;
 mod verify;
@@ -22,6 +23,7 @@ pub const ALL: &[Target] = &[
     Target { name: "container", seeds: container::seeds, run: container::run },
     Target { name: "program", seeds: program::seeds, run: program::run },
     Target { name: "ptx", seeds: ptx::seeds, run: ptx::run },
+    Target { name: "snapshot", seeds: snapshot::seeds, run: snapshot::run },
     Target { name: "text", seeds: text::seeds, run: text::run },
     Target { name: "threads", seeds: threads::seeds, run: threads::run },
     Target { name: "verify", seeds: verify::seeds, run: verify::run },
