@@ -2,8 +2,8 @@
 
 use crate::codec::{Wire, wire};
 use crate::container::SectionKind;
-use crate::map::{Chunk, Form, ZEROS};
-use crate::read::Snapshot;
+use crate::map::{Chunk, Form, What};
+use crate::read::{Laid, Snapshot};
 use crate::wire::{Frames, Launch, Manifest, MemoryKind, Progress};
 use crate::{Digest, Result};
 use serde_json::Value;
@@ -155,13 +155,18 @@ impl Snapshot {
         };
         let own: HashSet<Digest> = self.chunks.iter().map(|chunk| chunk.digest).collect();
         let mut seen = vec![false; self.digests.len()];
-        for (_, bytes, index) in self.regions.iter().chain(&self.blobs).flat_map(|extent| extent.all()) {
-            if index == ZEROS {
-                note.zeros += bytes;
-            } else if std::mem::replace(&mut seen[index as usize], true) {
-                note.repeated += bytes;
-            } else if !own.contains(&self.digests[index as usize]) {
-                note.below += bytes;
+        for (at, bytes, run) in self.regions.iter().chain(&self.blobs).flat_map(|extent| extent.spans()) {
+            // What is left of a run are chunks that were counted.
+            let mut rest = bytes;
+            for (_, bytes, index) in Laid::samples(at, bytes, run) {
+                if !std::mem::replace(&mut seen[index as usize], true) {
+                    rest -= bytes;
+                    note.below += if own.contains(&self.digests[index as usize]) { 0 } else { bytes };
+                }
+            }
+            match run.what {
+                What::Zeros => note.zeros += rest,
+                What::Same { .. } | What::Ascending { .. } => note.repeated += rest,
             }
         }
         for chunk in &self.chunks {

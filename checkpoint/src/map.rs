@@ -143,6 +143,15 @@ pub(crate) fn piece_count(start: u64, bytes: u64) -> u64 {
     }
 }
 
+/// Most chunks of memory that are not zeros and not the same again and again: 2 TiB.
+pub(crate) const CHUNKS: u64 = crate::codec::LIST as u64;
+
+/// Whether a map has more of them.
+pub(crate) fn too_many(map: &Map) -> bool {
+    let runs = map.regions.iter().chain(&map.blobs).flat_map(|extent| &extent.runs);
+    runs.map(Run::distinct).fold(0, u64::saturating_add) > CHUNKS
+}
+
 /// Stands for zeros in a list of contents.
 pub(crate) const ZEROS: u32 = u32::MAX;
 
@@ -181,6 +190,14 @@ impl Run {
             What::Zeros => ZEROS,
             What::Same { index } => index,
             What::Ascending { index } => index.saturating_add(number),
+        }
+    }
+
+    /// How many of its chunks are looked at one by one.
+    pub(crate) fn distinct(&self) -> u64 {
+        match self.what {
+            What::Zeros | What::Same { .. } => 1,
+            What::Ascending { .. } => self.count.into(),
         }
     }
 

@@ -3,14 +3,16 @@
 use crate::codec::{Wire, decode};
 use crate::container::{Header, Section, SectionKind, read_header, read_section};
 use crate::disk::{Aligned, BLOCK, Disk, DiskFile, folder_of, read_all};
-use crate::map::{BaseLink, Chunk, DEPTH, Extent, Form, Map, Run, ZEROS, patched, piece_count, pieces};
+use crate::map::{
+    BaseLink, CHUNK, CHUNKS, Chunk, DEPTH, Extent, Form, Map, Run, What, ZEROS, patched, piece_count, pieces, too_many,
+};
 use crate::source::Sink;
 use crate::wire::{Address, Blob, Job, Range};
 use crate::{Digest, Error, ErrorKind, Result};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// What snapshots' file names end with.
 pub const EXTENSION: &str = "snapshot";
@@ -61,7 +63,39 @@ impl Laid {
         pieces(at, bytes).map(|(at, bytes)| (at, bytes, self.index(piece_count(self.start, at - self.start + 1) - 1)))
     }
 
+    /// Where a chunk begins, by its number; the end behind the last one.
+    fn place(&self, number: u64) -> u64 {
+        match number {
+            0 => self.start,
+            _ => (self.start / CHUNK).saturating_add(number).saturating_mul(CHUNK).min(self.end()),
+        }
+    }
+
+    /// Its runs with address and bytes. There may be more chunks in them than anybody can look at one by one.
+    pub(crate) fn spans(&self) -> impl Iterator<Item = (u64, u64, &Run)> {
+        self.runs.iter().zip(&self.firsts).map(|(run, &first)| {
+            let at = self.place(first);
+            (at, self.place(first + u64::from(run.count)) - at, run)
+        })
+    }
+
+    /// The chunks of a run that stand for all of them: as many as there are contents in it, and those of other sizes.
+    pub(crate) fn samples(at: u64, bytes: u64, run: &Run) -> impl Iterator<Item = (u64, u64, u32)> {
+        let most = match run.what {
+            What::Zeros => 0,
+            What::Same { .. } => 2,
+            What::Ascending { .. } => usize::MAX,
+        };
+        let first = pieces(at, bytes).enumerate().take(most);
+        let last = (most == 2 && run.count > 2).then(|| {
+            let from = (at + bytes - 1) / CHUNK * CHUNK;
+            (run.count as usize - 1, (from, at + bytes - from))
+        });
+        first.chain(last).map(|(number, (at, bytes))| (at, bytes, run.index(number as u32)))
+    }
+
     /// All of its chunks.
+    #[cfg(test)]
     pub(crate) fn all(&self) -> impl Iterator<Item = (u64, u64, u32)> {
         let indices = self.runs.iter().flat_map(|run| (0..run.count).map(|number| run.index(number)));
         pieces(self.start, self.bytes).zip(indices).map(|((at, bytes), index)| (at, bytes, index))
@@ -272,7 +306,7 @@ impl Snapshot {
                 return wrong(format!("contents {:?} lie at {}, where they cannot", chunk.digest, chunk.offset));
             };
             end = last;
-            if u64::from(chunk.bytes) > crate::map::CHUNK || chunk.bytes == 0 {
+            if u64::from(chunk.bytes) > CHUNK || chunk.bytes == 0 {
                 return wrong(format!("contents {:?} of {} bytes", chunk.digest, chunk.bytes));
             }
             if let Form::Patch { on, .. } = &chunk.form {
@@ -286,7 +320,8 @@ impl Snapshot {
         let sizes: Vec<Option<u64>> =
             self.digests.iter().map(|digest| self.find(digest).map(|found| u64::from(found.chunk.bytes))).collect();
         for extent in self.regions.iter().chain(&self.blobs) {
-            for (at, bytes, index) in extent.all().filter(|piece| piece.2 != ZEROS) {
+            let samples = extent.spans().flat_map(|(at, bytes, run)| Laid::samples(at, bytes, run));
+            for (at, bytes, index) in samples {
                 match sizes.get(index as usize) {
                     Some(Some(size)) if *size == bytes => {}
                     Some(Some(size)) => return wrong(format!("{bytes} bytes at {at:#x} are contents of {size} bytes")),
@@ -412,8 +447,8 @@ impl Snapshot {
         let (_, whole, index) = part.next()?;
         // A range may end where it did not end before: then its last chunk is another.
         let same = |at: u64, bytes: u64| {
-            let first = (at - at % crate::map::CHUNK).max(region.start);
-            let last = (at - at % crate::map::CHUNK + crate::map::CHUNK).min(region.end());
+            let first = (at - at % CHUNK).max(region.start);
+            let last = (at - at % CHUNK + CHUNK).min(region.end());
             (first, last - first) == (at, bytes)
         };
         if whole != bytes || !same(at, bytes) {
@@ -504,8 +539,8 @@ impl Snapshot {
         let end = at + out.len() as u64;
         let mut chunk = Vec::new();
         for (from, _, index) in extent.part(at, out.len() as u64) {
-            let first = (from - from % crate::map::CHUNK).max(extent.start);
-            let last = (from - from % crate::map::CHUNK + crate::map::CHUNK).min(extent.end());
+            let first = (from - from % CHUNK).max(extent.start);
+            let last = (from - from % CHUNK + CHUNK).min(extent.end());
             let to = &mut out[(from - at) as usize..(last.min(end) - at) as usize];
             match self.digests.get(index as usize) {
                 None => to.fill(0),
@@ -534,29 +569,35 @@ impl Snapshot {
     }
 
     fn restore_extents(&self, extents: &[&Laid], sink: &dyn Sink, options: ReadOptions) -> Result<()> {
-        let mut groups = Vec::new();
-        for extent in extents {
-            let mut at = extent.start;
-            while at < extent.end() {
-                let bytes = (GROUP - at % GROUP).min(extent.end() - at);
-                groups.push((*extent, at, bytes));
-                at += bytes;
-            }
-        }
+        // How many groups there are up to the end of each extent.
+        let mut groups = 0;
+        let ends = extents.iter().map(|extent| {
+            groups += if extent.bytes == 0 { 0 } else { (extent.end() - 1) / GROUP - extent.start / GROUP + 1 };
+            groups
+        });
+        let ends: Vec<u64> = ends.collect();
+        let group = |number: u64| {
+            let extent = ends.partition_point(|&end| end <= number);
+            let before = extent.checked_sub(1).map_or(0, |last| ends[last]);
+            let extent = *extents.get(extent)?;
+            let first = (extent.start / GROUP + number - before) * GROUP;
+            let at = first.max(extent.start);
+            Some((extent, at, first.saturating_add(GROUP).min(extent.end()) - at))
+        };
         let direct = if options.direct { self.open_direct()? } else { Vec::new() };
         let processors = || std::thread::available_parallelism().map_or(1, usize::from);
         let threads = if options.threads == 0 { processors() } else { options.threads };
-        let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let (next, failed) = (AtomicU64::new(0), AtomicBool::new(false));
         let work = || -> Result<()> {
             let mut memory = Aligned::new(GROUP as usize);
             while !failed.load(Ordering::Relaxed) {
-                let Some(&(extent, at, bytes)) = groups.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
+                let Some((extent, at, bytes)) = group(next.fetch_add(1, Ordering::Relaxed)) else { break };
                 let done = self.restore_group(extent, at, bytes, &mut memory, sink, &direct);
                 done.inspect_err(|_| failed.store(true, Ordering::Relaxed))?;
             }
             Ok(())
         };
-        let threads = threads.clamp(1, groups.len().max(1));
+        let threads = threads.clamp(1, groups.clamp(1, 1024) as usize);
         if threads == 1 {
             return work();
         }
@@ -663,6 +704,9 @@ impl Snapshot {
 
 fn check_extents(map: &Map, path: &Path) -> Result<()> {
     let wrong = |what: String| Err(Error::damaged(path, what));
+    if too_many(map) {
+        return wrong(format!("more than {CHUNKS} chunks"));
+    }
     let mut end = 0;
     for (extent, is_region) in map.regions.iter().map(|e| (e, true)).chain(map.blobs.iter().map(|e| (e, false))) {
         let start = extent.start.0;
@@ -685,4 +729,52 @@ fn check_extents(map: &Map, path: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::map::runs;
+
+    /// An extent that begins and ends inside of chunks.
+    fn laid(list: &[u32]) -> Laid {
+        let (start, end) = (3 * CHUNK + 100, (3 + list.len() as u64) * CHUNK - 7);
+        Laid::new(Extent { start: Address(start), bytes: end - start, runs: runs(list.iter().copied()) })
+    }
+
+    #[test]
+    fn runs_are_where_their_chunks_are_and_samples_stand_for_all_of_them() {
+        for list in [&[0, 1, 2, ZEROS, ZEROS, 7, 7, 7, 7, 8, 8, 3][..], &[ZEROS; 5], &[4; 9], &[6], &[5, 5], &[1, 2]] {
+            let laid = laid(list);
+            let all: Vec<_> = laid.all().collect();
+            assert_eq!(all.iter().map(|chunk| chunk.2).collect::<Vec<_>>(), list);
+            let mut at = laid.start;
+            for (start, bytes, run) in laid.spans() {
+                assert_eq!(start, at);
+                at += bytes;
+                let inside: Vec<_> = all.iter().filter(|c| (start..at).contains(&c.0)).copied().collect();
+                assert_eq!(inside.len(), run.count as usize);
+                let samples: Vec<_> = Laid::samples(start, bytes, run).collect();
+                assert!(samples.iter().all(|sample| inside.contains(sample)), "{samples:?} of {inside:?}");
+                // Every size with every content, zeros left out.
+                let missing = |c: &&(u64, u64, u32)| c.2 != ZEROS && !samples.iter().any(|s| (s.1, s.2) == (c.1, c.2));
+                assert_eq!(inside.iter().find(missing), None);
+            }
+            assert_eq!(at, laid.end());
+            for (number, chunk) in all.iter().enumerate() {
+                assert_eq!(laid.index(number as u64), chunk.2);
+                assert_eq!(laid.part(chunk.0, chunk.1).collect::<Vec<_>>(), [*chunk]);
+            }
+        }
+    }
+
+    #[test]
+    fn much_memory_in_few_bytes_is_looked_at_in_little_time() {
+        let run = |what| Run { count: u32::MAX, what };
+        let runs = (0..1000).map(|_| [run(What::Zeros), run(What::Same { index: 0 })]).collect::<Vec<_>>().concat();
+        let bytes = 2000 * u64::from(u32::MAX) * CHUNK;
+        let laid = Laid::new(Extent { start: Address(0), bytes, runs });
+        assert_eq!(laid.spans().map(|span| span.1).sum::<u64>(), bytes);
+        assert_eq!(laid.spans().flat_map(|(at, bytes, run)| Laid::samples(at, bytes, run)).count(), 3000);
+    }
 }

@@ -8,7 +8,7 @@ use crate::write::{WriteOptions, Writer};
 use crate::{Digest, Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// What files end with that are no snapshots yet.
 const PART: &str = "part";
@@ -16,8 +16,9 @@ const PART: &str = "part";
 /// A folder of snapshots that belongs to one user.
 #[derive(Clone)]
 pub struct Store {
-    disk: Arc<dyn Disk>,
+    pub(crate) disk: Arc<dyn Disk>,
     folder: PathBuf,
+    /// Held while a name is taken or given up, so that nobody takes a base away from another.
     names: Arc<Mutex<()>>,
 }
 
@@ -149,11 +150,15 @@ impl Store {
         self.free(name)?;
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let part = self.folder.join(format!(".{name}.{}.{number}.{PART}", std::process::id()));
-        Writer::new(self.disk.clone(), path, part, options, self.names.clone())
+        Writer::new(self.clone(), name, path, part, options)
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, ()> {
+        self.names.lock().unwrap_or_else(|e| e.into_inner())
     }
 
     /// Fails where another snapshot is built on one.
-    fn free(&self, name: &str) -> Result<()> {
+    pub(crate) fn free(&self, name: &str) -> Result<()> {
         let Ok(own) = self.entry(name) else { return Ok(()) };
         for other in self.names()? {
             if other != name && self.entry(&other).is_ok_and(|entry| entry.base == Some(own.identity)) {
@@ -168,7 +173,7 @@ impl Store {
     /// Removes a snapshot that no other is built on.
     pub fn remove(&self, name: &str) -> Result<()> {
         let path = self.path(name)?;
-        let _names = self.names.lock().unwrap_or_else(|e| e.into_inner());
+        let _names = self.lock();
         self.free(name)?;
         self.disk.remove(&path).map_err(|refused| match refused.kind() {
             std::io::ErrorKind::NotFound => Error::new(ErrorKind::Missing, format!("there is no snapshot `{name}`")),

@@ -4,7 +4,7 @@ use crate::codec::{Wire, wire};
 use crate::container::{SectionKind, read_header, read_section};
 use crate::disk::Disk;
 use crate::inspect::size;
-use crate::map::CHUNK;
+use crate::map::{CHUNK, What, pieces};
 use crate::read::{Snapshot, open_own};
 use crate::wire::{Address, Range};
 use serde_json::Value;
@@ -146,11 +146,18 @@ fn contents(snapshot: &Snapshot, threads: usize, verdict: &mut Verdict) {
         return;
     }
     wrong.iter().for_each(|(index, _)| drop(uses.insert(*index, Vec::new())));
-    for (at, bytes, index) in snapshot.regions.iter().flat_map(|region| region.all()) {
-        if let Some(ranges) = uses.get_mut(&index)
-            && ranges.len() < NAMED
-        {
-            ranges.push(Range { start: Address(at), bytes });
+    for (at, bytes, run) in snapshot.regions.iter().flat_map(|region| region.spans()) {
+        for (number, (at, bytes)) in pieces(at, bytes).enumerate() {
+            // Runs of the same contents and of zeros may be long.
+            let repeats = !matches!(run.what, What::Ascending { .. });
+            if repeats && (number >= NAMED || run.what == What::Zeros) {
+                break;
+            }
+            if let Some(ranges) = uses.get_mut(&run.index(number as u32))
+                && ranges.len() < NAMED
+            {
+                ranges.push(Range { start: Address(at), bytes });
+            }
         }
     }
     wrong.sort_by_key(|(_, damage)| damage.offset);

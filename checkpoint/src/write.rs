@@ -2,10 +2,11 @@
 
 use crate::codec::encode;
 use crate::container::{HEADER, Header, SECTION, Section, SectionKind, VERSION};
-use crate::disk::{Aligned, BLOCK, Disk, DiskFile, folder_of, write_all};
-use crate::map::{BaseLink, CHUNK, Chunk, Extent, Form, Map, PAGE, ZEROS, patched, pieces, runs};
+use crate::disk::{Aligned, BLOCK, DiskFile, folder_of, write_all};
+use crate::map::{BaseLink, CHUNK, Chunk, Extent, Form, Map, PAGE, ZEROS, patched, pieces, runs, too_many};
 use crate::read::Snapshot;
 use crate::source::Source;
+use crate::store::Store;
 use crate::wire::{Address, Blob, Job, Range};
 use crate::{Digest, Error, ErrorKind, Result, crc32c};
 use std::collections::HashMap;
@@ -78,7 +79,8 @@ struct Contents {
 
 /// A snapshot that is being made. Dropped before it is finished, it leaves nothing.
 pub struct Writer {
-    disk: Arc<dyn Disk>,
+    store: Store,
+    name: String,
     file: Box<dyn DiskFile>,
     part: PathBuf,
     path: PathBuf,
@@ -91,8 +93,6 @@ pub struct Writer {
     counters: Counters,
     memory: u64,
     finished: bool,
-    /// Set while a snapshot takes its name, so that two writers do not give each other's bases away.
-    names: Arc<Mutex<()>>,
 }
 
 /// What a thread has gathered and not written.
@@ -109,17 +109,12 @@ struct Group {
 }
 
 impl Writer {
-    pub(crate) fn new(
-        disk: Arc<dyn Disk>,
-        path: PathBuf,
-        part: PathBuf,
-        options: WriteOptions,
-        names: Arc<Mutex<()>>,
-    ) -> Result<Self> {
-        let file = disk.create(&part, options.direct);
+    pub(crate) fn new(store: Store, name: &str, path: PathBuf, part: PathBuf, options: WriteOptions) -> Result<Self> {
+        let file = store.disk.create(&part, options.direct);
         let file = file.map_err(|refused| Error::disk(&part, "making the file", &refused))?;
         Ok(Self {
-            disk,
+            store,
+            name: name.into(),
             file,
             part,
             path,
@@ -131,7 +126,6 @@ impl Writer {
             counters: Counters::default(),
             memory: 0,
             finished: false,
-            names,
         })
     }
 
@@ -429,6 +423,9 @@ impl Writer {
             return Err(Error::new(ErrorKind::Invalid, text));
         }
         let map = Map { digests: contents.digests, regions, blobs: std::mem::take(&mut self.blobs) };
+        if too_many(&map) {
+            return Err(Error::new(ErrorKind::Invalid, "more memory than a snapshot holds (2 TiB)"));
+        }
         let base = self.options.base.as_ref().map(|base| BaseLink {
             identity: base.identity(),
             name: base.name(),
@@ -488,16 +485,18 @@ impl Writer {
 
     /// The file takes its name.
     fn name(&mut self, base: Option<&BaseLink>) -> Result<()> {
-        let names = self.names.clone();
-        let _names = names.lock().unwrap_or_else(|e| e.into_inner());
+        let store = self.store.clone();
+        let _names = store.lock();
+        // Somebody may have built on the old one meanwhile.
+        store.free(&self.name)?;
         if let (Some(link), Some(snapshot)) = (base, &self.options.base) {
             snapshot.still(link)?;
         }
-        let named = self.disk.rename(&self.part, &self.path);
+        let named = store.disk.rename(&self.part, &self.path);
         named.map_err(|refused| self.refused("giving it its name", &refused))?;
         self.finished = true;
         let folder = folder_of(&self.path);
-        self.disk.sync_folder(&folder).map_err(|refused| {
+        store.disk.sync_folder(&folder).map_err(|refused| {
             let mut error = self.refused("making its name last", &refused);
             error.text += "; it is there, and may be gone after a failure of power";
             error
@@ -509,7 +508,7 @@ impl Drop for Writer {
     fn drop(&mut self) {
         if !self.finished {
             // Who opens the folder next tries again.
-            let _ = self.disk.remove(&self.part);
+            let _ = self.store.disk.remove(&self.part);
         }
     }
 }
