@@ -4,6 +4,7 @@ mod api;
 mod cpu;
 mod jit;
 mod parse;
+mod snapshot;
 mod sys;
 
 use std::path::{Path, PathBuf};
@@ -20,6 +21,8 @@ hetgpu-bench show STAGE FEATURES KERNEL FILE.ptx
   what a kernel becomes; STAGE: lowered, optimised, assembly
 hetgpu-bench api [--smoke] [--only NAME] [--libcuda FILE] [--json FILE]
   what calls of the driver API cost: launches, waits, events, copies, memory, streams, the start of a program
+hetgpu-bench snapshot [--mebibytes N] [--folder PATH] [--rounds N] [--json FILE]
+  snapshots of so much memory (1024) written, verified and read, beside copies in memory and plain files in the folder
 hetgpu-bench cpu [FLAGS]
   a suite of kernels by our driver API and by OpenCL for processors
   --size tiny|small|normal   how large the problems are (normal)
@@ -66,6 +69,7 @@ fn run() -> Result<(), String> {
         ("api", flags) => api::run(&api_options(flags, &kernels)?),
         // The start of a program, in a process of its own.
         ("start", [libcuda, kernel]) => api::start(libcuda.as_ref(), kernel.as_ref()),
+        ("snapshot", flags) => snapshot::run(&snapshot_options(flags)?),
         ("worker", words) => cpu::worker::run(words),
         _ => Err(USAGE.into()),
     }
@@ -88,6 +92,22 @@ fn api_options(flags: &[&str], kernels: &Path) -> Result<api::Options, String> {
             _ => return Err(USAGE.into()),
         }
         flags.next();
+    }
+    Ok(options)
+}
+
+fn snapshot_options(flags: &[&str]) -> Result<snapshot::Options, String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.build/bench/snapshots");
+    let mut options = snapshot::Options { mebibytes: 1024, folder, rounds: 5, json: None };
+    for pair in flags.chunks(2) {
+        let number = |text: &str| text.parse().ok().filter(|&number: &usize| number > 0).ok_or(USAGE);
+        match pair {
+            ["--mebibytes", value] => options.mebibytes = number(value)? as u64,
+            ["--folder", value] => options.folder = value.into(),
+            ["--rounds", value] => options.rounds = number(value)?,
+            ["--json", value] => options.json = Some(value.into()),
+            _ => return Err(USAGE.into()),
+        }
     }
     Ok(options)
 }

@@ -20,14 +20,20 @@ const GROUP: u64 = 4 << 20;
 const SMALL: usize = 1 << 20;
 
 /// How a snapshot is written.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct WriteOptions {
-    /// Threads that read, hash and write; 0 for as many as there are processors.
+    /// Threads that read, hash and write; 0 for as many as keep the processors and the disk busy.
     pub threads: usize,
-    /// Past the page cache: the disk's own speed, and the job keeps its memory.
+    /// Past the page cache, as it is by default: faster where all has to be on the disk at the end, and the job keeps its memory.
     pub direct: bool,
     /// The snapshot that this one is built on. It lies in the same folder.
     pub base: Option<Arc<Snapshot>>,
+}
+
+impl Default for WriteOptions {
+    fn default() -> Self {
+        Self { threads: 0, direct: true, base: None }
+    }
 }
 
 /// What became of a snapshot.
@@ -175,7 +181,12 @@ impl Writer {
             }
         }
         let processors = || std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = if self.options.threads == 0 { processors() } else { self.options.threads };
+        let threads = match self.options.threads {
+            // Who waits for the disk leaves a processor free.
+            0 if self.options.direct => 2 * processors(),
+            0 => processors(),
+            threads => threads,
+        };
         let threads = threads.clamp(1, groups.len().max(1));
         let done = Mutex::new(vec![Vec::new(); groups.len()]);
         let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));

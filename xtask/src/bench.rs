@@ -68,6 +68,15 @@ pub(crate) fn cpu(flags: &[String]) -> Result<Counts, String> {
     succeeds(&mut bench).map(Counts::one)
 }
 
+/// How fast snapshots are written, verified and read.
+pub(crate) fn snapshot(flags: &[String]) -> Result<Counts, String> {
+    let work = folder(".build/bench")?;
+    let mut bench = cargo();
+    bench.args(["run", "--quiet", "--release", "--package", "hetgpu-bench", "--", "snapshot", "--json"]);
+    bench.arg(work.join("snapshot.json")).args(flags);
+    succeeds(&mut bench).map(Counts::one)
+}
+
 /// Writes the PTX beside the suite's sources anew.
 pub(crate) fn ptx() -> Result<Counts, String> {
     compile_kernels(&nvcc()?, &root().join("bench/kernels")).map(Counts::one)

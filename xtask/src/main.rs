@@ -29,6 +29,7 @@ cargo xtask bench parse                 how fast a large PTX module is parsed an
 cargo xtask bench jit [FEATURES]        how long kernels take to compile; native (default), sse2, avx2 or avx512
 cargo xtask bench cpu [FLAGS]           a suite of kernels beside OpenCL for processors; --help lists the flags
 cargo xtask bench api                   what calls of the driver API cost
+cargo xtask bench snapshot [FLAGS]      how fast snapshots are written, verified and read
 cargo xtask bench ptx                   compiles the suite's kernels anew";
 
 fn main() -> ExitCode {
@@ -63,7 +64,8 @@ fn main() -> ExitCode {
             [name] if name == "jit" => bench::jit("native"),
             [name, features] if name == "jit" => bench::jit(features),
             [name, flags @ ..] if name == "cpu" => bench::cpu(flags),
-            _ => Err("there are four benchmarks, parse, jit, cpu and api, and ptx".into()),
+            [name, flags @ ..] if name == "snapshot" => bench::snapshot(flags),
+            _ => Err("there are five benchmarks, parse, jit, cpu, api and snapshot, and ptx".into()),
         },
         "help" | "--help" | "-h" => {
             println!("{USAGE}");

@@ -76,7 +76,9 @@ impl Sink for Bounds {
 
 fn said(answer: Answer, error: &Error) -> Answer {
     assert!(!error.text.is_empty());
-    answer.with(&format!("{:?}", error.kind)).with(&kind_of(&error.text))
+    // Digests and addresses are words with digits.
+    let words = error.text.split_whitespace().filter(|word| !word.contains(|c: char| c.is_ascii_digit()));
+    answer.with(&format!("{:?}", error.kind)).with(&kind_of(&words.collect::<Vec<_>>().join(" ")))
 }
 
 fn attempt(bytes: &[u8], mut answer: Answer) -> Answer {
