@@ -237,6 +237,7 @@ impl Runtime {
 
     fn end_session(&self, session: &Arc<Session>) {
         session.end();
+        self.leave_peers(session);
         self.streams.remove_where(|stream| stream.session.id == session.id);
         self.events.remove_where(|event| event.session.id == session.id);
         self.images.release_session(session.id);

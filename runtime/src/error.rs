@@ -44,12 +44,16 @@ pub enum Error {
     InsufficientResources(String),
     /// What a stream that is being captured does not allow.
     Capture(CaptureError),
+    /// What is wrong with reaching another device's memory.
+    Peer(PeerError),
     /// An operation that the object's present state does not allow.
     IllegalState(String),
     /// An answer in that form would leave something out.
     Lossy(String),
     /// An executable graph that cannot become what it was asked to be.
     UpdateRefused(String),
+    /// Somebody who is waited for is gone.
+    Gone(String),
     /// What the operating system said.
     System(String),
     /// What the device said.
@@ -77,6 +81,30 @@ pub enum CaptureError {
     Event,
     /// Ended by another thread than it was begun by.
     WrongThread,
+}
+
+/// Why a context cannot reach another's memory, or can already.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PeerError {
+    Unsupported,
+    AlreadyEnabled,
+    NotEnabled,
+}
+
+impl fmt::Display for PeerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unsupported => "the devices do not reach each other's memory",
+            Self::AlreadyEnabled => "the context reaches the other's memory already",
+            Self::NotEnabled => "the context does not reach the other's memory",
+        })
+    }
+}
+
+impl From<PeerError> for Error {
+    fn from(error: PeerError) -> Self {
+        Self::Peer(error)
+    }
 }
 
 impl fmt::Display for CaptureError {
@@ -133,6 +161,7 @@ impl fmt::Display for Error {
             | Self::UpdateRefused(text)
             | Self::System(text)
             | Self::InsufficientResources(text)
+            | Self::Gone(text)
             | Self::InvalidCluster(text) => f.write_str(text),
             Self::InvalidHandle(kind) => write!(f, "not a valid {kind} handle"),
             Self::InvalidContext => f.write_str("no context is current, or it is gone"),
@@ -143,6 +172,7 @@ impl fmt::Display for Error {
             Self::AlreadyRegistered => f.write_str("the host memory is registered already"),
             Self::NotRegistered => f.write_str("the host memory is not registered"),
             Self::Capture(error) => error.fmt(f),
+            Self::Peer(error) => error.fmt(f),
             Self::Device(error) => error.fmt(f),
         }
     }

@@ -4,9 +4,10 @@ use crate::capture::{Captured, Target};
 use crate::handle::{Handle, Kind};
 use crate::ipc::SharedEvent;
 use crate::partition::Part;
-use crate::queue::{Operation, Point, Stamp};
+use crate::queue::{Lane, Operation, Point, Stamp};
 use crate::session::Session;
 use crate::stream::StreamRef;
+use crate::word::Condition;
 use crate::{Error, Result, Runtime};
 use std::sync::{Arc, Mutex};
 
@@ -18,6 +19,14 @@ pub(crate) struct Record {
 }
 
 impl Record {
+    /// Appends to a lane what waits for the recording, which may be of another device; returns the point behind it.
+    pub(crate) fn hold(&self, session: &Arc<Session>, lane: Lane) -> Result<Point> {
+        match self.session.device.index == session.device.index {
+            true => session.push(lane, vec![self.point], Operation::Nothing),
+            false => session.push(lane, Vec::new(), Operation::Await(Condition::Stamped(self.stamp.clone()))),
+        }
+    }
+
     fn is_passed(&self) -> bool {
         self.stamp.get().is_some() || self.session.device.queue.passed(self.point)
     }
@@ -71,8 +80,11 @@ impl Event {
     }
 
     /// Whether a recording that another process may have made is not passed.
-    fn is_ahead(&self) -> bool {
-        self.shared.as_ref().is_some_and(|shared| !shared.has_passed(shared.recorded()))
+    fn is_ahead(&self) -> Result<bool> {
+        match &self.shared {
+            Some(shared) => Ok(!shared.is_over(shared.recorded())?),
+            None => Ok(false),
+        }
     }
 }
 
@@ -129,7 +141,7 @@ impl Runtime {
         self.may_ask(&event)?;
         event.session.check()?;
         match event.record() {
-            _ if event.is_ahead() => Err(Error::NotReady),
+            _ if event.is_ahead()? => Err(Error::NotReady),
             Some(record) if !record.is_passed() => Err(Error::NotReady),
             _ => Ok(()),
         }
@@ -142,7 +154,7 @@ impl Runtime {
             record.session.wait(record.point)?;
         }
         if let Some(shared) = &event.shared {
-            shared.wait(shared.recorded());
+            shared.wait(shared.recorded())?;
         }
         self.settle_pools();
         event.session.check()
@@ -172,7 +184,10 @@ impl Runtime {
         }
         match event.record() {
             Some(record) if record.session.device.index != session.device.index => {
-                Err(Error::NotSupported("waiting for an event of another device".into()))
+                let lane = session.device.queue.open(0);
+                let point = record.hold(session, lane);
+                session.device.queue.close(lane);
+                session.hold_back(part.id, point?)
             }
             Some(record) => session.hold_back(part.id, record.point),
             None => Ok(()),

@@ -3,7 +3,7 @@
 
 use crate::event::Event;
 use crate::handle::{Handle, Kind};
-use crate::{Error, Result, Runtime, sys};
+use crate::{Error, Result, Runtime, presence, sys};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -30,6 +30,9 @@ pub(crate) struct Counters {
     /// Recordings so far, and the latest of them that was passed.
     recorded: AtomicU64,
     passed: AtomicU64,
+    /// The process that made the latest recording, and when that began.
+    recorder: AtomicU64,
+    since: AtomicU64,
 }
 
 /// An event that several processes have.
@@ -71,7 +74,32 @@ impl SharedEvent {
 
     /// Counts another recording.
     pub(crate) fn record(&self) -> u64 {
-        self.memory.get().recorded.fetch_add(1, Ordering::AcqRel) + 1
+        let counters: &Counters = self.memory.get();
+        let process = std::process::id();
+        counters.recorder.store(0, Ordering::Release);
+        counters.since.store(presence::start_of(process).unwrap_or(0), Ordering::Release);
+        counters.recorder.store(process.into(), Ordering::Release);
+        counters.recorded.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    /// Whether a recording is passed; fails where it never will be, since who made it is gone.
+    pub(crate) fn is_over(&self, count: u64) -> Result<bool> {
+        if self.has_passed(count) {
+            return Ok(true);
+        }
+        let counters: &Counters = self.memory.get();
+        let (process, since) = (counters.recorder.load(Ordering::Acquire), counters.since.load(Ordering::Acquire));
+        // A process that records now, and one whose time is not known, will say so themselves.
+        if process == 0 || since == 0 || presence::runs(process as u32, since) {
+            return Ok(false);
+        }
+        // It may have passed the recording with its last breath, or another may have recorded since.
+        match self.has_passed(count) || counters.recorder.load(Ordering::Acquire) != process {
+            true => Ok(self.has_passed(count)),
+            false => {
+                Err(Error::Gone(format!("process {process}, which recorded the event, ended before it was passed")))
+            }
+        }
     }
 
     /// The latest recording, of any process.
@@ -84,15 +112,20 @@ impl SharedEvent {
     }
 
     /// Waits until a recording is passed, in whatever process that is.
-    pub(crate) fn wait(&self, count: u64) {
+    pub(crate) fn wait(&self, count: u64) -> Result<()> {
         /// From so many looks on it sleeps between them.
         const LOOKS: u32 = 100;
         const SLEEP: Duration = Duration::from_micros(100);
         let mut looks = 0;
         while !self.has_passed(count) {
             looks += 1;
-            if looks < LOOKS { std::thread::yield_now() } else { std::thread::sleep(SLEEP) }
+            match looks {
+                ..LOOKS => std::thread::yield_now(),
+                _ if self.is_over(count)? => break,
+                _ => std::thread::sleep(SLEEP),
+            }
         }
+        Ok(())
     }
 
     pub(crate) fn has_passed(&self, count: u64) -> bool {
@@ -120,5 +153,34 @@ impl Runtime {
         }
         let shared = Arc::new(SharedEvent::open(ticket)?);
         self.insert_event(false, flags, Some(shared))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    #[test]
+    fn nobody_waits_for_a_process_that_is_gone() {
+        let event = SharedEvent::new().unwrap();
+        let count = event.record();
+        assert!(!event.is_over(count).unwrap(), "this process will pass it");
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let counters: &Counters = event.memory.get();
+        counters.since.store(presence::start_of(child.id()).unwrap(), Ordering::Release);
+        counters.recorder.store(child.id().into(), Ordering::Release);
+        assert!(!event.is_over(count).unwrap(), "the child may still pass it");
+        child.kill().unwrap();
+        let start = std::time::Instant::now();
+        // Its end is seen before anybody has asked for its status.
+        while event.is_over(count).is_ok() && start.elapsed() < Duration::from_secs(20) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert!(matches!(event.wait(count), Err(Error::Gone(_))));
+        child.wait().unwrap();
+        assert!(matches!(event.is_over(count), Err(Error::Gone(_))));
+        event.pass(count);
+        assert!(event.is_over(count).unwrap(), "passed all the same");
     }
 }

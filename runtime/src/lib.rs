@@ -17,6 +17,7 @@ mod draft;
 mod dump;
 mod error;
 mod event;
+mod external;
 mod flight;
 mod graph;
 mod handle;
@@ -30,6 +31,7 @@ mod memory;
 mod migrate;
 mod module;
 mod partition;
+mod peer;
 mod place;
 mod pool;
 mod queue;
@@ -48,8 +50,9 @@ pub use capture::{CaptureInfo, CaptureMode, CaptureStatus, exchange_capture_mode
 pub use code::{Code, ImageSource, KernelInfo, Param, UNNAMED};
 pub use context::{Context, ContextFlags};
 pub use draft::Draft;
-pub use error::{CaptureError, Error, Result};
+pub use error::{CaptureError, Error, PeerError, Result};
 pub use event::Event;
+pub use external::ExternalMemory;
 pub use flight::Flight;
 pub use graph::{
     AsGiven, Attributes, BatchNode, Block, Body, BranchKind, Condition, Conditional, CopyNode, Dependency, DotDetail,
@@ -82,7 +85,7 @@ pub use pool::{Level, Pool, PoolTraits, Reuse};
 pub use queue::{Lane, in_host_function};
 pub use session::{Attribute, Limits, Local, Session};
 pub use settings::{Check, SETTINGS, Setting, Settings};
-pub use share::{Ticket, program_file};
+pub use share::{Ticket, adopt_program_file, program_file};
 pub use stream::{Stream, StreamRef};
 pub use system::{CopyAsked, CopyRequest, DeviceState, FillRequest, Runtime};
 pub use vmm::{Mapping, Physical, PhysicalTraits, VMM_GRANULARITY};

@@ -8,7 +8,7 @@ use crate::space::Space;
 use crate::vmm::Mapping;
 use crate::{Check, Error, Result, sys};
 use hetgpu_device::{Device, DeviceError, Fill, Pattern, PhysicalId, Queue, Work};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
@@ -129,6 +129,10 @@ pub(crate) struct Inner {
     cleaners: Vec<Option<Box<dyn Queue>>>,
     allocations: BTreeMap<u64, Allocation>,
     next_id: u64,
+    /// Where each device has memory mapped that others may be let reach.
+    mapped: Vec<BTreeSet<u64>>,
+    /// Which devices reach whose memory, and for how many contexts.
+    links: BTreeMap<(usize, usize), u32>,
     /// Files that other processes may open, by the start of the range that each stands for.
     pub(crate) exposed: BTreeMap<u64, OwnedFd>,
 }
@@ -179,6 +183,8 @@ impl Memory {
             cleaners: devices.iter().map(|_| None).collect(),
             allocations: BTreeMap::new(),
             next_id: 1,
+            mapped: vec![BTreeSet::new(); devices.len()],
+            links: BTreeMap::new(),
             exposed: BTreeMap::new(),
         };
         let physical_used = devices.iter().map(|_| Arc::default()).collect();
@@ -204,6 +210,77 @@ impl Memory {
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// Maps memory of a device, for those too that reach it.
+    fn map(
+        &self,
+        inner: &mut Inner,
+        device: usize,
+        at: u64,
+        bytes: u64,
+        name: &str,
+    ) -> std::result::Result<(), DeviceError> {
+        self.devices[device].map(at, bytes, name)?;
+        inner.mapped[device].insert(at);
+        for peer in inner.linked_to(device) {
+            // Others stay as they are: none of them was told of the memory by now, or all are asked to forget it.
+            if let Err(error) = self.lend(device, peer, at) {
+                self.unmap(inner, device, at);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn unmap(&self, inner: &mut Inner, device: usize, at: u64) {
+        if inner.mapped[device].remove(&at) {
+            inner.linked_to(device).into_iter().for_each(|peer| self.devices[peer].unmap(at));
+        }
+        self.devices[device].unmap(at);
+    }
+
+    /// Lets a device reach what another has mapped at an address.
+    pub(crate) fn lend(&self, home: usize, peer: usize, at: u64) -> std::result::Result<(), DeviceError> {
+        self.devices[peer].reach(self.devices[home].caps().uuid, at)
+    }
+
+    /// Undoes `lend`.
+    pub(crate) fn withdraw(&self, peer: usize, at: u64) {
+        self.devices[peer].unmap(at);
+    }
+
+    /// Lets a device reach another's memory, for one context more.
+    pub(crate) fn link(&self, device: usize, other: usize) -> Result<()> {
+        let mut inner = self.lock();
+        if let Some(count) = inner.links.get_mut(&(device, other)) {
+            *count += 1;
+            return Ok(());
+        }
+        let starts: Vec<u64> = inner.mapped[other].iter().copied().collect();
+        for (done, &at) in starts.iter().enumerate() {
+            if let Err(error) = self.lend(other, device, at) {
+                starts[..done].iter().for_each(|&at| self.withdraw(device, at));
+                return Err(error.into());
+            }
+        }
+        inner.links.insert((device, other), 1);
+        Ok(())
+    }
+
+    /// Undoes one `link`. No work that uses the memory may be running.
+    pub(crate) fn unlink(&self, device: usize, other: usize) {
+        let mut inner = self.lock();
+        let Some(count) = inner.links.get_mut(&(device, other)) else { return };
+        *count -= 1;
+        if *count == 0 {
+            inner.links.remove(&(device, other));
+            inner.mapped[other].iter().for_each(|&at| self.withdraw(device, at));
+        }
+    }
+
+    pub(crate) fn is_linked(&self, device: usize, other: usize) -> bool {
+        self.lock().links.contains_key(&(device, other))
     }
 
     /// Bytes in use on a device.
@@ -257,7 +334,10 @@ impl Memory {
                 Some(start) => start,
                 None => {
                     let page = inner.take_pages(PAGE)?;
-                    let mapped = if whole_pages { target.map(page, PAGE, "small allocations") } else { Ok(()) };
+                    let mapped = match whole_pages {
+                        true => self.map(&mut inner, device, page, PAGE, "small allocations"),
+                        false => Ok(()),
+                    };
                     mapped.inspect_err(|_| inner.give_pages(page, PAGE))?;
                     inner.shared[device].give(page, PAGE);
                     page
@@ -267,9 +347,9 @@ impl Memory {
             (start, room)
         };
         let mapped = match (whole_pages, reserved >= PAGE) {
-            (true, true) => target.map(start, reserved, name),
+            (true, true) => self.map(&mut inner, device, start, reserved, name),
             (true, false) => inner.clear(target.as_ref(), device, start, room),
-            (false, _) => target.map(start, bytes.next_multiple_of(caps.map_granularity), name),
+            (false, _) => self.map(&mut inner, device, start, bytes.next_multiple_of(caps.map_granularity), name),
         };
         if let Err(error) = mapped {
             inner.give(device, start, reserved);
@@ -411,7 +491,7 @@ impl Memory {
             AllocationKind::Device => {
                 let whole_pages = self.devices[device].caps().map_granularity > ALIGNMENT;
                 if !whole_pages || reserved >= PAGE {
-                    self.devices[device].unmap(start);
+                    self.unmap(&mut inner, device, start);
                 }
                 let room = allocation.bytes.next_multiple_of(ALIGNMENT);
                 self.count(&mut inner, device, |used| used - room);
@@ -507,6 +587,11 @@ impl Memory {
 }
 
 impl Inner {
+    /// The devices that reach a device's memory.
+    fn linked_to(&self, device: usize) -> Vec<usize> {
+        self.links.keys().filter(|(_, home)| *home == device).map(|(peer, _)| *peer).collect()
+    }
+
     /// Addresses for whole pages, taken from the host's address space too.
     pub(crate) fn take_pages(&mut self, bytes: u64) -> Result<u64> {
         self.take_pages_from(RANGE_START, bytes, PAGE)

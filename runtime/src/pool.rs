@@ -106,7 +106,8 @@ pub struct Pool {
     loose: AtomicBool,
     /// The program has let go of it: nothing is kept.
     over: AtomicBool,
-    /// Devices that the program let reach the host's memory in it. They all do; it is what they are asked for that counts.
+    /// Devices that the program let reach the memory in it. The host's they all do; there it is what they are asked for that
+    /// counts.
     reached: Mutex<BTreeSet<usize>>,
 }
 
@@ -122,14 +123,52 @@ impl fmt::Debug for Pool {
 }
 
 impl Pool {
-    /// Lets a device reach the host's memory in the pool, or no more.
-    pub fn set_reached(&self, device: usize, reached: bool) {
+    /// Lets a device reach the pool's memory, or no more; nothing that uses it may be running then.
+    pub fn set_reached(&self, memory: &Memory, device: usize, reached: bool) -> Result<()> {
+        let state = self.state();
         let mut devices = self.reached.lock().unwrap_or_else(|e| e.into_inner());
-        if reached {
-            devices.insert(device)
-        } else {
-            devices.remove(&device)
-        };
+        let changed = if reached { devices.insert(device) } else { devices.remove(&device) };
+        if !changed || !self.is_lent() {
+            return Ok(());
+        }
+        let starts: Vec<u64> = state.chunks.keys().copied().collect();
+        for (done, &start) in starts.iter().enumerate() {
+            match reached {
+                false => memory.withdraw(device, start),
+                true => memory.lend(self.traits.device, device, start).inspect_err(|_| {
+                    devices.remove(&device);
+                    starts[..done].iter().for_each(|&start| memory.withdraw(device, start));
+                })?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Other devices reach its memory only where they are let.
+    fn is_lent(&self) -> bool {
+        self.traits.kind == AllocationKind::Device
+    }
+
+    fn borrowers(&self) -> Vec<usize> {
+        let devices = self.reached.lock().unwrap_or_else(|e| e.into_inner());
+        if self.is_lent() { devices.iter().copied().collect() } else { Vec::new() }
+    }
+
+    /// Memory of a chunk, for those too that reach the pool.
+    fn map_chunk(&self, memory: &Memory, chunk: &Chunk) -> Result<(u64, Option<PhysicalId>)> {
+        let (start, physical) = memory.map_chunk(chunk)?;
+        for device in self.borrowers() {
+            if let Err(error) = memory.lend(self.traits.device, device, start) {
+                self.unmap_chunk(memory, chunk, start, physical);
+                return Err(error.into());
+            }
+        }
+        Ok((start, physical))
+    }
+
+    fn unmap_chunk(&self, memory: &Memory, chunk: &Chunk, start: u64, physical: Option<PhysicalId>) {
+        self.borrowers().into_iter().for_each(|device| memory.withdraw(device, start));
+        memory.unmap_chunk(chunk, start, physical);
     }
 
     pub fn is_reached(&self, device: usize) -> bool {
@@ -251,7 +290,7 @@ impl Pool {
             let PoolTraits { kind, device, handle_types, .. } = self.traits;
             let size = if memory.exact { bytes } else { reserved };
             let chunk = Chunk { kind, device, bytes: size, reserved, shared: handle_types != 0 };
-            let (start, physical) = memory.map_chunk(&chunk)?;
+            let (start, physical) = self.map_chunk(memory, &chunk)?;
             let mut free = Space::default();
             if !memory.exact && reserved > room {
                 free.give(start + room, reserved - room);
@@ -307,7 +346,7 @@ impl Pool {
         if memory.exact {
             if let Some(held) = state.chunks.remove(&at) {
                 state.reserved.now -= held.chunk.reserved;
-                memory.unmap_chunk(&held.chunk, at, held.memory);
+                self.unmap_chunk(memory, &held.chunk, at, held.memory);
             }
             return;
         }
@@ -326,7 +365,7 @@ impl Pool {
             if state.reserved.now > keep && state.chunks[&start].free.holds(start, reserved) {
                 state.reserved.now -= reserved;
                 if let Some(held) = state.chunks.remove(&start) {
-                    memory.unmap_chunk(&held.chunk, start, held.memory);
+                    self.unmap_chunk(memory, &held.chunk, start, held.memory);
                 }
             }
         }

@@ -63,6 +63,15 @@ pub fn start_of(pid: u32) -> Option<u64> {
     fields.split_ascii_whitespace().nth(START_TIME - AFTER_NAME)?.parse().ok()
 }
 
+/// Whether the process that began then still runs. One that has ended and that nobody has asked about yet does not.
+pub(crate) fn runs(pid: u32, start: u64) -> bool {
+    let state = || {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        stat.rsplit_once(')')?.1.trim_start().chars().next()
+    };
+    start_of(pid) == Some(start) && !matches!(state(), Some('Z' | 'X') | None)
+}
+
 /// A folder that belongs to this user, and that nobody else writes to.
 fn own(folder: &Path) -> io::Result<()> {
     let metadata = fs::symlink_metadata(folder)?;

@@ -499,6 +499,21 @@ impl Queue {
         }
     }
 
+    /// Does something while none of these queues runs an operation, and none begins one. It does not use the queues.
+    pub(crate) fn while_idle<R>(queues: &[&Self], act: impl FnOnce() -> R) -> R {
+        const PAUSE: Duration = Duration::from_micros(50);
+        loop {
+            let states: Vec<Guard<'_>> = queues.iter().map(|queue| queue.0.lock()).collect();
+            // In a pause the device is out of reach, and who ends it wants these locks.
+            if states.iter().all(|state| state.running.is_empty() && !state.paused) {
+                return act();
+            }
+            // What runs may wait for what has not begun.
+            drop(states);
+            std::thread::sleep(PAUSE);
+        }
+    }
+
     pub(crate) fn open(&self, priority: i32) -> Lane {
         self.0.lock().order.open(priority)
     }

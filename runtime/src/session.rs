@@ -112,6 +112,8 @@ pub struct Session {
     limits: Mutex<Limits>,
     locals: Mutex<HashMap<u64, Local>>,
     heap: Mutex<Option<Heap>>,
+    /// Sessions whose memory this one reaches, and their devices.
+    peers: Mutex<HashMap<u64, usize>>,
     /// What kernels printed and the program has not seen yet.
     printed: Mutex<Vec<u8>>,
     /// Warnings about kernels so far.
@@ -132,6 +134,7 @@ impl Session {
             limits: Mutex::default(),
             locals: Mutex::default(),
             heap: Mutex::default(),
+            peers: Mutex::default(),
             printed: Mutex::default(),
             noticed: AtomicU64::new(0),
         })
@@ -168,6 +171,23 @@ impl Session {
 
     fn locals(&self) -> MutexGuard<'_, HashMap<u64, Local>> {
         self.locals.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    fn peers(&self) -> MutexGuard<'_, HashMap<u64, usize>> {
+        self.peers.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// Whether the peer was none before.
+    pub(crate) fn add_peer(&self, session: u64, device: usize) -> bool {
+        self.peers().insert(session, device).is_none()
+    }
+
+    pub(crate) fn remove_peer(&self, session: u64) -> Option<usize> {
+        self.peers().remove(&session)
+    }
+
+    pub(crate) fn take_peers(&self) -> Vec<usize> {
+        std::mem::take(&mut *self.peers()).into_values().collect()
     }
 
     /// Attaches data under a key. Data that was there is returned.

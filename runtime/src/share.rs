@@ -6,7 +6,9 @@
 use crate::handle::Handle;
 use crate::memory::{AllocationKind, Memory, New, Origin, Owner, PAGE};
 use crate::pool::{Pool, PoolTraits};
+use crate::queue::Queue;
 use crate::{Allocation, Error, Location, Result, Runtime, StreamRef, sys};
+use hetgpu_device::{Access, PhysicalId};
 use std::collections::btree_map::Entry;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
@@ -31,7 +33,7 @@ pub struct Ticket {
 pub struct Foreign {
     room: Arc<Room>,
     opened: AtomicU32,
-    /// It came by way of a pool.
+    /// It came by way of a pool or as external memory, and is freed like memory of one's own.
     pooled: bool,
 }
 
@@ -45,12 +47,15 @@ struct Room {
     users: AtomicU32,
 }
 
+/// Of what nobody finds by its file.
+const NO_INODE: u64 = 0;
+
 impl Foreign {
     pub(crate) fn block(&self) -> (u64, u64) {
         (self.room.start, self.room.bytes)
     }
 
-    /// True where it came by way of a pool, and is freed like memory of one.
+    /// True where it is freed like memory of one's own.
     pub fn pooled(&self) -> bool {
         self.pooled
     }
@@ -74,6 +79,11 @@ fn foreign(allocation: &Allocation) -> Option<&Arc<Foreign>> {
     }
 }
 
+/// A file descriptor that the program passes on for good; none where it is not open.
+pub fn adopt_program_file(file: i32) -> Option<OwnedFd> {
+    sys::adopted_file(file).ok()
+}
+
 /// A copy of a file descriptor that the program passed; none where it is not open.
 pub fn program_file(file: i32) -> Option<OwnedFd> {
     sys::borrowed_file(file).ok()
@@ -92,6 +102,12 @@ impl Runtime {
         }
     }
 
+    /// Does something while no work runs on any device, and none begins.
+    fn while_idle<R>(&self, act: impl FnOnce() -> R) -> R {
+        let devices = (0..self.device_count()).filter_map(|index| self.device(index).ok());
+        Queue::while_idle(&devices.map(|device| &device.queue).collect::<Vec<_>>(), act)
+    }
+
     /// What another process needs to reach device memory of the program.
     pub fn share_memory(&self, address: u64) -> Result<Ticket> {
         self.session()?;
@@ -106,9 +122,9 @@ impl Runtime {
         };
         let (start, bytes) = if found.reserved < PAGE { found.block() } else { (found.start, found.reserved) };
         if !self.memory.lock().exposed.contains_key(&start) {
-            // Its pages are moved: nobody may write to them meanwhile.
+            // Its pages are moved: nobody may write to them meanwhile, on any device that reaches them.
             self.drain_device(found.device);
-            let memory = physical.expose(start, bytes)?;
+            let memory = self.while_idle(|| physical.expose(start, bytes))?;
             let file = physical.export(memory);
             physical.destroy(memory);
             self.memory.lock().exposed.insert(start, file?);
@@ -181,6 +197,32 @@ impl Runtime {
         let (owner, kind) = (Owner::program(session), AllocationKind::Device);
         inner.record(New { start, bytes, kind, device, owner, flags: 0, origin, reserved: 0 });
         Ok(start)
+    }
+
+    /// Makes all of some memory appear at addresses of its own. The program has a part of it, and frees that.
+    pub(crate) fn place_part(
+        &self,
+        device: usize,
+        session: u64,
+        memory: PhysicalId,
+        total: u64,
+        (offset, bytes): (u64, u64),
+    ) -> Result<u64> {
+        let home = self.device(device)?.device.clone();
+        let none = || Error::NotSupported(format!("{} shares no memory with other processes", home.caps().name));
+        let physical = home.physical().ok_or_else(none)?;
+        let reserved = total.next_multiple_of(PAGE);
+        let mut inner = self.memory.lock();
+        let start = inner.take_pages(reserved)?;
+        let mapped = physical
+            .map(memory, start, "external memory")
+            .and_then(|()| physical.allow(start, Access::ReadWrite).inspect_err(|_| home.unmap(start)));
+        mapped.inspect_err(|_| inner.give_pages(start, reserved))?;
+        let room = Arc::new(Room { start, bytes: reserved, inode: NO_INODE, users: AtomicU32::new(1) });
+        let origin = Origin::Foreign(Arc::new(Foreign { room, opened: AtomicU32::new(1), pooled: true }));
+        let (owner, kind, at) = (Owner::program(session), AllocationKind::Device, start + offset);
+        inner.record(New { start: at, bytes, kind, device, owner, flags: 0, origin, reserved: 0 });
+        Ok(at)
     }
 
     /// Undoes one `open_memory`; the last one takes the memory away, after all work that may use it.

@@ -131,16 +131,14 @@ impl Runtime {
         let (session, lane) = self.lane(stream)?;
         if let Some(shared) = event.shared.clone() {
             let count = shared.recorded();
-            if !shared.has_passed(count) {
+            if !shared.is_over(count)? {
                 session.push(lane, Vec::new(), Operation::Await(Condition::Passed(shared, count)))?;
             }
             return Ok(());
         }
-        let Some(record) = event.record() else { return Ok(()) };
-        if event.session.device.index != session.device.index {
-            return Err(Error::NotSupported("waiting for an event of another device".into()));
+        if let Some(record) = event.record() {
+            record.hold(&session, lane)?;
         }
-        session.push(lane, vec![record.point], Operation::Nothing)?;
         Ok(())
     }
 

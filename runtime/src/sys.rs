@@ -103,6 +103,14 @@ pub(crate) fn borrowed_file(file: i32) -> Result<OwnedFd, Refused> {
     unsafe { BorrowedFd::borrow_raw(file) }.try_clone_to_owned()
 }
 
+/// A file descriptor that a program passes on for good.
+pub(crate) fn adopted_file(file: i32) -> Result<OwnedFd, Refused> {
+    // Whether it is open is found out first: a descriptor that is not could be another's by the time it is closed.
+    drop(borrowed_file(file)?);
+    // SAFETY: it is open, and the program has given it away by the rules of the call that it came in.
+    Ok(unsafe { OwnedFd::from_raw_fd(file) })
+}
+
 /// Makes host memory visible to a device; see `Device::share`.
 pub(crate) fn share(device: &dyn Device, host: u64, bytes: u64) -> Result<(), DeviceError> {
     device.share(span(host, bytes))

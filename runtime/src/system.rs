@@ -4,6 +4,7 @@ use crate::capture::{Captures, Target};
 use crate::context::Context;
 use crate::error::CaptureError;
 use crate::event::Event;
+use crate::external::ExternalMemory;
 use crate::flight::Flights;
 use crate::graph::Graphs;
 use crate::handle::{Handle, Table};
@@ -52,6 +53,7 @@ pub struct Runtime {
     pub descriptions: Table<ResourceDescription>,
     pub streams: Table<Stream>,
     pub events: Table<Event>,
+    pub external: Table<ExternalMemory>,
     pub modules: Table<Module>,
     pub libraries: Table<Library>,
     pub functions: Table<Function>,
@@ -89,6 +91,7 @@ impl Runtime {
             descriptions: Table::default(),
             streams: Table::default(),
             events: Table::default(),
+            external: Table::default(),
             modules: Table::default(),
             libraries: Table::default(),
             functions: Table::default(),
@@ -202,7 +205,7 @@ impl Runtime {
         loop {
             let Some(allocation) = self.memory.find(at) else { break };
             if let Origin::Mapping(mapping) = &allocation.origin
-                && mapping.access(allocation.device) < needs
+                && mapping.most() < needs
             {
                 return Err(Error::invalid(format!("{at:#x} may not be accessed so")));
             }
@@ -353,8 +356,8 @@ impl Runtime {
             Target::Capture(capture) => return self.capture_fill(&capture, request, wait),
         };
         let Some(fill) = self.prepare_fill(&request)? else { return Ok(()) };
-        let found = self.within(fill.at, 1, Access::ReadWrite)?;
-        if found.is_some_and(|found| found.device != session.device.index && !found.host_visible) {
+        let found = self.memory.find(fill.at);
+        if found.is_some_and(|found| !self.reaches(&session, &found)) {
             return Err(Error::invalid(format!("{:#x} is memory of another device", fill.at)));
         }
         let operation = Operation::Fill(fill);

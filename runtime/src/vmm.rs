@@ -77,6 +77,11 @@ impl Mapping {
         self.access.lock().unwrap_or_else(|e| e.into_inner())
     }
 
+    /// The most that any device may do with it.
+    pub(crate) fn most(&self) -> Access {
+        self.rights().values().copied().max().unwrap_or_default()
+    }
+
     /// What a device may do with it.
     pub fn access(&self, device: usize) -> Access {
         self.rights().get(&device).copied().unwrap_or_default()

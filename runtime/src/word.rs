@@ -3,7 +3,7 @@
 use crate::capture::Target;
 use crate::graph::{AsGiven, BatchNode, Body};
 use crate::ipc::SharedEvent;
-use crate::queue::Operation;
+use crate::queue::{Operation, Stamp};
 use crate::session::Session;
 use crate::stream::StreamRef;
 use crate::{Error, Result, Runtime, sys};
@@ -69,6 +69,8 @@ pub(crate) enum Condition {
     },
     /// A recording of an event that other processes see.
     Passed(Arc<SharedEvent>, u64),
+    /// A recording on another device.
+    Stamped(Stamp),
 }
 
 impl Condition {
@@ -85,7 +87,8 @@ impl Condition {
                 };
                 Ok(compare.holds(*word, found, *value))
             }
-            Self::Passed(event, count) => Ok(event.has_passed(*count)),
+            Self::Passed(event, count) => event.is_over(*count),
+            Self::Stamped(stamp) => Ok(stamp.get().is_some()),
         }
     }
 
@@ -108,7 +111,7 @@ impl Runtime {
         let allocation = self.memory.find(word.at);
         let allocation = allocation.filter(|allocation| allocation.end() - word.at >= word.bytes());
         let known = allocation.ok_or_else(|| Error::invalid(format!("{:#x} is not in known memory", word.at)))?;
-        match known.host_visible() || known.device == session.device.index {
+        match self.reaches(session, &known) {
             true => Ok(known.host_visible()),
             false => Err(Error::NotSupported("a word in another device's memory".into())),
         }

@@ -420,6 +420,7 @@ impl<T: Kind> fmt::Debug for Cu<T> {
 pub(crate) type CuContext = Cu<hetgpu_runtime::Context>;
 pub(crate) type CuGreen = Cu<hetgpu_runtime::GreenContext>;
 pub(crate) type CuResources = Cu<hetgpu_runtime::ResourceDescription>;
+pub(crate) type CuExternalMemory = Cu<hetgpu_runtime::ExternalMemory>;
 pub(crate) type CuStream = Cu<hetgpu_runtime::Stream>;
 pub(crate) type CuEvent = Cu<hetgpu_runtime::Event>;
 pub(crate) type CuModule = Cu<hetgpu_runtime::Module>;

@@ -1,7 +1,7 @@
 //! `CUresult`: codes, names, descriptions, and which runtime error is which.
 
 use hetgpu_device::ErrorKind;
-use hetgpu_runtime::{CaptureError, Error};
+use hetgpu_runtime::{CaptureError, Error, PeerError};
 use std::ffi::CStr;
 use std::fmt;
 
@@ -208,6 +208,8 @@ fn code_of(error: &Error) -> Code {
         Error::IllegalState(_) => Code::ERROR_ILLEGAL_STATE,
         Error::Lossy(_) => Code::ERROR_LOSSY_QUERY,
         Error::UpdateRefused(_) => Code::ERROR_GRAPH_EXEC_UPDATE_FAILURE,
+        // What is said of another device that does not come back is said of another process too.
+        Error::Gone(_) => Code::ERROR_EXTERNAL_DEVICE,
         Error::System(_) => Code::ERROR_OPERATING_SYSTEM,
         Error::Capture(error) => match error {
             CaptureError::Unsupported => Code::ERROR_STREAM_CAPTURE_UNSUPPORTED,
@@ -219,6 +221,11 @@ fn code_of(error: &Error) -> Code {
             CaptureError::Implicit => Code::ERROR_STREAM_CAPTURE_IMPLICIT,
             CaptureError::Event => Code::ERROR_CAPTURED_EVENT,
             CaptureError::WrongThread => Code::ERROR_STREAM_CAPTURE_WRONG_THREAD,
+        },
+        Error::Peer(error) => match error {
+            PeerError::Unsupported => Code::ERROR_PEER_ACCESS_UNSUPPORTED,
+            PeerError::AlreadyEnabled => Code::ERROR_PEER_ACCESS_ALREADY_ENABLED,
+            PeerError::NotEnabled => Code::ERROR_PEER_ACCESS_NOT_ENABLED,
         },
         Error::Device(error) => match error.kind {
             ErrorKind::OutOfMemory => Code::ERROR_OUT_OF_MEMORY,

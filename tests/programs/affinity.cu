@@ -1,5 +1,7 @@
 // Contexts that are kept to a number of multiprocessors from their creation on (an H200 has such under MPS alone).
 //$ HETGPU_CPU_THREADS=16
+//- 12.4 its calls are those of later headers
+//- 11.8 its calls are those of later headers
 //> kernels ran on at most 3 multiprocessors
 //> affinity: 27 answers
 #include <cuda.h>

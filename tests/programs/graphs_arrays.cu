@@ -1,4 +1,6 @@
 // Graphs with copies of arrays, as nodes and from capture, and with words that streams write and wait for.
+//- 12.4 its calls are those of later headers
+//- 11.8 its calls are those of later headers
 //> captured copies: 64 texels, then 64 others
 //> a node's copy: 64 texels
 //> graphs_arrays: 118 answers

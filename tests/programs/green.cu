@@ -1,5 +1,7 @@
 // Green contexts: multiprocessors are divided, and kernels of a part stay on the multiprocessors of that part.
 //$ HETGPU_CPU_THREADS=16
+//- 12.4 its calls are those of later headers
+//- 11.8 its calls are those of later headers
 //> kernels of two parts met on 0 multiprocessors
 //> green: 131 answers
 #include <cuda.h>

@@ -1,5 +1,7 @@
 // Launches that are put together call by call, as programs did before cuLaunchKernel, and calls on contexts of that time;
 // attributes of functions and launches that few programs set.
+//- 12.4 its calls are those of later headers
+//- 11.8 its calls are those of later headers
 //> grids of the old style: 4 words right
 //> oldstyle: 102 answers
 #include <cuda.h>

@@ -1,6 +1,7 @@
 use crate::compile::Compiler;
 use crate::job::{Job, Said};
 use crate::kernels::{Compile, Kernel, Loaded};
+use crate::peers::{Neighbours, identity};
 use crate::pool::Pool;
 use crate::sys::map;
 use crate::sys::memory::Memory;
@@ -46,6 +47,12 @@ pub struct Options {
     pub lane_by_lane: bool,
     /// The compute capability that programs are told; none for the device's own.
     pub compute: Option<(u32, u32)>,
+    /// Which of so many devices of this kind it is; 0 for the only one.
+    pub number: u32,
+    /// How many there are of this kind; 0 for the only one.
+    pub count: u32,
+    /// What they have in common.
+    pub neighbours: Neighbours,
     /// What the process offers.
     pub services: Services,
 }
@@ -62,7 +69,7 @@ struct State {
 pub struct CpuDevice {
     caps: Caps,
     options: Options,
-    memory: Memory,
+    memory: Arc<Memory>,
     pool: Pool,
     compiler: Option<Box<dyn Compile>>,
     modules: RwLock<HashMap<LoadedModule, Arc<Loaded>>>,
@@ -108,7 +115,8 @@ impl CpuDevice {
     pub fn describe(options: &Options) -> Caps {
         Caps {
             name: "hetGPU CPU".into(),
-            uuid: *b"hetgpu-cpu-00000",
+            uuid: identity(options.number),
+            peers: (0..options.count).filter(|&other| other != options.number).map(identity).collect(),
             compute: options.compute.unwrap_or((9, 0)),
             integrated: true,
             // A quarter is left for the program itself.
@@ -129,8 +137,10 @@ impl CpuDevice {
 
     pub(crate) fn with_compiler(options: Options, compiler: Option<Box<dyn Compile>>) -> Self {
         let caps = Self::describe(&options);
+        let memory = Arc::new(Memory::new(caps.memory));
+        options.neighbours.join(caps.uuid, &memory);
         Self {
-            memory: Memory::new(caps.memory),
+            memory,
             caps,
             pool: Pool::new(threads(&options)),
             options,
@@ -361,6 +371,12 @@ impl SyncDevice for CpuDevice {
 
     fn share(&self, host: HostSpan) -> Result<(), DeviceError> {
         self.memory.share(host)
+    }
+
+    fn reach(&self, peer: [u8; 16], at: u64) -> Result<(), DeviceError> {
+        let none = || DeviceError::new(ErrorKind::NotSupported, "the device has no such peer");
+        let theirs = self.options.neighbours.find(peer).filter(|_| self.caps.peers.contains(&peer)).ok_or_else(none)?;
+        self.memory.reach(&theirs, at)
     }
 
     fn physical(&self) -> Option<&dyn PhysicalMemory> {

@@ -10,6 +10,7 @@ mod device;
 mod effect;
 mod job;
 mod kernels;
+mod peers;
 mod pool;
 mod sched;
 mod sregs;
@@ -17,6 +18,7 @@ mod sys;
 mod trouble;
 
 pub use device::{Check, CpuDevice, Options};
+pub use peers::Neighbours;
 
 /// The folder where compiled code is kept, where none is named.
 pub use hetgpu_llvm::cache::default_folder as default_cache;

@@ -192,7 +192,7 @@ impl Runtime {
             let (mut points, mut events) = (Vec::new(), Vec::new());
             for signal in &segment.signals {
                 match *signal {
-                    Signal::Wait(event) => points.extend(self.waited(event, &session)?),
+                    Signal::Wait(event) => points.extend(self.waited(event, &session, lane)?),
                     Signal::Record(event) => events.push(self.events.get(event)?),
                 }
             }
@@ -221,12 +221,9 @@ impl Runtime {
         Ok(())
     }
 
-    fn waited(&self, event: Handle<Event>, session: &Session) -> Result<Option<Point>> {
-        let event = self.events.get(event)?;
-        match event.record() {
-            Some(record) if record.session.device.index != session.device.index => {
-                Err(Error::NotSupported("waiting for an event of another device".into()))
-            }
+    fn waited(&self, event: Handle<Event>, session: &Arc<Session>, lane: Lane) -> Result<Option<Point>> {
+        match self.events.get(event)?.record() {
+            Some(record) if record.session.device.index != session.device.index => record.hold(session, lane).map(Some),
             record => Ok(record.map(|record| record.point)),
         }
     }

@@ -5,7 +5,7 @@
 
 mod visible;
 
-use hetgpu_cpu::CpuDevice;
+use hetgpu_cpu::{CpuDevice, Neighbours};
 use hetgpu_device::{Cache, Caps, Device, Importance, Pci, Queued, Services};
 use hetgpu_interp::InterpDevice;
 use hetgpu_runtime::log::{self, Topic};
@@ -21,25 +21,42 @@ const LITTLE_MEMORY: u64 = 2 << 30;
 /// Most bytes of compiled code that are kept from run to run.
 const CACHE_BYTES: u64 = 1 << 30;
 
+/// Where a device stands among those that the settings name.
+#[derive(Clone)]
+struct Seat {
+    kind: usize,
+    /// Which of its kind it is, and how many there are.
+    number: u32,
+    count: u32,
+    cpus: Neighbours,
+}
+
+impl Seat {
+    /// The only one of its kind.
+    fn alone(kind: usize) -> Self {
+        Self { kind, number: 0, count: 1, cpus: Neighbours::default() }
+    }
+}
+
 /// From rows of a name, what describes a device and what makes it, two tables: what only describes devices is then not linked
 /// with what makes them.
 macro_rules! devices {
     ($($name:literal: describe $describe:expr, make $make:expr;)+) => {
         /// What settings call each kind, and its description.
-        const DESCRIPTIONS: &[(&str, fn(&Settings) -> Caps)] = &[$(($name, $describe)),+];
+        const DESCRIPTIONS: &[(&str, fn(&Settings, &Seat) -> Caps)] = &[$(($name, $describe)),+];
 
         /// The kinds in the same order.
-        const MAKERS: &[fn(&Settings) -> Arc<dyn Device>] = &[$($make),+];
+        const MAKERS: &[fn(&Settings, &Seat) -> Arc<dyn Device>] = &[$($make),+];
     };
 }
 
 devices! {
     "cpu":
-        describe |settings| CpuDevice::describe(&cpu(settings)),
-        make |settings| Arc::new(Queued::new(CpuDevice::new(cpu(settings))));
+        describe |settings, seat| CpuDevice::describe(&cpu(settings, seat)),
+        make |settings, seat| Arc::new(Queued::new(CpuDevice::new(cpu(settings, seat))));
     "interp":
-        describe |settings| InterpDevice::describe(interpreted_memory(), &interp(settings)),
-        make |settings| Arc::new(Queued::new(InterpDevice::new(interpreted_memory(), interp(settings))));
+        describe |settings, _| InterpDevice::describe(interpreted_memory(), &interp(settings)),
+        make |settings, _| Arc::new(Queued::new(InterpDevice::new(interpreted_memory(), interp(settings))));
 }
 
 /// The kind where the settings name none that there is.
@@ -49,19 +66,25 @@ fn kind(name: &str) -> Option<usize> {
     DESCRIPTIONS.iter().position(|row| row.0 == name)
 }
 
-/// The kinds that the settings name.
-fn kinds(settings: &Settings) -> Vec<usize> {
-    let mut found = Vec::new();
+/// The devices that the settings name.
+fn seats(settings: &Settings) -> Vec<Seat> {
+    let mut kinds = Vec::new();
     for name in &settings.devices {
         match kind(name) {
-            Some(kind) => found.push(kind),
+            Some(kind) => kinds.push(kind),
             None => log::warn(format_args!("HETGPU_DEVICE: no device '{name}'; there are {}", names().join(", "))),
         }
     }
-    if found.is_empty() {
-        found.extend(kind(LAST_RESORT));
+    if kinds.is_empty() {
+        kinds.extend(kind(LAST_RESORT));
     }
-    found
+    let of_kind = |kinds: &[usize], kind| kinds.iter().filter(|&&other| other == kind).count() as u32;
+    let cpus = Neighbours::default();
+    let seat = |(at, &kind): (usize, &usize)| {
+        let (number, count) = (of_kind(&kinds[..at], kind), of_kind(&kinds, kind));
+        Seat { kind, number, count, cpus: cpus.clone() }
+    };
+    kinds.iter().enumerate().map(seat).collect()
 }
 
 /// What settings call the devices that can be had.
@@ -76,31 +99,32 @@ pub struct Description {
     pub caps: Caps,
 }
 
-fn described(kind: usize, settings: &Settings) -> Description {
-    let (name, describe) = DESCRIPTIONS[kind];
-    Description { name, caps: describe(settings) }
+fn described(seat: &Seat, settings: &Settings) -> Description {
+    let (name, describe) = DESCRIPTIONS[seat.kind];
+    Description { name, caps: describe(settings, seat) }
 }
 
 /// The devices that the settings name, without making them.
 pub fn descriptions(settings: &Settings) -> Vec<Description> {
-    kinds(settings).into_iter().map(|kind| described(kind, settings)).collect()
+    seats(settings).iter().map(|seat| described(seat, settings)).collect()
 }
 
-/// The devices among some kinds that a program of this process's environment sees, in the order in which it numbers them.
-fn seen_of(kinds: Vec<usize>, settings: &Settings) -> Result<Vec<usize>, Repeated> {
-    let uuids: Vec<_> = kinds.iter().map(|&kind| described(kind, settings).caps.uuid).collect();
+/// The devices that a program of this process's environment sees, in the order in which it numbers them.
+fn seen_seats(settings: &Settings) -> Result<Vec<Seat>, Repeated> {
+    let seats = seats(settings);
+    let uuids: Vec<_> = seats.iter().map(|seat| described(seat, settings).caps.uuid).collect();
     let seen = visible::of(&uuids, std::env::var(VISIBLE).ok().as_deref())?;
-    Ok(seen.into_iter().map(|index| kinds[index]).collect())
+    Ok(seen.into_iter().map(|index| seats[index].clone()).collect())
 }
 
 /// The devices that a program of this process's environment sees, without making them.
 pub fn seen(settings: &Settings) -> Result<Vec<Description>, Repeated> {
-    Ok(seen_of(kinds(settings), settings)?.into_iter().map(|kind| described(kind, settings)).collect())
+    Ok(seen_seats(settings)?.iter().map(|seat| described(seat, settings)).collect())
 }
 
 /// The devices that this program sees.
 pub fn devices(settings: &Settings) -> Result<Vec<Arc<dyn Device>>, Repeated> {
-    Ok(seen_of(kinds(settings), settings)?.into_iter().map(|kind| MAKERS[kind](settings)).collect())
+    Ok(seen_seats(settings)?.iter().map(|seat| MAKERS[seat.kind](settings, seat)).collect())
 }
 
 /// The devices that a job can be moved to: a new one of each kind.
@@ -112,11 +136,12 @@ impl Targets for Kinds {
     }
 
     fn caps(&self, name: &str) -> Option<Caps> {
-        Some(described(kind(name)?, &self.0).caps)
+        Some(described(&Seat::alone(kind(name)?), &self.0).caps)
     }
 
     fn make(&self, name: &str) -> Option<Arc<dyn Device>> {
-        Some(MAKERS[kind(name)?](&self.0))
+        let seat = Seat::alone(kind(name)?);
+        Some(MAKERS[seat.kind](&self.0, &seat))
     }
 }
 
@@ -141,14 +166,16 @@ fn interp(settings: &Settings) -> hetgpu_interp::Options {
     hetgpu_interp::Options { seed: settings.seed, check, compute }
 }
 
-fn cpu(settings: &Settings) -> hetgpu_cpu::Options {
+fn cpu(settings: &Settings, seat: &Seat) -> hetgpu_cpu::Options {
     let check = match settings.check {
         Check::Off => hetgpu_cpu::Check::Hardware,
         Check::Memory => hetgpu_cpu::Check::Memory,
         Check::All => hetgpu_cpu::Check::All,
     };
     let (threads, seed, compute) = (settings.cpu_threads, settings.seed, Some(settings.compute));
-    hetgpu_cpu::Options { check, threads, seed, compute, services: services(settings), ..Default::default() }
+    let Seat { number, count, ref cpus, .. } = *seat;
+    let (services, neighbours) = (services(settings), cpus.clone());
+    hetgpu_cpu::Options { check, threads, seed, compute, services, number, count, neighbours, ..Default::default() }
 }
 
 /// What this process offers to its devices.
@@ -181,10 +208,19 @@ mod tests {
         });
         let described = descriptions(&settings);
         assert_eq!(described.iter().map(|device| device.name).collect::<Vec<_>>(), ["cpu", "interp"]);
-        for (description, make) in described.iter().zip(MAKERS) {
-            assert_eq!(make(&settings).caps(), &description.caps, "{}", description.name);
+        for (description, seat) in described.iter().zip(seats(&settings)) {
+            assert_eq!(MAKERS[seat.kind](&settings, &seat).caps(), &description.caps, "{}", description.name);
             assert_eq!(description.caps.compute, (8, 6));
         }
+    }
+
+    #[test]
+    fn devices_of_one_kind_are_told_apart_and_are_peers() {
+        let (settings, _) = Settings::read(|name| (name == "HETGPU_DEVICE").then(|| "cpu,interp,cpu".into()));
+        let described = descriptions(&settings);
+        let [one, other, two] = [0, 1, 2].map(|at: usize| &described[at].caps);
+        assert_eq!((&one.peers, &two.peers), (&vec![two.uuid], &vec![one.uuid]));
+        assert!(other.peers.is_empty() && one.uuid != two.uuid);
     }
 
     #[test]

@@ -282,11 +282,9 @@ pub(crate) fn enable_peer(call: &Call, peer: CuContext, flags: u32) -> Outcome {
     if flags != 0 {
         return Err(Failure::new(Code::ERROR_INVALID_VALUE, format!("flags {flags}")));
     }
-    call.runtime()?.contexts.get(peer.get()?)?;
-    Err(Failure::new(Code::ERROR_PEER_ACCESS_UNSUPPORTED, "devices do not reach each other's memory"))
+    Ok(call.runtime()?.enable_peer(peer.get()?)?)
 }
 
 pub(crate) fn disable_peer(call: &Call, peer: CuContext) -> Outcome {
-    call.runtime()?.contexts.get(peer.get()?)?;
-    Err(Failure::new(Code::ERROR_PEER_ACCESS_NOT_ENABLED, "devices do not reach each other's memory"))
+    Ok(call.runtime()?.disable_peer(peer.get()?)?)
 }

@@ -1,6 +1,6 @@
 //! What devices there are and what they can do.
 
-use crate::abi::{Call, Out, Text};
+use crate::abi::{Call, In, Out, Text};
 use crate::attributes;
 #[cfg(feature = "integrity")]
 use crate::integrity::Identity;
@@ -137,23 +137,81 @@ fn parse_bus_id(text: &str) -> Option<(u32, u32, u32)> {
     }
 }
 
-/// Devices do not reach each other's memory.
+/// Whether a device can be let reach another's memory.
 pub(crate) fn can_access_peer(call: &Call, can: Out<i32>, device: i32, peer: i32) -> Outcome {
-    caps(call, device)?;
-    caps(call, peer)?;
-    can.set(0)
+    can.set(call.runtime()?.can_reach(index(device)?, index(peer)?)?.into())
 }
 
 pub(crate) fn peer_attribute(call: &Call, out: Out<i32>, attribute: u32, from: i32, to: i32) -> Outcome {
-    caps(call, from)?;
-    caps(call, to)?;
+    /// A smaller number is a better connection, and 0 the best.
+    const RANK: u32 = 1;
+    const ACCESS: u32 = 2;
+    const ATOMICS: u32 = 3;
+    /// Arrays are not reached.
+    const ARRAYS: u32 = 4;
+    const SOME_ATOMICS: u32 = 5;
+    let reached = pair(call, from, to)?;
+    let atomics = reached && caps(call, from)?.host_atomics && caps(call, to)?.host_atomics;
+    out.set(match attribute {
+        RANK | ARRAYS | SOME_ATOMICS => 0,
+        ACCESS => reached.into(),
+        ATOMICS => atomics.into(),
+        other => {
+            let text = format!("attribute {other} between {from} and {to}");
+            return Err(Failure::new(Code::ERROR_INVALID_VALUE, text));
+        }
+    })
+}
+
+/// Whether the first of two different devices can be let reach the other's memory.
+fn pair(call: &Call, from: i32, to: i32) -> Outcome<bool> {
+    let reached = call.runtime()?.can_reach(index(from)?, index(to)?)?;
     if from == to {
         return Err(Failure::new(Code::ERROR_INVALID_DEVICE, format!("device {from} and itself")));
     }
-    if !(1..=5).contains(&attribute) {
-        return Err(Failure::new(Code::ERROR_INVALID_VALUE, format!("attribute {attribute} between {from} and {to}")));
+    Ok(reached)
+}
+
+/// What a kernel's atomic operation on memory of somebody else can be, where there are any: all that PTX has.
+fn atomic_capabilities(operation: u32) -> Outcome<u32> {
+    const SIGNED: u32 = 1;
+    const UNSIGNED: u32 = 2;
+    const REDUCTION: u32 = 4;
+    const BITS_32: u32 = 8;
+    const BITS_64: u32 = 16;
+    const BOTH: u32 = REDUCTION | BITS_32 | BITS_64;
+    Ok(match operation {
+        // Sums, minimum, maximum.
+        0..=2 => SIGNED | UNSIGNED | BOTH,
+        // Counting up and down in a circle.
+        3 | 4 => UNSIGNED | REDUCTION | BITS_32,
+        // And, or, exclusive or.
+        5..=7 => UNSIGNED | BOTH,
+        // Exchange and comparison, whose results are always wanted.
+        8 | 9 => UNSIGNED | BITS_32 | BITS_64,
+        // Sums of floats. Minimum and maximum are of integers alone.
+        10 => SIGNED | BOTH,
+        11 | 12 => 0,
+        other => return Err(Failure::new(Code::ERROR_INVALID_VALUE, format!("atomic operation {other}"))),
+    })
+}
+
+fn tell_atomics(out: Out<u32>, operations: In<u32>, count: u32, any: bool) -> Outcome {
+    if out.is_null() || operations.is_null() || count == 0 {
+        return Err(Failure::new(Code::ERROR_INVALID_VALUE, "no operations, or no place for what they can be"));
     }
-    out.set(0)
+    let found = operations.list(count as usize)?.into_iter().map(atomic_capabilities).collect::<Outcome<Vec<_>>>()?;
+    found.into_iter().enumerate().try_for_each(|(at, can)| out.at(at).set(if any { can } else { 0 }))
+}
+
+pub(crate) fn host_atomics(call: &Call, out: Out<u32>, operations: In<u32>, count: u32, device: i32) -> Outcome {
+    let any = caps(call, device)?.host_atomics;
+    tell_atomics(out, operations, count, any)
+}
+
+pub(crate) fn peer_atomics(call: &Call, out: Out<u32>, operations: In<u32>, count: u32, from: i32, to: i32) -> Outcome {
+    let any = pair(call, from, to)? && caps(call, from)?.host_atomics && caps(call, to)?.host_atomics;
+    tell_atomics(out, operations, count, any)
 }
 
 pub(crate) fn texture_1d_linear_width(

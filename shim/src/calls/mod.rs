@@ -6,6 +6,7 @@ pub(crate) mod context;
 pub(crate) mod copy;
 pub(crate) mod device;
 pub(crate) mod event;
+pub(crate) mod external;
 pub(crate) mod function;
 pub(crate) mod graph;
 pub(crate) mod graph_exec;

@@ -156,14 +156,14 @@ pub(crate) fn access(call: &Call, flags: Out<u32>, handle: CuMemoryPool, place: 
     let pool = pool(call, handle)?;
     let location = place.get()?.location(call.runtime()?, Code::ERROR_INVALID_VALUE)?;
     let all = match location {
-        Location::Device(index) if pool.traits.kind == AllocationKind::Device => index == pool.traits.device,
+        Location::Device(index) if pool.traits.kind == AllocationKind::Device && index == pool.traits.device => true,
         Location::Device(index) => pool.is_reached(index),
         _ => pool.traits.kind != AllocationKind::Device,
     };
     flags.set(flags_of(if all { Access::ReadWrite } else { Access::None }))
 }
 
-/// A device keeps its access, and gets none to memory of another, since devices do not reach each other's memory.
+/// A device keeps its access; others get it where they reach the device's memory.
 pub(crate) fn set_access(
     call: &Call,
     handle: CuMemoryPool,
@@ -173,14 +173,18 @@ pub(crate) fn set_access(
     const NONE: u32 = 0;
     const READ: u32 = 1;
     const ALL: u32 = 3;
-    let pool = pool(call, handle)?;
+    let (runtime, pool) = (call.runtime()?, pool(call, handle)?);
     for AccessDescription { location: place, flags } in descriptions.list(count)? {
         if place.kind != location::DEVICE {
             return Err(Failure::new(Code::ERROR_NOT_SUPPORTED, "access of the host to a memory pool"));
         }
-        let device = location::device(call.runtime()?, place.id, Code::ERROR_INVALID_DEVICE)?;
+        let device = location::device(runtime, place.id, Code::ERROR_INVALID_DEVICE)?;
         match flags {
-            ALL | NONE if pool.traits.kind != AllocationKind::Device => pool.set_reached(device, flags == ALL),
+            ALL | NONE
+                if pool.traits.kind != AllocationKind::Device || runtime.can_reach(device, pool.traits.device)? =>
+            {
+                pool.set_reached(&runtime.memory, device, flags == ALL)?;
+            }
             ALL if device == pool.traits.device => {}
             NONE if device != pool.traits.device => {}
             NONE | ALL => {

@@ -1,6 +1,6 @@
 //! Devices and what they can do.
 
-use crate::abi::{Out, Text};
+use crate::abi::{In, Out, Text};
 use crate::calls::device::{self, DeviceProperties};
 use crate::calls::green::{self, Resource};
 use std::ffi::c_char;
@@ -22,9 +22,9 @@ super::entries! {
     "cuDeviceGetExecAffinitySupport": cuDeviceGetExecAffinitySupport 11040 Legacy => green::affinity_support(supported: Out<i32>, kind: u32, device: i32);
     "cuDeviceGetTexture1DLinearMaxWidth": cuDeviceGetTexture1DLinearMaxWidth 11010 Legacy => device::texture_1d_linear_width(width: Out<usize>, format: u32, channels: u32, device: i32);
     "cuDeviceGetDevResource": cuDeviceGetDevResource 12040 Legacy => green::device_resource(device: i32, resource: Out<Resource>, kind: u32);
-    "cuDeviceGetHostAtomicCapabilities": cuDeviceGetHostAtomicCapabilities 13000 Legacy;
+    "cuDeviceGetHostAtomicCapabilities": cuDeviceGetHostAtomicCapabilities 13000 Legacy => device::host_atomics(capabilities: Out<u32>, operations: In<u32>, count: u32, device: i32);
     "cuDeviceGetLuid": cuDeviceGetLuid 10000 Legacy;
-    "cuDeviceGetP2PAtomicCapabilities": cuDeviceGetP2PAtomicCapabilities 13000 Legacy;
+    "cuDeviceGetP2PAtomicCapabilities": cuDeviceGetP2PAtomicCapabilities 13000 Legacy => device::peer_atomics(capabilities: Out<u32>, operations: In<u32>, count: u32, from: i32, to: i32);
     "cuDeviceRegisterAsyncNotification": cuDeviceRegisterAsyncNotification 12040 Legacy;
     "cuDeviceTotalMem": cuDeviceTotalMem 2000 Legacy;
     "cuDeviceUnregisterAsyncNotification": cuDeviceUnregisterAsyncNotification 12040 Legacy;

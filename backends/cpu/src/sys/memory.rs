@@ -30,6 +30,8 @@ enum Backing {
     Anywhere(Reservation),
     /// Physical memory at an address.
     Physical(File),
+    /// Another device's, which keeps it as long as this one may reach it.
+    Peer,
 }
 
 /// A range whose pages are those of a file.
@@ -254,6 +256,19 @@ impl Memory {
         Ok(())
     }
 
+    /// Makes known what another device has mapped at an address.
+    pub(crate) fn reach(&self, theirs: &Self, at: u64) -> Result<(), DeviceError> {
+        let found = theirs.table().regions.get(&at).map(|region| (region.bytes, region.name.clone()));
+        let none = || DeviceError::new(ErrorKind::InvalidRequest, format!("the peer has nothing at {at:#x}"));
+        let (bytes, name) = found.ok_or_else(none)?;
+        let mut table = self.change();
+        if table.overlaps(at, at + bytes) {
+            return Err(DeviceError::new(ErrorKind::InvalidRequest, format!("there is memory at {at:#x} already")));
+        }
+        table.regions.insert(at, Region { bytes, name, backing: Backing::Peer, access: Access::ReadWrite });
+        Ok(())
+    }
+
     /// Takes away what is at an address.
     pub(crate) fn unmap(&self, at: u64) {
         let mut table = self.change();
@@ -277,6 +292,7 @@ impl Memory {
                 drop(memory);
             }
             Backing::Host(span) => drop(span),
+            Backing::Peer => {}
         }
     }
 
@@ -569,7 +585,8 @@ impl interp::Memory for View<'_> {
         };
         if !inside(self.last) {
             let table = self.memory.table();
-            let lent = |r: &Region| !matches!(r.backing, Backing::Host(_)) && r.access == Access::ReadWrite;
+            let lent =
+                |r: &Region| !matches!(r.backing, Backing::Host(_) | Backing::Peer) && r.access == Access::ReadWrite;
             let (start, region) = table.find(address, len as u64).filter(|(_, r)| lent(r))?;
             self.last = (start, region.bytes);
         }
