@@ -49,6 +49,31 @@ pub struct KernelInfo {
     pub refused: Option<String>,
 }
 
+/// Where a kernel can stop in the middle of its blocks, for a person.
+#[derive(Clone, Debug, Default)]
+pub struct Stops {
+    /// The threads a block that this holds for.
+    pub block: [u32; 3],
+    pub sites: Vec<Stop>,
+    /// Places without a site: line in the PTX, why, and whether the kernel has no sites at all for that.
+    pub refusals: Vec<(usize, String, bool)>,
+    /// Bytes that are stored of a thread, local memory among them.
+    pub frame_bytes: u32,
+}
+
+/// A place where threads can stop.
+#[derive(Clone, Debug)]
+pub struct Stop {
+    pub kind: &'static str,
+    /// Line in the PTX; 0 where it is not known.
+    pub line: usize,
+    /// Values that are stored of each thread, and their bytes.
+    pub saved: usize,
+    pub saved_bytes: u32,
+    /// Values that are computed again.
+    pub computed: usize,
+}
+
 /// Device code, ready to be loaded into a context.
 #[derive(Debug)]
 pub struct Code {
@@ -95,6 +120,27 @@ pub(crate) fn plain(diagnostic: &Diagnostic) -> String {
 }
 
 impl Code {
+    /// Where a kernel can stop when it is launched in blocks of that shape; none that cannot be launched.
+    pub fn stops(&self, kernel: &KernelInfo, block: [u32; 3]) -> Option<Stops> {
+        let plan = hetir::passes::suspend::Plan::of(&self.module, kernel.function, block)?;
+        let line = |span: hetir::diag::Span| match span == hetir::diag::Span::default() {
+            true => 0,
+            false => diag::line_column(&self.text, span.start).0,
+        };
+        let sites = plan.sites.iter().map(|site| Stop {
+            kind: site.kind.name(),
+            line: line(site.span),
+            saved: site.saved.len(),
+            saved_bytes: site.saved.iter().map(|saved| saved.ty.bytes()).sum(),
+            computed: site.computed,
+        });
+        Some(Stops {
+            block,
+            sites: sites.collect(),
+            refusals: plan.refusals.iter().map(|r| (line(r.span), r.why.clone(), r.whole)).collect(),
+            frame_bytes: plan.frame_bytes,
+        })
+    }
     /// Takes the code for a device of that compute capability out of an image, which messages call `name`.
     pub fn load(source: ImageSource<'_>, name: &str, compute: (u32, u32)) -> Result<Arc<Self>> {
         let loaded = Self::read(source).and_then(|found| {

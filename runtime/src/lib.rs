@@ -47,7 +47,7 @@ mod vmm;
 mod word;
 
 pub use capture::{CaptureInfo, CaptureMode, CaptureStatus, exchange_capture_mode};
-pub use code::{Code, ImageSource, KernelInfo, Param, UNNAMED};
+pub use code::{Code, ImageSource, KernelInfo, Param, Stop, Stops, UNNAMED};
 pub use context::{Context, ContextFlags};
 pub use draft::Draft;
 pub use error::{CaptureError, Error, PeerError, Result};

@@ -63,7 +63,7 @@ settings! {
     compute: (u32, u32) = "HETGPU_COMPUTE", "9.0", capability;
     /// memory: find accesses outside an allocation by a single byte; 1: also races and uninitialised reads (both slower)
     check: Check = "HETGPU_CHECK", "0", check;
-    /// devices by name, in the order in which programs number them: cpu, as often as wanted, interp
+    /// devices by name, in the order in which programs number them: cpu, as often as wanted (cpu:avx512, cpu:avx2, cpu:sse2), interp
     devices: Vec<String> = "HETGPU_DEVICE", "cpu", names;
     /// threads of the CPU device; 0: as many as there are processors
     cpu_threads: u32 = "HETGPU_CPU_THREADS", "0", |text| text.parse().ok();

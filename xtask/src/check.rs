@@ -33,6 +33,7 @@ const STAGES: &[Stage] = &[
         Ok(counts)
     }),
     ("levels", levels),
+    ("ring", || crate::ring::run(&[])),
     ("coverage", || filetest(None, "coverage")),
     ("ptxas", || filetest(None, "ptxas")),
     ("accept", || accept(&[])),

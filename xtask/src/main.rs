@@ -7,6 +7,7 @@ mod clients;
 mod demo;
 mod dist;
 mod report;
+mod ring;
 mod tidy;
 mod tool;
 
@@ -23,6 +24,7 @@ cargo xtask gen [--check]               writes the generated pages of docs/, or 
 cargo xtask accept [FLAG...]            what the front end and ptxas accept, compared: a sample, or --whole
 cargo xtask bless                       accepts what the golden files and generated pages would become
 cargo xtask clients [NAME] [--write]    clients of CUDA from Python and Rust, run on the CPU device, and their own tests
+cargo xtask ring [NAME...]              filetests whose kernels are suspended again and again, and move between devices
 cargo xtask demo                        a CUDA program built by nvcc, run through our libcuda.so.1
 cargo xtask dist                        an archive and a Debian package for users, in .build/dist, and tries them
 cargo xtask bench parse                 how fast a large PTX module is parsed and lifted
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         "bless" => none_left(rest).and_then(|()| tool::bless()),
         "clients" => clients(rest),
         "demo" => none_left(rest).and_then(|()| demo::run()),
+        "ring" => ring::run(rest),
         "dist" => none_left(rest).and_then(|()| dist::run()),
         "bench" => match rest {
             [name] if name == "parse" => bench::parse(),

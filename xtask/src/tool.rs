@@ -43,7 +43,7 @@ pub(crate) fn succeeds(command: &mut Command) -> Result<bool, String> {
 
 /// Runs a program, passes its standard output on, and sums the counts that `read` finds in its lines. A program that
 /// fails without having counted a failure counts as one.
-pub(crate) fn counted(command: &mut Command, read: fn(&str) -> Option<Counts>) -> Result<Counts, String> {
+pub(crate) fn counted(command: &mut Command, mut read: impl FnMut(&str) -> Option<Counts>) -> Result<Counts, String> {
     let program = command.get_program().to_string_lossy().into_owned();
     let mut child = command
         .stdin(Stdio::null())

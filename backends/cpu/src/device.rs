@@ -114,9 +114,22 @@ impl CpuDevice {
     /// What the device will be, without making it.
     pub fn describe(options: &Options) -> Caps {
         Caps {
-            name: "hetGPU CPU".into(),
-            uuid: identity(options.number),
-            peers: (0..options.count).filter(|&other| other != options.number).map(identity).collect(),
+            name: match options.features {
+                Features::Native => "hetGPU CPU".into(),
+                Features::Sse2 => "hetGPU CPU (SSE2)".into(),
+                Features::Avx2 => "hetGPU CPU (AVX2)".into(),
+                Features::Avx512 => "hetGPU CPU (AVX-512)".into(),
+            },
+            uuid: match options.features {
+                Features::Native => identity(options.number),
+                Features::Sse2 => *b"hetgpu-cpu-0sse2",
+                Features::Avx2 => *b"hetgpu-cpu-0avx2",
+                Features::Avx512 => *b"hetgpu-cpu-av512",
+            },
+            peers: match options.features {
+                Features::Native => (0..options.count).filter(|&other| other != options.number).map(identity).collect(),
+                _ => Vec::new(),
+            },
             compute: options.compute.unwrap_or((9, 0)),
             integrated: true,
             // A quarter is left for the program itself.

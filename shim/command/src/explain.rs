@@ -3,7 +3,7 @@
 use crate::images::{self, Contents};
 use crate::line::Line;
 use crate::{Outcome, Stop, refused, say};
-use hetgpu_runtime::{Code, ImageSource, KernelInfo, Settings};
+use hetgpu_runtime::{Code, ImageSource, KernelInfo, Settings, Stops};
 use serde_json::{Value, json};
 
 /// The file cannot be used as it is.
@@ -19,7 +19,7 @@ pub(crate) fn run(line: &Line) -> Outcome {
     let code = Code::load(ImageSource::Bytes(&bytes), path, compute);
     let refused_kernels = code.as_ref().map_or(0, |code| code.kernels.iter().filter(|k| k.refused.is_some()).count());
     if line.has("--json") {
-        say(json(&contents, code.as_ref().ok().map(|code| &code.kernels[..]).unwrap_or_default()));
+        say(json(&contents, code.as_deref().ok()));
     } else {
         say(format_args!("{path} is {}", contents.kind));
         for image in &contents.images {
@@ -27,9 +27,12 @@ pub(crate) fn run(line: &Line) -> Outcome {
             let source = if image.source.is_empty() { String::new() } else { format!(", from {}", image.source) };
             say(format_args!("  {} for {}, {} bytes{packed}{source}", image.what, image.target, image.bytes));
         }
-        for kernel in code.iter().flat_map(|code| &code.kernels) {
+        for (code, kernel) in code.iter().flat_map(|code| code.kernels.iter().map(move |kernel| (code, kernel))) {
             say("");
             say(text(kernel));
+            if let Some(stops) = stops(code, kernel) {
+                say(stops_text(&stops));
+            }
         }
     }
     match code {
@@ -72,11 +75,65 @@ fn text(kernel: &KernelInfo) -> String {
     lines.join("\n")
 }
 
-fn json(contents: &Contents, kernels: &[KernelInfo]) -> Value {
+/// Where a kernel can stop: in blocks as it requires them, else in such as are common.
+fn stops(code: &Code, kernel: &KernelInfo) -> Option<Stops> {
+    let block = match kernel.required_threads {
+        [0, 0, 0] => [kernel.max_threads.clamp(1, COMMON_BLOCK), 1, 1],
+        required => required.map(|n| n.max(1)),
+    };
+    let block = if kernel.max_threads == 0 && kernel.required_threads == [0; 3] { [COMMON_BLOCK, 1, 1] } else { block };
+    code.stops(kernel, block)
+}
+
+/// Threads a block where the kernel does not say.
+const COMMON_BLOCK: u32 = 256;
+
+fn stops_text(stops: &Stops) -> String {
+    let [x, y, z] = stops.block;
+    let mut lines = vec![match stops.sites.len() {
+        0 => "  stops between its blocks".to_owned(),
+        n => format!(
+            "  stops between its blocks and at {n} sites in them (blocks of {x} x {y} x {z}; {} bytes a thread)",
+            stops.frame_bytes
+        ),
+    }];
+    let at = |line: usize| if line == 0 { String::new() } else { format!(" in line {line} of the PTX") };
+    for (n, site) in stops.sites.iter().enumerate() {
+        lines.push(format!(
+            "    site {n}: {}{}, {} values stored ({} bytes), {} computed again",
+            site.kind,
+            at(site.line),
+            site.saved,
+            site.saved_bytes,
+            site.computed
+        ));
+    }
+    for (line, why, whole) in &stops.refusals {
+        let what = if *whole { "no site at all" } else { "no site" };
+        lines.push(format!("    {what}{}: {why}", at(*line)));
+    }
+    lines.join("\n")
+}
+
+fn stops_json(stops: &Stops) -> Value {
+    let sites = stops.sites.iter().map(|site| {
+        json!({ "kind": site.kind, "line": site.line, "values": site.saved, "bytes": site.saved_bytes, "computed": site.computed })
+    });
+    let refusals = stops.refusals.iter().map(|(line, why, whole)| json!({ "line": line, "why": why, "whole": whole }));
+    json!({
+        "block": stops.block,
+        "frame": stops.frame_bytes,
+        "sites": sites.collect::<Vec<_>>(),
+        "refusals": refusals.collect::<Vec<_>>(),
+    })
+}
+
+fn json(contents: &Contents, code: Option<&Code>) -> Value {
     let images = contents.images.iter().map(|image| {
         json!({ "what": image.what, "target": image.target, "bytes": image.bytes, "packed": image.packed, "source": image.source })
     });
-    let kernels = kernels.iter().map(|kernel| {
+    let kernels = code.iter().flat_map(|code| code.kernels.iter().map(move |kernel| (code, kernel)));
+    let kernels = kernels.map(|(code, kernel)| {
         let params = kernel.params.iter();
         let params = params.map(|p| json!({ "name": p.name, "offset": p.offset, "bytes": p.size }));
         json!({
@@ -88,6 +145,7 @@ fn json(contents: &Contents, kernels: &[KernelInfo]) -> Value {
             "required_threads": kernel.required_threads,
             "required_cluster": kernel.required_cluster,
             "refused": kernel.refused,
+            "stops": stops(code, kernel).map(|stops| stops_json(&stops)),
         })
     });
     json!({ "kind": contents.kind, "images": images.collect::<Vec<_>>(), "kernels": kernels.collect::<Vec<_>>() })

@@ -5,7 +5,7 @@
 
 mod visible;
 
-use hetgpu_cpu::{CpuDevice, Neighbours};
+use hetgpu_cpu::{CpuDevice, Features, Neighbours};
 use hetgpu_device::{Cache, Caps, Device, Importance, Pci, Queued, Services};
 use hetgpu_interp::InterpDevice;
 use hetgpu_runtime::log::{self, Topic};
@@ -52,8 +52,17 @@ macro_rules! devices {
 
 devices! {
     "cpu":
-        describe |settings, seat| CpuDevice::describe(&cpu(settings, seat)),
-        make |settings, seat| Arc::new(Queued::new(CpuDevice::new(cpu(settings, seat))));
+        describe |settings, seat| CpuDevice::describe(&cpu(settings, seat, Features::Native)),
+        make |settings, seat| Arc::new(Queued::new(CpuDevice::new(cpu(settings, seat, Features::Native))));
+    "cpu:avx512":
+        describe |settings, seat| CpuDevice::describe(&cpu(settings, seat, Features::Avx512)),
+        make |settings, seat| Arc::new(Queued::new(CpuDevice::new(cpu(settings, seat, Features::Avx512))));
+    "cpu:avx2":
+        describe |settings, seat| CpuDevice::describe(&cpu(settings, seat, Features::Avx2)),
+        make |settings, seat| Arc::new(Queued::new(CpuDevice::new(cpu(settings, seat, Features::Avx2))));
+    "cpu:sse2":
+        describe |settings, seat| CpuDevice::describe(&cpu(settings, seat, Features::Sse2)),
+        make |settings, seat| Arc::new(Queued::new(CpuDevice::new(cpu(settings, seat, Features::Sse2))));
     "interp":
         describe |settings, _| InterpDevice::describe(interpreted_memory(), &interp(settings)),
         make |settings, _| Arc::new(Queued::new(InterpDevice::new(interpreted_memory(), interp(settings))));
@@ -166,7 +175,7 @@ fn interp(settings: &Settings) -> hetgpu_interp::Options {
     hetgpu_interp::Options { seed: settings.seed, check, compute }
 }
 
-fn cpu(settings: &Settings, seat: &Seat) -> hetgpu_cpu::Options {
+fn cpu(settings: &Settings, seat: &Seat, features: Features) -> hetgpu_cpu::Options {
     let check = match settings.check {
         Check::Off => hetgpu_cpu::Check::Hardware,
         Check::Memory => hetgpu_cpu::Check::Memory,
@@ -174,8 +183,21 @@ fn cpu(settings: &Settings, seat: &Seat) -> hetgpu_cpu::Options {
     };
     let (threads, seed, compute) = (settings.cpu_threads, settings.seed, Some(settings.compute));
     let Seat { number, count, ref cpus, .. } = *seat;
-    let (services, neighbours) = (services(settings), cpus.clone());
-    hetgpu_cpu::Options { check, threads, seed, compute, services, number, count, neighbours, ..Default::default() }
+    // Devices of certain instructions have no peers.
+    let neighbours = if features == Features::Native { cpus.clone() } else { Neighbours::default() };
+    let services = services(settings);
+    hetgpu_cpu::Options {
+        check,
+        threads,
+        seed,
+        features,
+        compute,
+        services,
+        number,
+        count,
+        neighbours,
+        ..Default::default()
+    }
 }
 
 /// What this process offers to its devices.

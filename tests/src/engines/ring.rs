@@ -14,19 +14,21 @@ use crate::devices;
 use crate::engine::{Engine, Failure, Printed};
 use crate::header::{Arg, Run};
 
-/// Most pauses of one run; after that it runs to its end.
-const MOST_PAUSES: u64 = 48;
+/// Most pauses of one run; after that it runs to its end. Devices that compile take longer for each.
+const MOST_PAUSES: u64 = 400;
+const MOST_COMPILED: u64 = 40;
 
 /// Instructions of a kernel of which several forms are compiled.
 const FEW: usize = 300;
 
-/// Instructions of the largest kernels that are tried.
-const MOST: usize = 2500;
+/// Instructions of the largest kernels that are tried on devices that compile.
+const MOST: usize = 600;
 
 /// Devices between which runs move.
 pub struct Ring {
     name: String,
-    devices: Vec<(String, Arc<dyn Device>)>,
+    devices: Vec<Arc<dyn Device>>,
+    compiles: bool,
     /// Runs take turns: devices of the host place memory at the same addresses.
     next: Mutex<u64>,
     pauses: AtomicU64,
@@ -56,11 +58,13 @@ fn broken(error: impl std::fmt::Display) -> Failure {
 impl Ring {
     /// The devices of these names, joined by `+`.
     pub fn of(name: &str, devices: &str) -> Result<Self, String> {
-        let open = |name: &str| Ok((name.to_owned(), devices::open(name)?.device));
-        let devices = devices.split('+').map(open).collect::<Result<Vec<_>, String>>()?;
+        let opened = devices.split('+').map(devices::open).collect::<Result<Vec<_>, String>>()?;
+        let compiles = opened.iter().any(|opened| opened.uncompiled.is_some());
+        let devices = opened.into_iter().map(|opened| opened.device).collect();
         Ok(Self {
             name: name.into(),
             devices,
+            compiles,
             next: Mutex::new(FIRST_ADDRESS),
             pauses: AtomicU64::new(0),
             kernels: AtomicU64::new(0),
@@ -91,7 +95,7 @@ struct Job<'r> {
 impl Drop for Job<'_> {
     fn drop(&mut self) {
         for (&(device, _), &loaded) in &self.loaded {
-            self.ring.devices[device].1.unload(loaded);
+            self.ring.devices[device].unload(loaded);
         }
     }
 }
@@ -244,7 +248,7 @@ impl Engine for Ring {
         }
         let plan = Plan::of(&module, module.function(&run.kernel)?, run.block)?;
         match plan.refusals.iter().find(|r| r.whole) {
-            _ if plan.instructions() > MOST => {
+            _ if self.compiles && plan.instructions() > MOST => {
                 Some(format!("{} instructions take long to compile", plan.instructions()))
             }
             _ if plan.has_sites() => None,
@@ -256,7 +260,7 @@ impl Engine for Ring {
     fn run(&self, ptx: &str, run: &Run, seed: u32, buffers: &mut [Vec<u8>]) -> Result<Printed, Failure> {
         let module = Arc::new(lift(ptx)?);
         let mut next = self.next.lock().unwrap_or_else(|e| e.into_inner());
-        let mut scene = Scene::on(&*self.devices[0].1);
+        let mut scene = Scene::on(&*self.devices[0]);
         let Prepared { launch, printer, places, globals } = prepare(&mut scene, &mut next, &module, run, buffers)?;
         scene.module.take().into_iter().for_each(|module| scene.device.unload(module));
         let plan = Plan::of(&module, launch.kernel, launch.block).ok_or_else(|| broken("no such kernel"))?;
@@ -285,7 +289,11 @@ impl Engine for Ring {
             // Sometimes at the next site, sometimes later.
             let range = [1, 2, 5, 30][job.random(4) as usize];
             let force = live + job.random(live * range + 1) + 1;
-            let most = if job.plan.instructions() <= FEW { MOST_PAUSES } else { MOST_PAUSES / 6 };
+            let most = match (self.compiles, job.plan.instructions() <= FEW) {
+                (false, _) => MOST_PAUSES,
+                (true, true) => MOST_COMPILED,
+                (true, false) => MOST_COMPILED / 5,
+            };
             let force = if turn < most { force.min(u32::MAX.into()) as u32 } else { 0 };
             let here = turn as usize % self.devices.len();
             if job.go(&mut scene, here, &mut next, force)? {
@@ -293,7 +301,7 @@ impl Engine for Ring {
             }
             turn += 1;
             self.kernels.fetch_add(u64::from(turn == 1), Ordering::Relaxed);
-            scene = carry(scene, &*self.devices[turn as usize % self.devices.len()].1).map_err(broken)?;
+            scene = carry(scene, &*self.devices[turn as usize % self.devices.len()]).map_err(broken)?;
         }
         drop(job);
         for (buffer, place) in buffers.iter_mut().zip(&places) {
