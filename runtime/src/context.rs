@@ -105,6 +105,7 @@ impl Runtime {
         let context = self.new_context(device, false, version, part);
         context.set_flags(flags);
         context.state().session = Some(session);
+        self.control.used();
         let handle = self.contexts.insert(context);
         self.push_current(handle)?;
         Ok(handle)
@@ -198,6 +199,7 @@ impl Runtime {
         state.retained += 1;
         if state.session.is_none() {
             state.session = Some(Session::new(self.next_id(), context.device.clone(), None));
+            self.control.used();
         }
         Ok(context.device.primary())
     }

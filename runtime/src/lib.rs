@@ -7,6 +7,7 @@
 //! - Work goes through one `Queue` a device: lanes (streams) of operations, each with the operations that it waits for.
 //! - A fault inside a kernel poisons its session: later work is dropped, later calls get the same error.
 
+pub mod control;
 pub mod log;
 pub mod presence;
 

@@ -133,6 +133,8 @@ pub struct DeviceStatus {
 /// What runtimes know about their devices' stages.
 #[derive(Default)]
 pub(crate) struct Control {
+    /// Called when the first context is used.
+    first_use: Mutex<Option<Box<dyn FnOnce() + Send>>>,
     targets: OnceLock<Arc<dyn Targets>>,
     devices: Mutex<Vec<Entry>>,
 }
@@ -145,6 +147,14 @@ struct Entry {
 }
 
 impl Control {
+    /// Somebody uses a device.
+    pub(crate) fn used(&self) {
+        let first = self.first_use.lock().unwrap_or_else(|e| e.into_inner()).take();
+        if let Some(first) = first {
+            first();
+        }
+    }
+
     fn lock(&self, count: usize) -> MutexGuard<'_, Vec<Entry>> {
         let mut devices = self.devices.lock().unwrap_or_else(|e| e.into_inner());
         if devices.len() < count {
@@ -188,6 +198,11 @@ impl Runtime {
             entry.name = name;
         }
         let _ = self.control.targets.set(targets);
+    }
+
+    /// What is done when a device is used for the first time.
+    pub fn when_used(&self, first: impl FnOnce() + Send + 'static) {
+        *self.control.first_use.lock().unwrap_or_else(|e| e.into_inner()) = Some(Box::new(first));
     }
 
     pub fn targets(&self) -> Option<&Arc<dyn Targets>> {

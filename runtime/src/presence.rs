@@ -49,7 +49,7 @@ pub fn folder() -> PathBuf {
 }
 
 /// Whoever this process acts as.
-fn user() -> u32 {
+pub(crate) fn user() -> u32 {
     fs::metadata("/proc/self").map_or(0, |metadata| metadata.uid())
 }
 
@@ -81,11 +81,16 @@ fn own(folder: &Path) -> io::Result<()> {
     }
 }
 
+/// Makes the folder, if it is not there.
+pub(crate) fn make(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    own(folder)
+}
+
 impl Presence {
     /// Says that this process uses these devices.
     pub fn announce(folder: &Path, uuids: &[[u8; 16]]) -> io::Result<Self> {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        own(folder)?;
+        make(folder)?;
         let pid = std::process::id();
         let mut text = format!("{FORMAT}\nstart {}\n", start_of(pid).unwrap_or(0));
         let mut places = Vec::new();
@@ -128,6 +133,13 @@ pub fn processes(folder: &Path) -> Vec<Process> {
     }
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
+        // Where a process listens; it is gone with it.
+        if let Some(pid) = name.strip_suffix(".sock").and_then(|pid| pid.parse().ok()) {
+            if start_of(pid).is_none() {
+                let _ = fs::remove_file(entry.path());
+            }
+            continue;
+        }
         let Ok(pid) = name.trim_end_matches(".part").parse() else { continue };
         match read(&entry.path()).and_then(|text| parse(&text)) {
             Some((start, devices)) if start_of(pid) == Some(start) => {

@@ -7,7 +7,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::ptr;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 
 /// Why the host's address space could not be changed.
 pub(crate) type Refused = std::io::Error;
@@ -169,6 +169,53 @@ pub(crate) fn store(at: u64, wide: bool, value: u64) {
                 word.store(value as u32, Ordering::SeqCst);
             }
         }
+    }
+}
+
+/// Process and user at the other end of a socket, as the system knows them.
+pub(crate) fn peer(socket: i32) -> Option<(u32, u32)> {
+    let mut who = MaybeUninit::<libc::ucred>::uninit();
+    let mut bytes = size_of::<libc::ucred>() as libc::socklen_t;
+    // SAFETY: the system writes no more than `bytes`, which is what there is room for; all bits are a `ucred`.
+    unsafe {
+        let place = who.as_mut_ptr().cast();
+        let got = libc::getsockopt(socket, libc::SOL_SOCKET, libc::SO_PEERCRED, place, &mut bytes);
+        (got == 0 && bytes as usize == size_of::<libc::ucred>()).then(|| {
+            let who = who.assume_init();
+            (who.pid as u32, who.uid)
+        })
+    }
+}
+
+/// Which file children close, or -1.
+static CLOSED_IN_CHILDREN: AtomicI32 = AtomicI32::new(-1);
+
+extern "C" fn close_in_child() {
+    let file = CLOSED_IN_CHILDREN.swap(-1, Ordering::AcqRel);
+    if file >= 0 {
+        // SAFETY: the descriptor is the runtime's, and the thread that uses it is not in the child.
+        unsafe { libc::close(file) };
+    }
+}
+
+/// A file that stays open as long as this process lives, and that children which are forked do not have.
+pub(crate) fn close_in_children(file: i32) {
+    if CLOSED_IN_CHILDREN.swap(file, Ordering::AcqRel) == -1 {
+        // SAFETY: the function may be called in any child: it only uses an atomic and closes a file.
+        unsafe { libc::pthread_atfork(None, None, Some(close_in_child)) };
+    }
+}
+
+/// The program's signals are handled by its own threads.
+pub(crate) fn leave_signals_to_others() {
+    let mut all = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: the set is filled before it is used. Signals that an instruction of this thread causes stay as they are.
+    unsafe {
+        libc::sigfillset(all.as_mut_ptr());
+        for own in [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP] {
+            libc::sigdelset(all.as_mut_ptr(), own);
+        }
+        libc::pthread_sigmask(libc::SIG_BLOCK, all.as_ptr(), ptr::null_mut());
     }
 }
 

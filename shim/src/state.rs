@@ -2,7 +2,7 @@
 
 use crate::registry;
 use crate::result::{Code, Failure, Outcome};
-use hetgpu_runtime::{Runtime, Settings};
+use hetgpu_runtime::{Runtime, Settings, control};
 use std::sync::{Arc, OnceLock};
 
 static RUNTIME: OnceLock<Result<Runtime, Failure>> = OnceLock::new();
@@ -28,7 +28,17 @@ fn start() -> Outcome<Runtime> {
 }
 
 pub(crate) fn initialise() -> Outcome<&'static Runtime> {
-    RUNTIME.get_or_init(start).as_ref().map_err(Clone::clone)
+    let mut first = false;
+    let runtime = RUNTIME.get_or_init(|| {
+        first = true;
+        start()
+    });
+    let runtime = runtime.as_ref().map_err(Clone::clone)?;
+    if first {
+        // Programs that only look what devices there are have nothing to be asked about.
+        runtime.when_used(|| control::listen(runtime));
+    }
+    Ok(runtime)
 }
 
 pub(crate) fn runtime() -> Outcome<&'static Runtime> {

@@ -6,8 +6,9 @@
 //! from relocatable device code. `//= compute_90a` names what nvcc compiles for, `//$ VARIABLE=VALUE` sets a variable of
 //! the environment. Programs of the runtime library alone also run with its shared form; programs that older compilers
 //! know how to build are built by them too, with the runtime library of their time. `//- 11.8 REASON` leaves a release
-//! out that lacks something.
+//! out that lacks something. `//~ DEVICE...` moves the program to these devices, one after the other, while it runs.
 
+use hetgpu_runtime::control;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -183,15 +184,38 @@ fn execute(setup: &Setup, program: &Path, text: &str, runtime: Runtime) -> Resul
         .stderr(Stdio::piped())
         .spawn()?;
     let start = Instant::now();
+    let moved = moved(child.id(), &marked(text, "//~ "), start);
     while child.try_wait()?.is_none() {
-        if start.elapsed() > LIMIT {
+        if moved.is_err() || start.elapsed() > LIMIT {
             child.kill()?;
             let output = child.wait_with_output()?;
-            return Err(format!("not finished after {LIMIT:?}: {}", show(&output)).into());
+            let why = moved.err().unwrap_or_else(|| format!("not finished after {LIMIT:?}"));
+            return Err(format!("{why}: {}", show(&output)).into());
         }
         std::thread::sleep(Duration::from_millis(5));
     }
     Ok(child.wait_with_output()?)
+}
+
+/// Moves a program to devices while it runs, some time after it has begun to use one and between two moves.
+fn moved(pid: u32, lines: &[&str], start: Instant) -> Result<(), String> {
+    const BETWEEN: Duration = Duration::from_millis(100);
+    for device in lines.iter().flat_map(|line| line.split_whitespace()) {
+        std::thread::sleep(BETWEEN);
+        let request = serde_json::json!({ "request": "move", "to": device, "max_freeze_ms": 30_000 });
+        let answer = loop {
+            match control::ask(pid, &request, LIMIT, &|_| {}) {
+                Ok(answer) => break answer,
+                Err(silence) if start.elapsed() > LIMIT => return Err(format!("it cannot be moved: {silence}")),
+                // It has not begun.
+                Err(_) => std::thread::sleep(Duration::from_millis(5)),
+            }
+        };
+        if answer["ok"] != true {
+            return Err(format!("it is not moved to {device}: {answer}"));
+        }
+    }
+    Ok(())
 }
 
 /// The rest of the lines that begin with a mark.

@@ -38,8 +38,12 @@ const FILES: &[File] = &[
 ];
 
 /// Names by which linkers look for libraries, and by which the command is called in the place of an assembler.
-const LINKS: &[(&str, &str)] =
-    &[("lib/libcuda.so", "libcuda.so.1"), ("lib/libnvidia-ml.so", "libnvidia-ml.so.1"), ("bin/hetgpu-ptxas", "hetgpu")];
+const LINKS: &[(&str, &str)] = &[
+    ("lib/libcuda.so", "libcuda.so.1"),
+    ("lib/libnvidia-ml.so", "libnvidia-ml.so.1"),
+    ("bin/hetgpu-ptxas", "hetgpu"),
+    ("bin/hetgpu-migrate", "hetgpu"),
+];
 
 /// Packages that the libraries are linked with, besides the C library.
 const NEEDED: &str = "libffi8, libgcc-s1, libstdc++6, libzstd1, zlib1g";

@@ -23,7 +23,7 @@ pub(crate) struct Flag {
 }
 
 impl Flag {
-    fn usage(&self) -> String {
+    pub(crate) fn usage(&self) -> String {
         match self.value {
             Some(value) => format!("{} {value}", self.name),
             None => self.name.to_owned(),
@@ -38,10 +38,11 @@ impl Command {
         parts.filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
     }
 
-    pub(crate) fn help(&self) -> String {
+    /// `tool`: the name of the program.
+    pub(crate) fn help(&self, tool: &str) -> String {
         let width = self.flags.iter().map(|flag| flag.usage().len()).max().unwrap_or(0);
         let flags = self.flags.iter().map(|flag| format!("\n  {:width$}  {}", flag.usage(), flag.about));
-        let mut text = format!("hetgpu {}\n{}", self.usage(), self.about);
+        let mut text = format!("{tool} {}\n{}", self.usage(), self.about);
         if !self.flags.is_empty() {
             text.push('\n');
         }

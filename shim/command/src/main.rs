@@ -9,6 +9,8 @@ mod explain;
 mod images;
 mod libraries;
 mod line;
+mod manual;
+mod migrate;
 mod run;
 mod settings;
 
@@ -37,7 +39,18 @@ type Outcome = Result<u8, Stop>;
 
 const JSON: Flag = Flag { name: "--json", value: None, about: "as JSON" };
 
-/// Every command: help, parser and completions come from here.
+/// A name by which the program is called, and its commands: help, parser, completions and manual page come from here.
+struct Tool {
+    name: &'static str,
+    about: &'static str,
+    commands: &'static [Command],
+    /// What help and the manual page end with.
+    notes: &'static [&'static str],
+}
+
+const TOOL: Tool =
+    Tool { name: "hetgpu", about: "Runs CUDA programs on the devices that are there.", commands: COMMANDS, notes: &[] };
+
 const COMMANDS: &[Command] = &[
     Command {
         name: "run",
@@ -88,39 +101,54 @@ const COMMANDS: &[Command] = &[
         about: "prints completions for a shell",
         flags: &[],
         takes_all: false,
-        run: completions::run,
+        run: |line| completions::run(&TOOL, line),
+    },
+    Command {
+        name: "man",
+        arguments: "",
+        about: "prints the manual page",
+        flags: &[],
+        takes_all: false,
+        run: |_| {
+            say(manual::page(&TOOL));
+            Ok(0)
+        },
     },
 ];
 
-fn help() {
-    say("hetgpu COMMAND [OPTION]...\nRuns CUDA programs on the devices that are there.\n");
-    let width = COMMANDS.iter().map(|command| command.usage().len()).max().unwrap_or(0);
-    for command in COMMANDS {
+fn help(tool: &Tool) {
+    say(format_args!("{} COMMAND [OPTION]...\n{}\n", tool.name, tool.about));
+    let width = tool.commands.iter().map(|command| command.usage().len()).max().unwrap_or(0);
+    for command in tool.commands {
         say(format_args!("  {:width$}  {}", command.usage(), command.about));
     }
-    say("\nhetgpu COMMAND --help says more of a command, hetgpu --version which version this is.");
+    if !tool.notes.is_empty() {
+        say(format_args!("\n{}", tool.notes.join("\n")));
+    }
+    let name = tool.name;
+    say(format_args!("\n{name} COMMAND --help says more of a command, {name} --version which version this is."));
 }
 
-fn serve(words: Vec<String>) -> Outcome {
+fn serve(tool: &Tool, words: Vec<String>) -> Outcome {
     let mut words = words.into_iter();
     let name = match words.next().as_deref() {
         None | Some("help" | "--help" | "-h") => {
-            help();
+            help(tool);
             return Ok(0);
         }
         Some("--version" | "-V" | "version") => {
-            say(format_args!("hetgpu {}", env!("CARGO_PKG_VERSION")));
+            say(format_args!("{} {}", tool.name, env!("CARGO_PKG_VERSION")));
             return Ok(0);
         }
         Some(name) => name.to_owned(),
     };
-    let known = || COMMANDS.iter().map(|command| command.name).collect::<Vec<_>>().join(", ");
-    let command = COMMANDS.iter().find(|command| command.name == name);
+    let known = || tool.commands.iter().map(|command| command.name).collect::<Vec<_>>().join(", ");
+    let command = tool.commands.iter().find(|command| command.name == name);
     let command = command.ok_or_else(|| refused(format!("there is no command '{name}'; there are {}", known())))?;
     match Line::parse(command, words).map_err(refused)? {
         Some(line) => (command.run)(&line),
         None => {
-            say(command.help());
+            say(command.help(tool.name));
             Ok(0)
         }
     }
@@ -130,7 +158,9 @@ fn main() -> ExitCode {
     let mut words = std::env::args();
     let called = words.next().unwrap_or_default();
     let words: Vec<String> = words.collect();
-    if std::path::Path::new(&called).file_name().is_some_and(|name| name == assembler::NAME) {
+    let called = std::path::Path::new(&called).file_name().map(|name| name.to_string_lossy().into_owned());
+    let called = called.unwrap_or_default();
+    if called == assembler::NAME {
         return match assembler::assemble(&words) {
             Ok(()) => ExitCode::SUCCESS,
             Err(text) => {
@@ -139,10 +169,11 @@ fn main() -> ExitCode {
             }
         };
     }
-    match serve(words) {
+    let tool = if called == migrate::NAME { &migrate::TOOL } else { &TOOL };
+    match serve(tool, words) {
         Ok(status) => ExitCode::from(status),
         Err(Stop { status, text }) => {
-            eprintln!("hetgpu: {text}");
+            eprintln!("{}: {text}", tool.name);
             ExitCode::from(status)
         }
     }

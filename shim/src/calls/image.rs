@@ -83,7 +83,7 @@ pub(super) fn format(format: u32, channels: u32) -> Outcome<(Format, bool)> {
     };
     match (channels, own) {
         (1 | 2 | 4, None) => Ok((Format { channel, channels: channels as u8 }, false)),
-        (_, Some(own)) if channels == own.into() => Ok((Format { channel, channels: own }, true)),
+        (_, Some(own)) if channels == u32::from(own) => Ok((Format { channel, channels: own }, true)),
         _ => wrong(format!("{channels} channels of format {format:#x}")),
     }
 }
