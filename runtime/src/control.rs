@@ -46,6 +46,14 @@ pub fn listen(runtime: &'static Runtime) {
     }
 }
 
+/// Serves a request of this process to itself.
+pub fn answer(runtime: &Runtime, request: &Value) -> Value {
+    requests::serve(runtime, request, &|_| {})
+}
+
+/// The thread that listens, or 0.
+static THREAD: AtomicU32 = AtomicU32::new(0);
+
 type Serve = dyn Fn(&Value, Tell<'_>) -> Value + Send + Sync;
 
 fn start(folder: &Path, serve: Arc<Serve>) -> io::Result<()> {
@@ -59,6 +67,7 @@ fn start(folder: &Path, serve: Arc<Serve>) -> io::Result<()> {
     sys::close_in_children(listener.as_raw_fd());
     std::thread::Builder::new().name("hetgpu-control".into()).spawn(move || {
         sys::leave_signals_to_others();
+        THREAD.store(sys::thread(), Ordering::Relaxed);
         accept(&listener, &serve);
     })?;
     Ok(())
@@ -74,7 +83,7 @@ fn accept(listener: &UnixListener, serve: &Arc<Serve>) {
         };
         if served.fetch_add(1, Ordering::AcqRel) >= MOST {
             served.fetch_sub(1, Ordering::AcqRel);
-            answer(&stream, &refusal("busy", "too many ask at the same time"));
+            reply(&stream, &refusal("busy", "too many ask at the same time"));
             continue;
         }
         let (serve, leave) = (Arc::clone(serve), Arc::clone(&served));
@@ -105,7 +114,7 @@ fn converse(stream: &UnixStream, serve: &Serve) {
         return;
     };
     let parsed = serde_json::from_slice::<Value>(&line).ok().filter(Value::is_object);
-    let tell = |event: Value| answer(stream, &event);
+    let tell = |event: Value| reply(stream, &event);
     let last = match parsed {
         Some(parsed) => {
             let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| serve(&parsed, &tell)));
@@ -116,7 +125,7 @@ fn converse(stream: &UnixStream, serve: &Serve) {
             refusal("request", "a request is one line with an object of JSON")
         }
     };
-    answer(stream, &last);
+    reply(stream, &last);
 }
 
 /// The line of a request, without its end; none where it does not end in time, or is too long.
@@ -144,7 +153,7 @@ fn request(stream: &UnixStream) -> Option<Vec<u8>> {
 }
 
 /// Who asked may have gone.
-fn answer(stream: &UnixStream, line: &Value) {
+fn reply(stream: &UnixStream, line: &Value) {
     let _ = stream.set_write_timeout(Some(PATIENCE));
     let mut text = line.to_string();
     text.push('\n');

@@ -2,18 +2,19 @@
 //!
 //! ```text
 //! running ──pause──► pausing ──► paused ──resume──► running
-//!    ▲                  │           │ ▲
-//!    └── deadline, abort┘           ▼ │
-//!                                  moving
+//!    ▲                  │         │ ▲ ▲ │
+//!    └── deadline, abort┘         ▼ │ │ ▼
+//!                              moving released
 //! ```
 //! In a pause no operation is begun, those that were begun have ended or stay where they are, and whoever calls for the
-//! device stays in front of its gate. `seat` says how a device is exchanged then.
+//! device stays in front of its gate. `seat` says how a device is exchanged then. A job whose device was released has all that
+//! was there in memory of the host, until it is restored.
 
 use crate::flight::Flight;
-use crate::seat::Mode;
+use crate::seat::{Mode, Vault};
 use crate::system::DeviceState;
 use crate::{Runtime, log};
-use hetgpu_device::{Caps, Device, DeviceError, ErrorKind};
+use hetgpu_device::{Caps, Device, DeviceError, ErrorKind, Queued};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
@@ -27,6 +28,8 @@ pub enum Stage {
     Pausing,
     Paused,
     Moving,
+    /// Its device was released.
+    Released,
 }
 
 impl Stage {
@@ -36,6 +39,7 @@ impl Stage {
             Self::Pausing => "pausing",
             Self::Paused => "paused",
             Self::Moving => "moving",
+            Self::Released => "released",
         }
     }
 }
@@ -299,7 +303,16 @@ impl Runtime {
     /// What speaks against moving the job on a device to another: nothing where the list is empty.
     pub fn check_move(&self, device: usize, to: &str) -> Result<Vec<String>, Trouble> {
         let (device, to) = (&self.picked(Some(device))?[0], self.make_target(to)?);
-        Ok(against(device, to.as_ref()))
+        Ok(self.against(device, to.as_ref()))
+    }
+
+    fn against(&self, device: &DeviceState, to: &dyn Device) -> Vec<String> {
+        let mut against = device.seat.unfit(to);
+        let mut others = (0..self.device_count()).filter(|&index| index != device.index);
+        if others.any(|index| self.device(index).is_ok_and(|other| other.seat.reaches_peers())) {
+            against.push("another device of the program reaches its memory".to_owned());
+        }
+        against
     }
 
     fn make_target(&self, name: &str) -> Result<Arc<dyn Device>, Trouble> {
@@ -340,7 +353,7 @@ impl Runtime {
         let devices = self.picked(Some(device))?;
         let was_paused = self.stage(device) == Stage::Paused;
         let from = if was_paused { Stage::Paused } else { Stage::Running };
-        let unfit = against(&devices[0], to.as_ref());
+        let unfit = self.against(&devices[0], to.as_ref());
         if !unfit.is_empty() {
             return Err(trouble(TroubleKind::Unfit, unfit.join("; ")));
         }
@@ -381,7 +394,7 @@ impl Runtime {
             Ok(())
         };
         // What the program did since it was looked at the first time may speak against it.
-        let unfit = against(device, to.as_ref());
+        let unfit = self.against(device, to.as_ref());
         let exchanged = match unfit.is_empty() {
             true => device.seat.exchange(to, &watched).map_err(|error| {
                 let kind = match told.load(Ordering::Relaxed) {
@@ -398,6 +411,59 @@ impl Runtime {
             go_on(devices);
         }
         exchanged.map(|done| Moved { freeze, stop, bytes: done.bytes, copied: done.copied })
+    }
+
+    /// Releases the devices of a paused job: what is there is kept in memory of the host.
+    pub fn release_devices(&self, device: Option<usize>) -> Result<(), Trouble> {
+        let devices = self.picked(device)?;
+        let vault = |device: &DeviceState| Ok(Arc::new(Queued::new(Vault::new(device.device.caps()))) as _);
+        self.change_all(&devices, Stage::Paused, Stage::Released, vault)
+    }
+
+    /// Puts a released job on new devices like those that it had. It is paused then.
+    pub fn restore_devices(&self, device: Option<usize>) -> Result<(), Trouble> {
+        let devices = self.picked(device)?;
+        let names: Vec<String> =
+            self.control.lock(self.device_count()).iter().map(|entry| entry.name.clone()).collect();
+        let fresh = |device: &DeviceState| self.make_target(&names[device.index]);
+        self.change_all(&devices, Stage::Released, Stage::Paused, fresh)
+    }
+
+    /// Exchanges the devices of a job that stands still, all or none.
+    fn change_all(
+        &self,
+        devices: &[Arc<DeviceState>],
+        from: Stage,
+        to: Stage,
+        make: impl Fn(&DeviceState) -> Result<Arc<dyn Device>, Trouble>,
+    ) -> Result<(), Trouble> {
+        self.change_stage(devices, &[from], Stage::Moving)?;
+        let mut before: Vec<(&Arc<DeviceState>, Arc<dyn Device>)> = Vec::new();
+        let mut change = || {
+            for device in devices {
+                let next = make(device)?;
+                let unfit = self.against(device, next.as_ref());
+                if !unfit.is_empty() {
+                    return Err(trouble(TroubleKind::Unfit, unfit.join("; ")));
+                }
+                let last = device.seat.current();
+                let failed = |error: DeviceError| trouble(TroubleKind::Failed, error.to_string());
+                device.seat.exchange(&next, &|_, _| Ok(())).map_err(failed)?;
+                before.push((device, last));
+            }
+            Ok(())
+        };
+        let changed = change();
+        if changed.is_err() {
+            for (device, last) in before {
+                // It has let go of everything, and there was room for it before.
+                if let Err(error) = device.seat.exchange(&last, &|_, _| Ok(())) {
+                    log::error(format_args!("device {} could not be put back: {error}", device.index));
+                }
+            }
+        }
+        let _ = self.change_stage(devices, &[Stage::Moving], if changed.is_ok() { to } else { from });
+        changed
     }
 
     /// The job on each of its devices.
@@ -425,10 +491,6 @@ const LONGEST_FREEZE: Duration = Duration::from_secs(600);
 fn go_on(devices: &[Arc<DeviceState>]) {
     devices.iter().for_each(|device| device.seat.gate().set(Mode::Open));
     devices.iter().for_each(|device| device.queue.resume());
-}
-
-fn against(device: &DeviceState, to: &dyn Device) -> Vec<String> {
-    device.seat.unfit(to)
 }
 
 /// What does not stop, for a person.

@@ -206,6 +206,12 @@ pub(crate) fn close_in_children(file: i32) {
     }
 }
 
+/// The calling thread, as the system numbers it.
+pub(crate) fn thread() -> u32 {
+    // SAFETY: a query without side effects.
+    unsafe { libc::gettid() as u32 }
+}
+
 /// The program's signals are handled by its own threads.
 pub(crate) fn leave_signals_to_others() {
     let mut all = MaybeUninit::<libc::sigset_t>::uninit();

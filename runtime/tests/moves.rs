@@ -3,10 +3,10 @@
 mod common;
 
 use common::{BLOCK, TestDevice, copy, enter, fill, kernel, runtime, stopping_device, stopping_runtime, touch};
-use hetgpu_device::{Device, Heap, HeapState, Queued, SyncDevice};
+use hetgpu_device::{Caps, Device, Heap, HeapState, Queued, SyncDevice};
 use hetgpu_runtime::{
     ArrayDescription, Channel, Corner, Dimensions, Error, Format, Moved, Notes, Resource, Runtime, Sampler, Stage,
-    StreamRef, TexelCopy, TexelSide, TextureRequest, Trouble, TroubleKind,
+    StreamRef, Targets, TexelCopy, TexelSide, TextureRequest, Trouble, TroubleKind,
 };
 use std::sync::Arc;
 use std::sync::mpsc::channel;
@@ -196,4 +196,48 @@ fn images_and_objects_keep_their_handles() {
     runtime.destroy_image_object(object, true).unwrap();
     runtime.destroy_array(array).unwrap();
     assert_eq!(second.images(), (0, 0));
+}
+
+#[test]
+fn a_released_job_leaves_its_device_empty_and_goes_on_when_it_is_restored() {
+    let (runtime, first) = stopping_runtime();
+    let spare = stopping_device();
+    runtime.offer(Arc::new(Spare(spare.clone())), vec!["spare".into()]);
+    let kernel = kernel(&runtime);
+    let at = runtime.allocate(300).unwrap();
+    runtime.launch(kernel, StreamRef::Default, touch(at, 300)).unwrap();
+    let _ = runtime.query_stream(StreamRef::Default);
+    first.wait_for_blocks(20);
+    assert_eq!(runtime.release_devices(None).unwrap_err().kind, TroubleKind::Stage, "it runs");
+    runtime.pause(None, LONG).unwrap();
+    runtime.release_devices(None).unwrap();
+    assert_eq!((first.mapped(), first.modules(), runtime.stage(0)), (vec![], 0, Stage::Released));
+    assert_eq!(runtime.resume(None).unwrap_err().kind, TroubleKind::Stage, "it has no device");
+    assert_eq!(move_to(&runtime, &stopping_device()).unwrap_err().kind, TroubleKind::Stage);
+    spare.fail_after(0);
+    assert_eq!(runtime.restore_devices(None).unwrap_err().kind, TroubleKind::Failed);
+    assert_eq!((runtime.stage(0), spare.mapped()), (Stage::Released, vec![]));
+    spare.fail_after(100);
+    runtime.restore_devices(None).unwrap();
+    assert_eq!(runtime.stage(0), Stage::Paused);
+    runtime.resume(None).unwrap();
+    runtime.synchronise_stream(StreamRef::Default).unwrap();
+    assert_eq!(runtime.read(at, 300).unwrap(), [1; 300]);
+    assert_eq!(first.blocks() + spare.blocks(), 300);
+}
+
+struct Spare(Arc<TestDevice>);
+
+impl Targets for Spare {
+    fn names(&self) -> Vec<String> {
+        vec!["spare".into()]
+    }
+
+    fn caps(&self, name: &str) -> Option<Caps> {
+        (name == "spare").then(|| queued(&self.0).caps().clone())
+    }
+
+    fn make(&self, name: &str) -> Option<Arc<dyn Device>> {
+        (name == "spare").then(|| queued(&self.0))
+    }
 }

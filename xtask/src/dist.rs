@@ -45,6 +45,10 @@ const LINKS: &[(&str, &str)] = &[
     ("bin/hetgpu-migrate", "hetgpu"),
 ];
 
+/// Those that have completions and a manual page.
+const COMMANDS: [&str; 2] = ["hetgpu", "hetgpu-migrate"];
+const SHELLS: [&str; 3] = ["bash", "zsh", "fish"];
+
 /// Packages that the libraries are linked with, besides the C library.
 const NEEDED: &str = "libffi8, libgcc-s1, libstdc++6, libzstd1, zlib1g";
 
@@ -116,7 +120,7 @@ fn copy(from: &Path, to: &Path) -> Result {
 
 fn assemble(folder: &Path) -> Result {
     emptied(folder)?;
-    for part in ["lib", "bin", "completions"] {
+    for part in ["lib", "bin", "completions", "man"] {
         make(&folder.join(part))?;
     }
     for file in FILES {
@@ -133,10 +137,16 @@ fn assemble(folder: &Path) -> Result {
     copy(&root().join("xtask/dist/GUIDE.md"), &folder.join("GUIDE.md"))?;
     copy(&root().join("xtask/dist/Containerfile"), &folder.join("Containerfile"))?;
     put(&folder.join("LICENSES-THIRD-PARTY.md"), licences::text(FILES.iter().map(|file| file.package))?)?;
-    for shell in ["bash", "zsh", "fish"] {
-        let output = Command::new(folder.join("bin/hetgpu")).args(["completions", shell]).output();
-        let output = output.map_err(|error| at(&folder.join("bin/hetgpu"), &error))?;
-        put(&folder.join("completions").join(format!("hetgpu.{shell}")), output.stdout)?;
+    for command in COMMANDS {
+        let binary = folder.join("bin").join(command);
+        let said = |words: &[&str]| {
+            let output = Command::new(&binary).args(words).output();
+            output.map(|output| output.stdout).map_err(|error| at(&binary, &error))
+        };
+        for shell in SHELLS {
+            put(&folder.join("completions").join(format!("{command}.{shell}")), said(&["completions", shell])?)?;
+        }
+        put(&folder.join("man").join(format!("{command}.1")), said(&["man"])?)?;
     }
     Ok(())
 }
@@ -172,7 +182,7 @@ fn debian(out: &Path, folder: &Path) -> Result<PathBuf> {
     for part in ["lib", "bin"] {
         did(Command::new("cp").arg("-a").arg(folder.join(part)).arg(&home))?;
     }
-    for command in ["hetgpu", "hetgpu-run"] {
+    for command in ["hetgpu", "hetgpu-migrate", "hetgpu-run"] {
         let link = tree.join("usr/bin").join(command);
         symlink(format!("../lib/hetgpu/bin/{command}"), &link).map_err(|error| at(&link, &error))?;
     }
@@ -184,14 +194,20 @@ fn debian(out: &Path, folder: &Path) -> Result<PathBuf> {
         copyright += "\n";
     }
     put(&documents.join("copyright"), copyright)?;
-    for (shell, place) in [
-        ("bash", "bash-completion/completions/hetgpu"),
-        ("zsh", "zsh/vendor-completions/_hetgpu"),
-        ("fish", "fish/vendor_completions.d/hetgpu.fish"),
-    ] {
-        let place = tree.join("usr/share").join(place);
-        make(place.parent().unwrap_or(&tree))?;
-        copy(&folder.join("completions").join(format!("hetgpu.{shell}")), &place)?;
+    for command in COMMANDS {
+        for (shell, place) in [
+            ("bash", format!("bash-completion/completions/{command}")),
+            ("zsh", format!("zsh/vendor-completions/_{command}")),
+            ("fish", format!("fish/vendor_completions.d/{command}.fish")),
+        ] {
+            let place = tree.join("usr/share").join(place);
+            make(place.parent().unwrap_or(&tree))?;
+            copy(&folder.join("completions").join(format!("{command}.{shell}")), &place)?;
+        }
+        let page = format!("{command}.1");
+        let pages = tree.join("usr/share/man/man1");
+        make(&pages)?;
+        copy(&folder.join("man").join(&page), &pages.join(&page))?;
     }
     let (major, minor) = c_library(folder)?;
     let control = format!(

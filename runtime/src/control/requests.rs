@@ -1,9 +1,10 @@
 //! What can be asked of a job.
 
-use super::{Tell, VERSION, refusal};
+use super::{THREAD, Tell, VERSION, refusal};
 use crate::{DeviceStatus, Flight, Runtime, Trouble};
 use serde_json::{Value, json};
 use std::cell::Cell;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// How long a pause waits for work to stop, where nobody says.
@@ -35,6 +36,12 @@ pub(super) fn serve(runtime: &Runtime, request: &Value, tell: Tell<'_>) -> Value
         Some("pause") => pause(runtime, request),
         Some("resume") => device(request)
             .and_then(|device| runtime.resume(device).map_err(|trouble| failed(&trouble)))
+            .map(|()| json!({ "ok": true })),
+        Some("release") => device(request)
+            .and_then(|device| runtime.release_devices(device).map_err(|trouble| failed(&trouble)))
+            .map(|()| json!({ "ok": true })),
+        Some("restore") => device(request)
+            .and_then(|device| runtime.restore_devices(device).map_err(|trouble| failed(&trouble)))
             .map(|()| json!({ "ok": true })),
         Some("abort") => device(request)
             .and_then(|device| runtime.abort(device).map_err(|trouble| failed(&trouble)))
@@ -73,10 +80,15 @@ fn status(runtime: &Runtime) -> Value {
     let devices: Vec<Value> = runtime.status().iter().map(show).collect();
     let targets = runtime.targets().map(|targets| targets.names()).unwrap_or_default();
     let program = std::env::current_exe().map(|path| path.display().to_string()).unwrap_or_default();
+    let thread = match THREAD.load(Ordering::Relaxed) {
+        0 => std::process::id(),
+        thread => thread,
+    };
     json!({
         "ok": true,
         "version": VERSION,
         "pid": std::process::id(),
+        "thread": thread,
         "program": program,
         "devices": devices,
         "targets": targets,

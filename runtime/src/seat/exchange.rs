@@ -28,6 +28,11 @@ pub(crate) struct Exchange {
 const PIECE: u64 = 4 << 20;
 
 impl Inner {
+    /// Whether it was let reach memory of other devices.
+    pub(crate) fn reaches_peers(&self) -> bool {
+        self.record().regions.values().any(|region| matches!(region.kind, Kind::Peer))
+    }
+
     /// What speaks against a device in the place of the present one, for a person.
     pub(crate) fn unfit(&self, to: &dyn Device) -> Vec<String> {
         let record = self.record();
@@ -105,11 +110,16 @@ fn is_linear(object: &hetgpu_device::ImageObject) -> bool {
 }
 
 impl Seat {
+    /// The device that is here.
+    pub(crate) fn current(&self) -> Arc<dyn Device> {
+        Arc::clone(&self.present())
+    }
+
     /// Puts a device, on which nothing is yet, in the place of the present one. The gate is closed, and nobody is inside.
     /// Where it fails the present one stays, as it was.
     pub(crate) fn exchange(&self, to: &Arc<dyn Device>, progress: Progress<'_>) -> Result<Exchange, DeviceError> {
         debug_assert!(self.gate().is_closed() && self.gate().is_empty(), "the gate is closed");
-        let from = Arc::clone(&self.present());
+        let from = self.current();
         let record = self.record().clone();
         let adopted = to.adopt(from.as_ref());
         let mut moved =

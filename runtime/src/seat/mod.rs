@@ -7,8 +7,10 @@
 mod exchange;
 mod gate;
 mod record;
+mod vault;
 
 pub(crate) use gate::{Held, InOperation, Mode};
+pub(crate) use vault::Vault;
 
 use gate::Gate;
 use hetgpu_device::{

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod assembler;
+mod checkpoint;
 mod completions;
 mod devices;
 mod doctor;
@@ -160,14 +161,18 @@ fn main() -> ExitCode {
     let words: Vec<String> = words.collect();
     let called = std::path::Path::new(&called).file_name().map(|name| name.to_string_lossy().into_owned());
     let called = called.unwrap_or_default();
-    if called == assembler::NAME {
-        return match assembler::assemble(&words) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(text) => {
-                eprintln!("{}: {text}", assembler::NAME);
-                ExitCode::FAILURE
-            }
-        };
+    let other = match called.as_str() {
+        assembler::NAME => Some(assembler::assemble(&words)),
+        checkpoint::NAME => Some(checkpoint::serve(&words)),
+        _ => None,
+    };
+    match other {
+        Some(Ok(())) => return ExitCode::SUCCESS,
+        Some(Err(text)) => {
+            eprintln!("{called}: {text}");
+            return ExitCode::FAILURE;
+        }
+        None => {}
     }
     let tool = if called == migrate::NAME { &migrate::TOOL } else { &TOOL };
     match serve(tool, words) {

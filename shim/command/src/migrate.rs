@@ -69,7 +69,7 @@ const COMMANDS: &[Command] = &[
     Command {
         name: "move",
         arguments: "PID",
-        about: "moves a job to another device, also in the middle of a kernel",
+        about: "moves a job to another device while it runs; kernels under way stop between two blocks",
         flags: &[
             TO,
             DEVICE,

@@ -2,6 +2,7 @@
 
 pub(crate) mod batch;
 pub(crate) mod capture;
+pub(crate) mod checkpoint;
 pub(crate) mod context;
 pub(crate) mod copy;
 pub(crate) mod device;

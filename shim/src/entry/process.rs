@@ -1,7 +1,7 @@
 //! The process as a whole: start, entry points, errors, profiler, logs, checkpoints.
 
 use crate::abi::{Address, In, LogFunction, Out, Pointer, Text, TextOut};
-use crate::calls::{init, report};
+use crate::calls::{checkpoint, init, report};
 use std::ffi::c_char;
 
 #[rustfmt::skip]
@@ -16,12 +16,12 @@ super::entries! {
     "cuProfilerInitialize": cuProfilerInitialize 4000 Legacy => report::profiler_initialize(config: Text, output: Text, mode: u32);
     "cuProfilerStart": cuProfilerStart 4000 Legacy => report::profiler_switch();
     "cuProfilerStop": cuProfilerStop 4000 Legacy => report::profiler_switch();
-    "cuCheckpointProcessCheckpoint": cuCheckpointProcessCheckpoint 12080 Legacy;
-    "cuCheckpointProcessGetRestoreThreadId": cuCheckpointProcessGetRestoreThreadId 12080 Legacy;
-    "cuCheckpointProcessGetState": cuCheckpointProcessGetState 12080 Legacy;
-    "cuCheckpointProcessLock": cuCheckpointProcessLock 12080 Legacy;
-    "cuCheckpointProcessRestore": cuCheckpointProcessRestore 12080 Legacy;
-    "cuCheckpointProcessUnlock": cuCheckpointProcessUnlock 12080 Legacy;
+    "cuCheckpointProcessCheckpoint": cuCheckpointProcessCheckpoint 12080 Legacy => checkpoint::checkpoint(pid: i32, arguments: checkpoint::Arguments);
+    "cuCheckpointProcessGetRestoreThreadId": cuCheckpointProcessGetRestoreThreadId 12080 Legacy => checkpoint::restore_thread(pid: i32, thread: Out<i32>);
+    "cuCheckpointProcessGetState": cuCheckpointProcessGetState 12080 Legacy => checkpoint::state(pid: i32, state: Out<u32>);
+    "cuCheckpointProcessLock": cuCheckpointProcessLock 12080 Legacy => checkpoint::lock(pid: i32, arguments: checkpoint::Arguments);
+    "cuCheckpointProcessRestore": cuCheckpointProcessRestore 12080 Legacy => checkpoint::restore(pid: i32, arguments: checkpoint::Arguments);
+    "cuCheckpointProcessUnlock": cuCheckpointProcessUnlock 12080 Legacy => checkpoint::unlock(pid: i32, arguments: checkpoint::Arguments);
     "cuCoredumpGetAttribute": cuCoredumpGetAttribute 12010 Legacy => report::coredump(attribute: u32, value: Out<u8>, bytes: Out<usize>);
     "cuCoredumpGetAttributeGlobal": cuCoredumpGetAttributeGlobal 12010 Legacy => report::coredump_global(attribute: u32, value: Out<u8>, bytes: Out<usize>);
     "cuCoredumpSetAttribute": cuCoredumpSetAttribute 12010 Legacy => report::set_coredump(attribute: u32, value: In<u8>, bytes: In<usize>);

@@ -1,0 +1,246 @@
+//! A device that only keeps what is on it: memory, images, modules and objects of a job whose device was released.
+//!
+//! It runs nothing. Memory that is zero takes no room.
+
+use hetgpu_device::{
+    Caps, DeviceError, ErrorKind, HeapState, HostSpan, ImageDescription, ImageId, ImageObject, ImagePlace, Images,
+    KernelAttributes, Launch, LoadedModule, Outcome, SyncDevice,
+};
+use hetir::entity::FuncId;
+use hetir::ir::Module;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// Bytes that are kept or left out together.
+const CHUNK: u64 = 64 << 10;
+/// Where texels are kept: beyond all addresses that programs have.
+const FIRST_IMAGE: u64 = 1 << 62;
+
+#[derive(Default)]
+struct State {
+    /// Start and size of what is mapped.
+    regions: BTreeMap<u64, u64>,
+    /// What is not zero, by its place in units of `CHUNK`.
+    chunks: HashMap<u64, Box<[u8]>>,
+    images: Images,
+    next_image: u64,
+    next_module: u64,
+    heaps: Vec<HeapState>,
+}
+
+/// Looks like the device that it stands for.
+pub(crate) struct Vault {
+    caps: Caps,
+    state: Mutex<State>,
+}
+
+impl Vault {
+    pub(crate) fn new(of: &Caps) -> Self {
+        Self { caps: of.clone(), state: Mutex::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|e| e.into_inner())
+    }
+}
+
+fn nothing(at: u64) -> DeviceError {
+    DeviceError::new(ErrorKind::IllegalAddress, format!("nothing is kept for {at:#x}"))
+}
+
+fn runs_nothing() -> DeviceError {
+    DeviceError::new(ErrorKind::NotSupported, "a job whose device was released runs nothing")
+}
+
+/// The parts of a range that lie in one chunk each: chunk, place in it, place in the range, bytes.
+fn parts(at: u64, bytes: usize) -> impl Iterator<Item = (u64, usize, usize, usize)> {
+    let mut done = 0;
+    std::iter::from_fn(move || {
+        let (here, left) = (at + done as u64, bytes - done);
+        let inside = here % CHUNK;
+        let count = left.min((CHUNK - inside) as usize);
+        let part = (here / CHUNK, inside as usize, done, count);
+        done += count;
+        (count > 0).then_some(part)
+    })
+}
+
+impl State {
+    fn check(&self, at: u64, bytes: usize) -> Result<(), DeviceError> {
+        let around = self.regions.range(..=at).next_back();
+        let fits = around.is_some_and(|(&start, &length)| {
+            let offset = at - start;
+            offset <= length && length - offset >= bytes as u64
+        });
+        if fits { Ok(()) } else { Err(nothing(at)) }
+    }
+
+    fn write(&mut self, at: u64, data: &[u8]) -> Result<(), DeviceError> {
+        self.check(at, data.len())?;
+        for (chunk, inside, place, count) in parts(at, data.len()) {
+            let data = &data[place..place + count];
+            if let Some(kept) = self.chunks.get_mut(&chunk) {
+                kept[inside..inside + count].copy_from_slice(data);
+            } else if data.iter().any(|&byte| byte != 0) {
+                let mut kept = vec![0; CHUNK as usize].into_boxed_slice();
+                kept[inside..inside + count].copy_from_slice(data);
+                self.chunks.insert(chunk, kept);
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&self, at: u64, out: &mut [u8]) -> Result<(), DeviceError> {
+        self.check(at, out.len())?;
+        for (chunk, inside, place, count) in parts(at, out.len()) {
+            let out = &mut out[place..place + count];
+            match self.chunks.get(&chunk) {
+                Some(kept) => out.copy_from_slice(&kept[inside..inside + count]),
+                None => out.fill(0),
+            }
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self, at: u64) {
+        let Some(bytes) = self.regions.remove(&at) else { return };
+        for (chunk, inside, _, count) in parts(at, bytes as usize) {
+            let gone = match self.chunks.get_mut(&chunk) {
+                Some(kept) => {
+                    kept[inside..inside + count].fill(0);
+                    kept.iter().all(|&byte| byte == 0)
+                }
+                None => false,
+            };
+            if gone {
+                self.chunks.remove(&chunk);
+            }
+        }
+    }
+}
+
+impl SyncDevice for Vault {
+    fn caps(&self) -> &Caps {
+        &self.caps
+    }
+
+    fn map(&self, at: u64, bytes: u64, _name: &str) -> Result<(), DeviceError> {
+        self.lock().regions.insert(at, bytes);
+        Ok(())
+    }
+
+    fn share(&self, _host: HostSpan) -> Result<(), DeviceError> {
+        // It stays where it is.
+        Ok(())
+    }
+
+    fn unmap(&self, at: u64) {
+        self.lock().forget(at);
+    }
+
+    fn write(&self, at: u64, data: &[u8]) -> Result<(), DeviceError> {
+        self.lock().write(at, data)
+    }
+
+    fn read(&self, at: u64, out: &mut [u8]) -> Result<(), DeviceError> {
+        self.lock().read(at, out)
+    }
+
+    fn copy(&self, _to: u64, _from: u64, _bytes: u64) -> Result<(), DeviceError> {
+        Err(runs_nothing())
+    }
+
+    fn fill(&self, _at: u64, _pattern: &[u8], _count: u64) -> Result<(), DeviceError> {
+        Err(runs_nothing())
+    }
+
+    fn load(&self, _module: &Arc<Module>, _globals: &[u64]) -> Result<LoadedModule, DeviceError> {
+        let mut state = self.lock();
+        state.next_module += 1;
+        Ok(LoadedModule(state.next_module))
+    }
+
+    fn unload(&self, _module: LoadedModule) {}
+
+    fn kernel(&self, _module: LoadedModule, _kernel: FuncId) -> Result<KernelAttributes, DeviceError> {
+        Err(runs_nothing())
+    }
+
+    fn launch(&self, _launch: &Launch) -> Result<Outcome, DeviceError> {
+        Err(runs_nothing())
+    }
+
+    fn create_image(&self, description: &ImageDescription) -> Result<ImageId, DeviceError> {
+        let mut state = self.lock();
+        let State { images, regions, next_image, .. } = &mut *state;
+        images.create(description, |bytes| {
+            let at = FIRST_IMAGE + *next_image;
+            *next_image += bytes.next_multiple_of(CHUNK) + CHUNK;
+            regions.insert(at, bytes);
+            Ok(at)
+        })
+    }
+
+    fn destroy_image(&self, image: ImageId) {
+        let mut state = self.lock();
+        if let Some(at) = state.images.destroy(image) {
+            state.forget(at);
+        }
+    }
+
+    fn write_texels(&self, to: ImagePlace, data: &[u8]) -> Result<(), DeviceError> {
+        let mut state = self.lock();
+        let at = state.images.address(to, data.len())?;
+        state.write(at, data)
+    }
+
+    fn read_texels(&self, from: ImagePlace, out: &mut [u8]) -> Result<(), DeviceError> {
+        let state = self.lock();
+        let at = state.images.address(from, out.len())?;
+        state.read(at, out)
+    }
+
+    fn bind(&self, handle: Option<u64>, object: &ImageObject) -> Result<u64, DeviceError> {
+        self.lock().images.bind(handle, object)
+    }
+
+    fn unbind(&self, handle: u64) {
+        self.lock().images.unbind(handle);
+    }
+
+    fn heaps(&self) -> Vec<HeapState> {
+        self.lock().heaps.clone()
+    }
+
+    fn set_heap(&self, state: &HeapState) {
+        self.lock().heaps.push(state.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_zero_takes_no_room_and_what_is_gone_gives_it_back() {
+        let vault = Vault::new(&Caps::default());
+        let at = 0x10_0000_0000 + 0x200;
+        vault.map(at, 3 * CHUNK, "").unwrap();
+        vault.map(at + 3 * CHUNK, 100, "").unwrap();
+        vault.write(at, &vec![0; 3 * CHUNK as usize]).unwrap();
+        assert_eq!(vault.lock().chunks.len(), 0);
+        let data: Vec<u8> = (0..2 * CHUNK).map(|n| n as u8 | 1).collect();
+        vault.write(at + 1000, &data).unwrap();
+        vault.write(at + 3 * CHUNK, &[7; 100]).unwrap();
+        let mut back = vec![9; 3 * CHUNK as usize];
+        vault.read(at, &mut back).unwrap();
+        assert!(back[..1000].iter().all(|&byte| byte == 0) && back[1000..][..data.len()] == data);
+        assert!(vault.read(at, &mut vec![0; 3 * CHUNK as usize + 1]).is_err() && vault.write(at - 1, &[1]).is_err());
+        vault.unmap(at);
+        let mut rest = [0; 100];
+        vault.read(at + 3 * CHUNK, &mut rest).unwrap();
+        assert_eq!((rest, vault.lock().chunks.len()), ([7; 100], 1));
+        vault.unmap(at + 3 * CHUNK);
+        assert_eq!(vault.lock().chunks.len(), 0);
+    }
+}
