@@ -25,6 +25,15 @@ fn pause(runtime: &Runtime) {
     runtime.pause(None, LONG).unwrap();
 }
 
+/// Lets the job go on where a test has failed, so that its threads end.
+struct Resumed<'r>(&'r Runtime);
+
+impl Drop for Resumed<'_> {
+    fn drop(&mut self) {
+        let _ = self.0.resume(None);
+    }
+}
+
 #[test]
 fn a_kernel_stops_between_two_blocks_and_goes_on_with_those_that_are_left() {
     let (runtime, device) = stopping_runtime();
@@ -105,6 +114,7 @@ fn threads_that_wait_go_on_waiting_also_where_they_run_the_work_themselves() {
             });
         }
         device.wait_for_blocks(20);
+        let _resumed = Resumed(&runtime);
         pause(&runtime);
         assert!(woken.recv_timeout(A_WHILE).is_err(), "somebody woke in the pause");
         runtime.resume(None).unwrap();
@@ -121,6 +131,7 @@ fn calls_that_need_the_device_stay_in_front_of_it_and_others_do_not() {
     pause(&runtime);
     let (sender, done) = channel();
     std::thread::scope(|scope| {
+        let _resumed = Resumed(&runtime);
         let calls: [fn(&Runtime, u64); 4] = [
             |runtime, _| assert!(runtime.allocate(4096).is_ok()),
             |runtime, at| runtime.write(at, vec![7; 8]).unwrap(),
@@ -137,7 +148,8 @@ fn calls_that_need_the_device_stay_in_front_of_it_and_others_do_not() {
         }
         assert!(done.recv_timeout(A_WHILE).is_err(), "a call came back");
         assert_eq!((device.mapped().len(), device.fills()), (mapped, 0));
-        assert_eq!(runtime.query_stream(StreamRef::Default), Ok(()), "a stream can be asked");
+        // A stream can be asked; whether the write stands in it depends on which call came first.
+        assert!(matches!(runtime.query_stream(StreamRef::Default), Ok(()) | Err(Error::NotReady)));
         runtime.create_event(false, 2).unwrap();
         runtime.resume(None).unwrap();
         (0..4).for_each(|_| done.recv_timeout(LONG).unwrap());
