@@ -276,7 +276,7 @@ pub struct SlotData {
 /// device, since addresses of slots are kept by a thread that moves.
 pub const LOCAL_START: u32 = 64;
 
-/// Where the slots of an activation lie behind its beginning, and where they end.
+/// Where the slots of an activation lie behind its beginning, and where they end: whole words, so that words can be copied.
 pub fn slot_places(slots: &[SlotData]) -> (Vec<u32>, u32) {
     let mut end = 0u32;
     let places = slots.iter().map(|slot| {
@@ -284,7 +284,8 @@ pub fn slot_places(slots: &[SlotData]) -> (Vec<u32>, u32) {
         end = place.saturating_add(slot.size);
         place
     });
-    (places.collect(), end)
+    let places = places.collect();
+    (places, end.checked_next_multiple_of(4).unwrap_or(u32::MAX))
 }
 
 /// Where a value comes from.

@@ -56,6 +56,8 @@ pub(crate) struct InFlight<'f> {
     number: u64,
     /// The address of its stop word, or 0.
     pub(crate) stop: u64,
+    /// The word is one of those that launches share.
+    shared: bool,
 }
 
 impl Flights {
@@ -68,7 +70,7 @@ impl Flights {
         let mut state = self.lock();
         state.entries.values_mut().for_each(|entry| entry.set = true);
         let words: Vec<u64> = state.entries.values().filter_map(|entry| entry.word).collect();
-        drop(state);
+        // A word that belongs to a launch alone is there for as long as the launch is.
         words.into_iter().try_for_each(|word| Ok(device.device.write(word, &1u32.to_le_bytes())?))
     }
 
@@ -89,14 +91,16 @@ impl Flights {
 
 impl DeviceState {
     /// A launch begins. With `stops` it gets a word by which it is asked to stop, if one is left.
+    /// `own` is the address of a word that it has already.
     pub(crate) fn take_off(
         &self,
         memory: &Memory,
         function: &Arc<Function>,
         blocks: u64,
         stops: bool,
+        own: Option<u64>,
     ) -> Result<InFlight<'_>> {
-        let stops = stops && self.device.caps().suspends;
+        let stops = stops && own.is_none() && self.device.caps().suspends;
         if stops {
             self.flights.page.get_or_init(|| {
                 // Without words launches run to their end, as on devices that know of none.
@@ -109,11 +113,11 @@ impl DeviceState {
         let mut state = self.flights.lock();
         let taken = if stops { state.free.pop() } else { None };
         state.next += 1;
-        let (number, word) = (state.next, taken.map(|(word, _)| word));
+        let (number, word) = (state.next, own.or(taken.map(|(word, _)| word)));
         let entry = Entry { function: Arc::clone(function), begun: Instant::now(), blocks, word, set: false };
         state.entries.insert(number, entry);
         drop(state);
-        let flight = InFlight { of: self, number, stop: word.unwrap_or(0) };
+        let flight = InFlight { of: self, number, stop: word.unwrap_or(0), shared: own.is_none() };
         if let Some((_, true)) = taken {
             flight.go_on()?;
         }
@@ -122,6 +126,22 @@ impl DeviceState {
 }
 
 impl InFlight<'_> {
+    /// Its word is no longer one, and is not written any more; whether it was asked to stop.
+    pub(crate) fn retire(&self) -> bool {
+        let mut state = self.of.flights.lock();
+        let Some(entry) = state.entries.get_mut(&self.number) else { return false };
+        entry.word = None;
+        std::mem::take(&mut entry.set)
+    }
+
+    /// It goes on with another word of its own.
+    pub(crate) fn other_word(&mut self, word: u64) {
+        self.stop = word;
+        if let Some(entry) = self.of.flights.lock().entries.get_mut(&self.number) {
+            entry.word = Some(word);
+        }
+    }
+
     /// Takes back that it was asked to stop. A pause that begins meanwhile finds it in front of the gate.
     pub(crate) fn go_on(&self) -> Result<()> {
         if self.stop == 0 {
@@ -138,7 +158,7 @@ impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         let mut state = self.of.flights.lock();
         let entry = state.entries.remove(&self.number);
-        if self.stop != 0 {
+        if self.stop != 0 && self.shared {
             state.free.push((self.stop, entry.is_some_and(|entry| entry.set)));
         }
     }

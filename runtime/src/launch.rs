@@ -9,6 +9,7 @@ use crate::module::{Function, FunctionSettings, Kernel, Module};
 use crate::queue::Operation;
 use crate::session::Session;
 use crate::stream::StreamRef;
+use crate::twin::{Sitting, Suspending};
 use crate::{Error, Result, Runtime, log};
 use hetgpu_device::{Caps, DeviceError, Heap, Listener, Outcome, Queue, Work};
 use hetir::blocks::Blocks;
@@ -47,12 +48,13 @@ pub struct LaunchRequest {
 pub(crate) struct Prepared {
     pub(crate) session: Arc<Session>,
     pub(crate) module: Arc<Module>,
-    function: Arc<Function>,
+    pub(crate) function: Arc<Function>,
     pub(crate) kernel: FuncId,
     pub(crate) request: LaunchRequest,
     /// Where it runs; none for everywhere.
     processors: Option<Arc<[u32]>>,
     heap: Option<Heap>,
+    pub(crate) suspending: Suspending,
 }
 
 /// A launch in a queue.
@@ -281,7 +283,8 @@ impl Runtime {
             None => None,
         };
         let kernel = info.function;
-        Ok(Prepared { session: session.clone(), module, function, kernel, request, processors, heap })
+        let suspending = self.settings.suspending;
+        Ok(Prepared { session: session.clone(), module, function, kernel, request, processors, heap, suspending })
     }
 
     /// The session's heap for device-side allocation, made when it is first needed.
@@ -356,8 +359,10 @@ impl Prepared {
             return Ok(());
         }
         let Self { module, function, kernel, request, processors, heap, .. } = self;
-        // The blocks of a cooperative launch wait for each other: none may be left for later.
-        let flight = session.device.take_off(memory, function, self.blocks(), !request.cooperative)?;
+        let mut sitting = self.sit(session, memory)?;
+        let word = sitting.as_ref().map(Sitting::stop);
+        // The blocks of a cooperative launch wait for each other: none may be left for later, but where all can stop.
+        let mut flight = session.device.take_off(memory, function, self.blocks(), !request.cooperative, word)?;
         let params: Arc<[u8]> = request.params.as_slice().into();
         let mut blocks = Blocks::default();
         let mut took = Duration::ZERO;
@@ -365,13 +370,13 @@ impl Prepared {
             let (session, module) = (session.clone(), module.clone());
             let ears = Arc::new(Ears { session, module, outcome: OnceLock::new() });
             let launch = hetgpu_device::Launch {
-                module: self.module.loaded,
+                module: sitting.as_ref().map_or(self.module.loaded, |sitting| sitting.module),
                 kernel: *kernel,
                 grid: request.grid,
                 block: request.block,
                 cluster: request.cluster,
                 dynamic_shared: request.dynamic_shared,
-                params: params.clone(),
+                params: sitting.as_ref().map_or(&params, |sitting| &sitting.params).clone(),
                 cooperative: request.cooperative,
                 workspace,
                 grid_id,
@@ -385,10 +390,30 @@ impl Prepared {
             let outcome = queue.run(Work::Launch(Box::new(launch)));
             took += start.elapsed();
             outcome.map_err(|error| named(error, &self.module))?;
-            let Some(Outcome::Stopped { unstarted }) = ears.outcome.get() else { break };
-            blocks = Blocks::some(unstarted.iter().cloned());
-            self.session.device.queue.stay();
-            flight.go_on()?;
+            let unstarted = match ears.outcome.get() {
+                Some(Outcome::Stopped { unstarted }) => &unstarted[..],
+                Some(Outcome::Finished) | None => &[],
+            };
+            match sitting {
+                Some(sitting) if !flight.retire() && unstarted.is_empty() => {
+                    sitting.untouched();
+                    break;
+                }
+                Some(ref mut sitting) => {
+                    self.session.device.queue.stay();
+                    match sitting.go_on(&self.session, unstarted, &request.params)? {
+                        Some(left) => blocks = left,
+                        None => break,
+                    }
+                    flight.other_word(sitting.stop());
+                }
+                None if unstarted.is_empty() => break,
+                None => {
+                    blocks = Blocks::some(unstarted.iter().cloned());
+                    self.session.device.queue.stay();
+                    flight.go_on()?;
+                }
+            }
         }
         function.pace.took(took.as_nanos() as u64, self.blocks());
         Ok(())

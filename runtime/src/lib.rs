@@ -44,6 +44,7 @@ mod space;
 mod stream;
 mod sys;
 mod system;
+mod twin;
 mod vmm;
 mod word;
 
@@ -89,5 +90,6 @@ pub use settings::{Check, SETTINGS, Setting, Settings};
 pub use share::{Ticket, adopt_program_file, program_file};
 pub use stream::{Stream, StreamRef};
 pub use system::{CopyAsked, CopyRequest, DeviceState, FillRequest, Runtime};
+pub use twin::Suspending;
 pub use vmm::{Mapping, Physical, PhysicalTraits, VMM_GRANULARITY};
 pub use word::{Compare, Word, WordOperation};

@@ -6,6 +6,7 @@ use crate::handle::{Handle, Kind};
 use crate::launch::Pace;
 use crate::memory::Owner;
 use crate::session::Session;
+use crate::twin::Twins;
 use crate::{Error, Result, Runtime, sys};
 use hetgpu_device::LoadedModule;
 use hetir::attr::Space;
@@ -57,6 +58,7 @@ pub struct Function {
     settings: Mutex<FunctionSettings>,
     pub(crate) draft: Mutex<Draft>,
     pub(crate) pace: Pace,
+    pub(crate) twins: Twins,
 }
 
 /// A kernel of a library.
@@ -181,7 +183,7 @@ impl Runtime {
         let handle = self.modules.insert(module.clone());
         let function = |index| {
             let (code, settings, draft, pace) = (code.clone(), Mutex::default(), Mutex::default(), Pace::default());
-            Function { module: handle, code, index, settings, draft, pace }
+            Function { module: handle, code, index, settings, draft, pace, twins: Twins::default() }
         };
         let functions = (0..code.kernels.len()).map(|index| self.functions.insert(Arc::new(function(index))));
         let _ = module.functions.set(functions.collect());

@@ -1,5 +1,6 @@
 //! Settings from the environment: one row each, parsed once.
 
+use crate::twin::Suspending;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
@@ -65,6 +66,9 @@ settings! {
     check: Check = "HETGPU_CHECK", "0", check;
     /// devices by name, in the order in which programs number them: cpu, as often as wanted (cpu:avx512, cpu:avx2, cpu:sse2), interp
     devices: Vec<String> = "HETGPU_DEVICE", "cpu", names;
+    /// kernels that can be paused in the middle of their blocks: auto (those that take over a tenth of a second, or may
+    /// never end), always, never
+    suspending: Suspending = "HETGPU_SUSPEND", "auto", Suspending::of;
     /// threads of the CPU device; 0: as many as there are processors
     cpu_threads: u32 = "HETGPU_CPU_THREADS", "0", |text| text.parse().ok();
     /// order in which the interpreter runs threads that are free to run in any order

@@ -170,7 +170,8 @@ impl<'m, 'c> Unit<'m, 'c> {
 
     fn function(&self, id: FuncId) -> Result<()> {
         let mut function = Cow::Borrowed(&self.module.functions[id.index()]);
-        if function.body.as_ref().is_some_and(has_two_entries) {
+        let entered_anywhere = function.body.as_ref().is_some_and(has_two_entries);
+        if entered_anywhere {
             function.to_mut().body.as_mut().map(passes::reduce_loops::run);
         }
         let function = &*function;
@@ -194,6 +195,11 @@ impl<'m, 'c> Unit<'m, 'c> {
         };
         let plan = Plan::of(&facts);
         if self.lanes > 1 && wait::lanes_wait(body, &facts, &plan) {
+            self.need(|n| n.lanes_wait = true);
+        }
+        // A kernel that goes on where each lane left may come to a barrier with some of them, while others are in a loop.
+        let meets = |b: &Block| body.blocks[b.index()].insts.iter().any(|i| body.inst(*i).op == Op::StopBarrier);
+        if self.lanes > 1 && entered_anywhere && cfg.order().iter().any(meets) {
             self.need(|n| n.lanes_wait = true);
         }
         let shapes = Shapes::of(body, &facts, self.shape.block, self.clusters);

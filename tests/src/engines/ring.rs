@@ -149,7 +149,7 @@ impl Job<'_> {
         params[offset as usize..].copy_from_slice(&at.to_le_bytes());
         let blocks = match &state {
             None => self.launch.blocks.clone(),
-            Some((state, unstarted)) => Plan::blocks(state.blocks.keys().copied(), unstarted),
+            Some((state, unstarted)) => Plan::blocks(state, unstarted),
         };
         let ears = Arc::new(Ears { printer: self.printer.clone(), outcome: Mutex::default() });
         let launch = Launch {
@@ -180,19 +180,6 @@ impl Job<'_> {
         if now.blocks.is_empty() && unstarted.is_empty() {
             return Ok(true);
         }
-        let carried = |r: &std::ops::Range<u64>| -> Vec<std::ops::Range<u64>> {
-            // Suspended blocks that were not begun are told apart from those that never were.
-            let mut parts = Vec::new();
-            let mut from = r.start;
-            for &block in now.blocks.keys().filter(|b| r.contains(b)) {
-                parts.push(from..block);
-                from = block + 1;
-            }
-            parts.push(from..r.end);
-            parts.retain(|r| !r.is_empty());
-            parts
-        };
-        let unstarted = unstarted.iter().flat_map(carried).collect();
         self.left = Some((now, unstarted));
         self.ring.pauses.fetch_add(1, Ordering::Relaxed);
         Ok(false)

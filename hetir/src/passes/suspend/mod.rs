@@ -107,6 +107,7 @@ pub struct Plan {
     pub local_bytes: u32,
     /// The kernel, or what it calls, has variables in shared memory.
     pub has_shared: bool,
+    endless: bool,
     kernel: FuncId,
     module: Module,
     /// Where each site is: a block that ends in a jump behind the site.
@@ -130,6 +131,7 @@ impl Plan {
             frame_bytes: 0,
             local_bytes,
             has_shared: has_shared(&module),
+            endless: found.endless,
             kernel,
             places: Vec::new(),
             again: Vec::new(),
@@ -148,6 +150,11 @@ impl Plan {
     /// True where threads can stop in the middle.
     pub fn has_sites(&self) -> bool {
         !self.sites.is_empty()
+    }
+
+    /// True where a loop has no end, or one that depends on what other threads do.
+    pub fn may_be_endless(&self) -> bool {
+        self.endless
     }
 
     /// A module in which the kernel is the suspendable one. Functions and variables have the numbers that they had.
@@ -202,9 +209,19 @@ impl Plan {
         }
     }
 
-    /// The blocks to run when these were suspended and those not begun: who may be waited for comes first.
-    pub fn blocks(suspended: impl IntoIterator<Item = u64>, unstarted: &[std::ops::Range<u64>]) -> Blocks {
-        Blocks::some(suspended.into_iter().map(|b| b..b + 1).chain(unstarted.iter().cloned()))
+    /// The blocks to run when these were suspended and those not begun, which may be among the suspended ones, too. Who may be
+    /// waited for comes first.
+    pub fn blocks(state: &state::State, unstarted: &[std::ops::Range<u64>]) -> Blocks {
+        let mut ranges: Vec<std::ops::Range<u64>> = state.blocks.keys().map(|b| *b..b + 1).collect();
+        for range in unstarted {
+            let mut from = range.start;
+            for (&block, _) in state.blocks.range(range.clone()) {
+                ranges.push(from..block);
+                from = block + 1;
+            }
+            ranges.push(from..range.end);
+        }
+        Blocks::some(ranges)
     }
 }
 

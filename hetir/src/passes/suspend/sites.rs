@@ -26,6 +26,8 @@ pub(super) struct Place {
 pub(super) struct Found {
     pub(super) places: Vec<Place>,
     pub(super) refusals: Vec<Refusal>,
+    /// A loop has no end, or one that depends on what other threads do.
+    pub(super) endless: bool,
 }
 
 /// Instructions that a thread executes in a loop that needs no site: so few take no time.
@@ -34,7 +36,7 @@ const SHORT: u64 = 20_000;
 /// Gives each site of the kernel a block of its own. Barriers that are sites stand in none any more.
 pub(super) fn choose(module: &mut Module, kernel: FuncId, block: [u32; 3]) -> Found {
     let mut found = Found::default();
-    let calls = Calls::of(module);
+    let (calls, has_shared) = (Calls::of(module), super::has_shared(module));
     let function = &mut module.functions[kernel.index()];
     let Some(body) = function.body.as_mut() else { return found };
     let cfg = Cfg::of(body);
@@ -46,13 +48,14 @@ pub(super) fn choose(module: &mut Module, kernel: FuncId, block: [u32; 3]) -> Fo
         return found;
     }
     let mut places = barriers(body);
-    let loops = Loops::of(function, block, &calls, &places);
+    let loops = Loops::of(function, block, &calls, &places, has_shared);
     if let Some((span, why)) = loops.whole() {
         found.refusals = loops.refusals;
         found.refusals.push(Refusal { span, why, whole: true });
         return found;
     }
     found.refusals.clone_from(&loops.refusals);
+    found.endless = loops.endless;
     let Some(body) = function.body.as_mut() else { return found };
     places.extend(loops.before_warp_ops(body));
     places.extend(loops.at_ends(body));
@@ -227,11 +230,18 @@ struct Loops {
     refusals: Vec<Refusal>,
     /// A loop that waits for other threads and is none.
     waiting: Option<Span>,
+    endless: bool,
 }
 
 impl Loops {
-    fn of(function: &Function, block: [u32; 3], calls: &Calls, barriers: &[Place]) -> Self {
-        let mut result = Self { headers: BTreeMap::new(), meets: BTreeSet::new(), refusals: Vec::new(), waiting: None };
+    fn of(function: &Function, block: [u32; 3], calls: &Calls, barriers: &[Place], has_shared: bool) -> Self {
+        let mut result = Self {
+            headers: BTreeMap::new(),
+            meets: BTreeSet::new(),
+            refusals: Vec::new(),
+            waiting: None,
+            endless: false,
+        };
         let Some(body) = &function.body else { return result };
         let cfg = Cfg::of(body);
         let dom = Dominators::of(&cfg);
@@ -248,6 +258,7 @@ impl Loops {
             let met = forest.blocks(l).iter().filter(|b| is_site.contains(b)).any(every_turn);
             let waits =
                 forest.blocks(l).iter().flat_map(|b| &body.blocks[b.index()].insts).any(|i| reads_others(body, *i));
+            result.endless |= waits || forest.exits(&cfg, l).is_empty();
             let fate = if met || !waits && costs.of(l).is_some_and(|cost| cost <= SHORT) {
                 Fate::None
             } else if together && uniform.control(header) <= Uniformity::Warp && uniform.exits(l) <= Uniformity::Warp {
@@ -262,6 +273,16 @@ impl Loops {
                 let header = forest.get(l).header;
                 if result.headers[&header] == Fate::Site(SiteKind::Loop) {
                     match met_behind(body, &cfg, header, &is_site, &uniform, &warp_op) {
+                        Ok(meets) if has_shared && !meets.is_empty() => {
+                            result.headers.insert(header, Fate::Refused);
+                            let why = "lanes that stay in this loop would wait for the others of their block, to store its shared \
+                                       memory, and these for them before an op of their warp";
+                            result.refusals.push(Refusal {
+                                span: span_of(body, header),
+                                why: why.into(),
+                                whole: false,
+                            });
+                        }
                         Ok(meets) => result.meets.extend(meets),
                         Err(inst) => {
                             result.headers.insert(header, Fate::Refused);
