@@ -87,7 +87,14 @@ fn library() -> Result<Counts, String> {
     let mut command = Command::new(root().join("target/debug/hetgpu-hwcheck"));
     command.current_dir(root()).arg("--libcuda").arg(root().join("target/debug/libcuda.so"));
     command.args(["--device", "cpu", "--jobs", "2", "tests/ptx"]).env("HETGPU_LOG", "off");
-    counted(&mut command, Counts::closing_line)
+    let mut counts = counted(&mut command, Counts::closing_line)?;
+    // Once more in the form in which kernels can be suspended.
+    let mut command = Command::new(root().join("target/debug/hetgpu-hwcheck"));
+    command.current_dir(root()).arg("--libcuda").arg(root().join("target/debug/libcuda.so"));
+    command.args(["--device", "cpu", "--jobs", "2", "tests/ptx/suspend"]);
+    command.env("HETGPU_LOG", "off").env("HETGPU_SUSPEND", "always");
+    counts += counted(&mut command, Counts::closing_line)?;
+    Ok(counts)
 }
 
 /// Filetests on the CPU device once more, for processors with fewer instructions than this one: those of what is computed

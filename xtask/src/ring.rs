@@ -6,7 +6,7 @@ use crate::tool::{cargo, counted};
 
 /// The rings, what part of the filetests runs on each, and how many pauses of how many launches there are at least.
 const RINGS: &[(&str, &str, u64, u64)] =
-    &[("ring:interp", "", 10_000, 60), ("ring:cpu+interp+cpu-sse2+cpu-avx2", "suspend/", 500, 30)];
+    &[("ring:interp", "", 2000, 100), ("ring:cpu+interp+cpu-avx2", "suspend/", 300, 40)];
 
 /// Runs the filetests that have one of these names in theirs, or those of each ring.
 pub(crate) fn run(names: &[String]) -> Result<Counts, String> {
