@@ -18,6 +18,9 @@ use crate::header::{Arg, Run};
 const MOST_PAUSES: u64 = 400;
 const MOST_COMPILED: u64 = 40;
 
+/// The variable that chooses other places at which runs are suspended.
+const SEED: &str = "HETGPU_RING_SEED";
+
 /// Instructions of a kernel of which several forms are compiled.
 const FEW: usize = 300;
 
@@ -29,6 +32,8 @@ pub struct Ring {
     name: String,
     devices: Vec<Arc<dyn Device>>,
     compiles: bool,
+    /// Chooses where runs are suspended.
+    seed: u64,
     /// Runs take turns: devices of the host place memory at the same addresses.
     next: Mutex<u64>,
     pauses: AtomicU64,
@@ -59,12 +64,14 @@ impl Ring {
     /// The devices of these names, joined by `+`.
     pub fn of(name: &str, devices: &str) -> Result<Self, String> {
         let opened = devices.split('+').map(devices::open).collect::<Result<Vec<_>, String>>()?;
+        let seed = std::env::var(SEED).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
         let compiles = opened.iter().any(|opened| opened.uncompiled.is_some());
         let devices = opened.into_iter().map(|opened| opened.device).collect();
         Ok(Self {
             name: name.into(),
             devices,
             compiles,
+            seed,
             next: Mutex::new(FIRST_ADDRESS),
             pauses: AtomicU64::new(0),
             kernels: AtomicU64::new(0),
@@ -254,7 +261,7 @@ impl Engine for Ring {
         let shape = Shape { grid: launch.grid, block: launch.block, dynamic_shared: launch.dynamic_shared };
         let areas = plan.areas(&shape).ok_or_else(|| broken("a launch without sites was not skipped"))?;
         let threads = u64::from(launch.block.iter().product::<u32>());
-        let random = u64::from(seed) ^ ptx.len() as u64;
+        let random = self.seed << 32 ^ u64::from(seed) ^ ptx.len() as u64;
         let printer_of_job = printer.clone();
         let mut job = Job {
             ring: self,
