@@ -414,6 +414,16 @@ impl<'u, 'm, 'c> Lowering<'u, 'm, 'c> {
                 None => self.lower_block(block)?,
             }
         }
+        // Nothing leads to the others.
+        for n in (0..count).filter(|n| !self.facts.cfg.is_reachable(Block::new(*n))) {
+            let (guard, inside) = self.blocks[n];
+            e.at(guard);
+            e.unreachable();
+            if matches!(self.plan.masks[n], Mask::Own) && self.lanes > 1 {
+                e.at(inside);
+                e.unreachable();
+            }
+        }
         self.finish();
         Ok(())
     }

@@ -3,7 +3,7 @@
 use hetgpu_registry::Kinds;
 use hetgpu_runtime::{Attributes, Code, LaunchRequest, Launchable, Runtime, Settings, StreamRef, Targets};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const LONG: Duration = Duration::from_secs(60);
 const THREADS: u32 = 64;
@@ -110,6 +110,11 @@ fn moved(kernel: &str) -> Vec<(u32, u32)> {
     };
     runtime.launch(kernel, StreamRef::Default, request).unwrap();
     let _ = runtime.query_stream(StreamRef::Default);
+    let start = Instant::now();
+    while runtime.status()[0].flights.is_empty() {
+        assert!(start.elapsed() < LONG, "the kernel does not begin");
+        std::thread::yield_now();
+    }
     for to in ["interp", "cpu:sse2", "cpu", "interp", "cpu"] {
         std::thread::sleep(Duration::from_millis(30));
         runtime.pause(None, LONG).unwrap_or_else(|e| panic!("before {to}: {e}"));
