@@ -10,8 +10,8 @@ use crate::{Error, Result, log};
 use hetgpu_device::{DeviceError, ErrorKind, LoadedModule};
 use hetir::blocks::Blocks;
 use hetir::entity::FuncId;
-use hetir::passes::suspend::Plan;
 use hetir::passes::suspend::state::{Areas, Broken, Control, Shape, State};
+use hetir::passes::suspend::{self, Plan};
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -112,16 +112,13 @@ impl Prepared {
             Suspending::Auto => match self.guess() {
                 Some(nanoseconds) if nanoseconds < LONG => return Ok(None),
                 Some(_) => true,
-                None => false,
+                None => suspend::may_be_endless(&module.code.module, *kernel),
             },
         };
-        if !session.device.device.caps().suspends || request.cluster != [1; 3] {
+        if !wanted || !session.device.device.caps().suspends || request.cluster != [1; 3] {
             return Ok(None);
         }
         let Some(twin) = function.twins.of(module, *kernel, request.block) else { return Ok(None) };
-        if !wanted && !twin.plan.may_be_endless() {
-            return Ok(None);
-        }
         let shape = Shape { grid: request.grid, block: request.block, dynamic_shared: request.dynamic_shared };
         let Some(base) = twin.plan.areas(&shape) else { return Ok(None) };
         let owner = Owner::system(session.id);

@@ -107,7 +107,6 @@ pub struct Plan {
     pub local_bytes: u32,
     /// The kernel, or what it calls, has variables in shared memory.
     pub has_shared: bool,
-    endless: bool,
     kernel: FuncId,
     module: Module,
     /// Where each site is: a block that ends in a jump behind the site.
@@ -131,7 +130,6 @@ impl Plan {
             frame_bytes: 0,
             local_bytes,
             has_shared: has_shared(&module),
-            endless: found.endless,
             kernel,
             places: Vec::new(),
             again: Vec::new(),
@@ -150,11 +148,6 @@ impl Plan {
     /// True where threads can stop in the middle.
     pub fn has_sites(&self) -> bool {
         !self.sites.is_empty()
-    }
-
-    /// True where a loop has no end, or one that depends on what other threads do.
-    pub fn may_be_endless(&self) -> bool {
-        self.endless
     }
 
     /// A module in which the kernel is the suspendable one. Functions and variables have the numbers that they had.
@@ -223,6 +216,11 @@ impl Plan {
         }
         Blocks::some(ranges)
     }
+}
+
+/// Whether a loop of a kernel has no end, or one that depends on what other threads do.
+pub fn may_be_endless(module: &Module, kernel: FuncId) -> bool {
+    module.functions.get(kernel.index()).and_then(|f| f.body.as_ref()).is_some_and(sites::may_be_endless)
 }
 
 /// The parameter that says where the control block is.

@@ -26,8 +26,6 @@ pub(super) struct Place {
 pub(super) struct Found {
     pub(super) places: Vec<Place>,
     pub(super) refusals: Vec<Refusal>,
-    /// A loop has no end, or one that depends on what other threads do.
-    pub(super) endless: bool,
 }
 
 /// Instructions that a thread executes in a loop that needs no site: so few take no time.
@@ -55,7 +53,6 @@ pub(super) fn choose(module: &mut Module, kernel: FuncId, block: [u32; 3]) -> Fo
         return found;
     }
     found.refusals.clone_from(&loops.refusals);
-    found.endless = loops.endless;
     let Some(body) = function.body.as_mut() else { return found };
     places.extend(loops.before_warp_ops(body));
     places.extend(loops.at_ends(body));
@@ -104,6 +101,15 @@ impl Calls {
             _ => false,
         }
     }
+}
+
+/// Whether a loop has no way out, or reads what other threads write.
+pub(super) fn may_be_endless(body: &Body) -> bool {
+    let cfg = Cfg::of(body);
+    let loops = LoopForest::of(&cfg, &Dominators::of(&cfg));
+    let reads = |b: &Block| body.blocks[b.index()].insts.iter().any(|i| reads_others(body, *i));
+    let mut each = loops.ids();
+    loops.is_irreducible() || each.any(|l| loops.exits(&cfg, l).is_empty() || loops.blocks(l).iter().any(reads))
 }
 
 fn has_loop(body: &Body) -> bool {
@@ -230,18 +236,11 @@ struct Loops {
     refusals: Vec<Refusal>,
     /// A loop that waits for other threads and is none.
     waiting: Option<Span>,
-    endless: bool,
 }
 
 impl Loops {
     fn of(function: &Function, block: [u32; 3], calls: &Calls, barriers: &[Place], has_shared: bool) -> Self {
-        let mut result = Self {
-            headers: BTreeMap::new(),
-            meets: BTreeSet::new(),
-            refusals: Vec::new(),
-            waiting: None,
-            endless: false,
-        };
+        let mut result = Self { headers: BTreeMap::new(), meets: BTreeSet::new(), refusals: Vec::new(), waiting: None };
         let Some(body) = &function.body else { return result };
         let cfg = Cfg::of(body);
         let dom = Dominators::of(&cfg);
@@ -258,7 +257,6 @@ impl Loops {
             let met = forest.blocks(l).iter().filter(|b| is_site.contains(b)).any(every_turn);
             let waits =
                 forest.blocks(l).iter().flat_map(|b| &body.blocks[b.index()].insts).any(|i| reads_others(body, *i));
-            result.endless |= waits || forest.exits(&cfg, l).is_empty();
             let fate = if met || !waits && costs.of(l).is_some_and(|cost| cost <= SHORT) {
                 Fate::None
             } else if together && uniform.control(header) <= Uniformity::Warp && uniform.exits(l) <= Uniformity::Warp {
