@@ -694,7 +694,7 @@ fn misaligned_access_is_refused() {
 fn shared_and_local_accesses_have_their_bounds() {
     for (space, message) in [
         (Space::Shared, "the block has 64 bytes of shared memory"),
-        (Space::Local, "the thread's stack ends at 0x10"),
+        (Space::Local, "the thread's stack ends at 0x40"),
         (Space::Generic, "parameters are read-only"),
     ] {
         let mut m = module(vec![kernel("k", 1, |k| {

@@ -144,8 +144,8 @@ mod tests {
         assert_eq!(settings.seed, 0);
         assert_eq!(settings.dump, Some("/tmp/modules".into()));
         assert_eq!((settings.driver_version, settings.compute), (12080, (8, 6)));
-        let expected =
-            ["HETGPU_CPU_THREADS", "HETGPU_SEED"].map(|name| format!("{name}: 'many' is not understood; taking 0"));
+        let expected = [("HETGPU_SUSPEND", "auto"), ("HETGPU_CPU_THREADS", "0"), ("HETGPU_SEED", "0")]
+            .map(|(name, default)| format!("{name}: 'many' is not understood; taking {default}"));
         assert_eq!(complaints, expected);
     }
 }
