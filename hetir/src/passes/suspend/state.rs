@@ -241,8 +241,8 @@ impl Areas {
         Self { bytes: tables.end, ..self.clone() }
     }
 
-    /// The control block of a launch that goes on from a state, when its memory lies at `at`, and the bytes that stand
-    /// behind [`Self::tables`]. The rest is zero.
+    /// The control block of a launch that goes on from a state, when its memory lies at `at`, and other bytes with their
+    /// addresses. The rest is zero.
     pub fn resume(&self, at: u64, state: &State) -> (Vec<u8>, Vec<(u64, Vec<u8>)>) {
         let tables = Tables::of(self, state);
         let mut control = self.control(at);
