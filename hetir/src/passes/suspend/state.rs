@@ -44,7 +44,7 @@ pub enum Control {
 
 /// The largest grid whose blocks can be suspended in their middle, and most threads that can be.
 pub const MOST_BLOCKS: u64 = 1 << 26;
-/// See [`MOST_BLOCKS`]. A device has far fewer threads under way at a time.
+/// See [`MOST_BLOCKS`]. Each thread of the grid has room for a frame: nothing in the kernel looks whether there is.
 pub const MOST_THREADS: u64 = 1 << 20;
 
 /// The shape of a launch, as far as its state depends on it.
@@ -120,12 +120,12 @@ impl Plan {
     /// needs more: [`Areas::resuming`].
     pub fn areas(&self, shape: &Shape) -> Option<Areas> {
         let (blocks, threads) = (shape.blocks(), shape.threads());
-        if !self.has_sites() || blocks > MOST_BLOCKS || threads == 0 {
+        if !self.has_sites() || blocks > MOST_BLOCKS || threads == 0 || blocks.saturating_mul(threads) > MOST_THREADS {
             return None;
         }
         let shared = self.shared_bytes(shape.dynamic_shared);
         let record = shared.next_multiple_of(16);
-        let most_frames = blocks.saturating_mul(threads).min(MOST_THREADS);
+        let most_frames = blocks.saturating_mul(threads);
         let most_records = if self.has_shared { most_frames.div_ceil(threads) } else { 0 };
         let frames = u64::from(Control::Bytes as u32);
         let stride = u64::from(self.frame_bytes);
