@@ -9,6 +9,7 @@ use crate::vmm::Mapping;
 use crate::{Check, Error, Result, sys};
 use hetgpu_device::{Device, DeviceError, Fill, Pattern, PhysicalId, Queue, Work};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
@@ -122,6 +123,8 @@ impl Allocation {
 
 pub(crate) struct Inner {
     pages: Space,
+    /// Addresses that a device keeps free on the host.
+    kept: Option<Range<u64>>,
     /// Free parts of shared pages, by device.
     shared: Vec<Space>,
     used: Vec<u64>,
@@ -178,6 +181,7 @@ impl Memory {
     pub(crate) fn new(devices: Vec<Arc<dyn Device>>, check: Check) -> Self {
         let inner = Inner {
             pages: Space::new(RANGE_START, RANGE_END - RANGE_START),
+            kept: devices.iter().find_map(|device| device.caps().reserved.clone()),
             shared: devices.iter().map(|_| Space::default()).collect(),
             used: vec![0; devices.len()],
             cleaners: devices.iter().map(|_| None).collect(),
@@ -601,7 +605,8 @@ impl Inner {
     pub(crate) fn take_pages_from(&mut self, from: u64, bytes: u64, align: u64) -> Result<u64> {
         let mut from = from;
         while let Some(at) = self.pages.find(from, bytes, align) {
-            match sys::reserve(at, bytes) {
+            let taken = if self.is_kept(at, bytes) { Ok(()) } else { sys::reserve(at, bytes) };
+            match taken {
                 Ok(()) => {
                     self.pages.take(at, bytes);
                     return Ok(at);
@@ -631,8 +636,18 @@ impl Inner {
         Ok(())
     }
 
+    /// Whether nobody but devices gets these addresses of the host.
+    fn is_kept(&self, at: u64, bytes: u64) -> bool {
+        self.kept.as_ref().is_some_and(|kept| kept.start <= at && at + bytes <= kept.end)
+    }
+
     pub(crate) fn give_pages(&mut self, at: u64, bytes: u64) {
-        sys::release(at, bytes);
+        if self.is_kept(at, bytes) {
+            // What was committed there goes, and the addresses stay taken. That this fails costs memory and nothing else.
+            let _ = sys::cover(at, bytes);
+        } else {
+            sys::release(at, bytes);
+        }
         self.pages.give(at, bytes);
     }
 

@@ -64,13 +64,16 @@ settings! {
     compute: (u32, u32) = "HETGPU_COMPUTE", "9.0", capability;
     /// memory: find accesses outside an allocation by a single byte; 1: also races and uninitialised reads (both slower)
     check: Check = "HETGPU_CHECK", "0", check;
-    /// devices by name, in the order in which programs number them: cpu, as often as wanted (cpu:avx512, cpu:avx2, cpu:sse2), interp
+    /// devices by name, in the order in which programs number them: cpu, as often as wanted (cpu:avx512, cpu:avx2, cpu:sse2),
+    /// interp, nvidia, as often as there are cards
     devices: Vec<String> = "HETGPU_DEVICE", "cpu", names;
     /// kernels that can be paused in the middle of their blocks: auto (those that take over a tenth of a second, or may
     /// never end), always, never
     suspending: Suspending = "HETGPU_SUSPEND", "auto", Suspending::of;
     /// threads of the CPU device; 0: as many as there are processors
     cpu_threads: u32 = "HETGPU_CPU_THREADS", "0", |text| text.parse().ok();
+    /// the driver library of a card's vendor, by its absolute path; found where the system keeps it if empty
+    vendor_driver: Option<PathBuf> = "HETGPU_VENDOR_DRIVER", "", |text| Some((!text.is_empty()).then(|| text.into()));
     /// order in which the interpreter runs threads that are free to run in any order
     seed: u64 = "HETGPU_SEED", "0", |text| text.parse().ok();
 }

@@ -15,7 +15,7 @@ pub(crate) type Refused = std::io::Error;
 fn map(at: u64, bytes: u64, protection: i32, flags: i32) -> Result<u64, Refused> {
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | flags;
     // SAFETY: without MAP_FIXED the call can only add a mapping where there is none; MAP_FIXED is passed by `commit`
-    // alone, for a range that `reserve` took.
+    // and `cover` alone, for a range that `reserve` took or that a device keeps free for us.
     let got = unsafe { libc::mmap(ptr::without_provenance_mut(at as usize), bytes as usize, protection, flags, -1, 0) };
     if got == libc::MAP_FAILED { Err(Refused::last_os_error()) } else { Ok(got.addr() as u64) }
 }
@@ -34,6 +34,11 @@ pub(crate) fn reserve(at: u64, bytes: u64) -> Result<(), Refused> {
 /// Puts zeroed memory into a range that `reserve` took.
 pub(crate) fn commit(at: u64, bytes: u64) -> Result<(), Refused> {
     map(at, bytes, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_FIXED).map(drop)
+}
+
+/// Takes away what `commit` put somewhere, and keeps the addresses.
+pub(crate) fn cover(at: u64, bytes: u64) -> Result<(), Refused> {
+    map(at, bytes, libc::PROT_NONE, libc::MAP_FIXED).map(drop)
 }
 
 /// Zeroed host memory, page aligned, wherever there is room.

@@ -3,6 +3,7 @@
 use hetgpu_cpu::{CpuDevice, Features};
 use hetgpu_device::{Device, Importance, Queued, Services};
 use hetgpu_interp::InterpDevice;
+use hetgpu_nvidia::NvidiaDevice;
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -27,6 +28,13 @@ const DEVICES: &[(&str, Make)] = &[
     ("cpu", || cpu(Features::Native)),
     ("cpu-avx2", || cpu(Features::Avx2)),
     ("cpu-sse2", || cpu(Features::Sse2)),
+    ("nvidia", || {
+        let library = std::env::var_os("HETGPU_VENDOR_DRIVER").map(Into::into);
+        let dump = std::env::var_os("HETGPU_DUMP").map(Into::into);
+        let services = Services { dump, ..Services::default() };
+        let device = NvidiaDevice::new(&hetgpu_nvidia::Options { library, services, ..Default::default() })?;
+        Ok(Opened { device: Arc::new(device), uncompiled: None })
+    }),
 ];
 
 thread_local! {

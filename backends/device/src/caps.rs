@@ -1,3 +1,5 @@
+use std::ops::Range;
+
 /// What a device is and how much of everything it has.
 ///
 /// `Caps::default()` describes a plain device of compute capability 9.0 that offers nothing optional; a device names
@@ -23,6 +25,8 @@ pub struct Caps {
     pub memory: u64,
     /// `Device::map` takes multiples of this, at multiples of this. A power of two.
     pub map_granularity: u64,
+    /// Addresses that the device keeps free on the host for what is mapped there; whoever hands addresses out need not.
+    pub reserved: Option<Range<u64>>,
     /// `Device::share` works.
     pub shares_host_memory: bool,
     /// Atomics of a kernel and of the host on shared memory see each other.
@@ -181,6 +185,7 @@ impl Default for Caps {
             time_limit: false,
             memory: 0,
             map_granularity: 1,
+            reserved: None,
             shares_host_memory: false,
             host_atomics: false,
             physical: false,

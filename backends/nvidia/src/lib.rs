@@ -1,6 +1,19 @@
 //! NVIDIA's hardware as a device, by way of NVIDIA's own driver.
 //!
-//! - [`ptx`] prints kernels of hetIR as PTX, which the driver compiles.
+//! - [`NvidiaDevice`] is a card; its driver is found by an absolute path, since the name is ours too (`find`).
+//! - [`ptx`] prints kernels of hetIR as PTX, which the driver compiles (`kernels`).
+//! - `driver` has owning handles over the driver's functions (`sys`); `memory`, `queue` and `device` are safe code.
 #![warn(missing_docs)]
 
+mod caps;
+mod device;
+mod driver;
+mod find;
+mod kernels;
+mod memory;
 pub mod ptx;
+mod queue;
+mod slots;
+mod sys;
+
+pub use device::{NvidiaDevice, Options};

@@ -8,6 +8,7 @@ mod visible;
 use hetgpu_cpu::{CpuDevice, Features, Neighbours};
 use hetgpu_device::{Cache, Caps, Device, Importance, Pci, Queued, Services};
 use hetgpu_interp::InterpDevice;
+use hetgpu_nvidia::NvidiaDevice;
 use hetgpu_runtime::log::{self, Topic};
 use hetgpu_runtime::{Check, Settings, Targets};
 use std::sync::Arc;
@@ -43,29 +44,32 @@ impl Seat {
 macro_rules! devices {
     ($($name:literal: describe $describe:expr, make $make:expr;)+) => {
         /// What settings call each kind, and its description.
-        const DESCRIPTIONS: &[(&str, fn(&Settings, &Seat) -> Caps)] = &[$(($name, $describe)),+];
+        const DESCRIPTIONS: &[(&str, fn(&Settings, &Seat) -> Result<Caps, String>)] = &[$(($name, $describe)),+];
 
         /// The kinds in the same order.
-        const MAKERS: &[fn(&Settings, &Seat) -> Arc<dyn Device>] = &[$($make),+];
+        const MAKERS: &[fn(&Settings, &Seat) -> Result<Arc<dyn Device>, String>] = &[$($make),+];
     };
 }
 
 devices! {
     "cpu":
-        describe |settings, seat| CpuDevice::describe(&cpu(settings, seat, Features::Native)),
-        make |settings, seat| Arc::new(Queued::new(CpuDevice::new(cpu(settings, seat, Features::Native))));
+        describe |settings, seat| Ok(CpuDevice::describe(&cpu(settings, seat, Features::Native))),
+        make |settings, seat| Ok(Arc::new(Queued::new(CpuDevice::new(cpu(settings, seat, Features::Native)))));
     "cpu:avx512":
-        describe |settings, seat| CpuDevice::describe(&cpu(settings, seat, Features::Avx512)),
-        make |settings, seat| Arc::new(Queued::new(CpuDevice::new(cpu(settings, seat, Features::Avx512))));
+        describe |settings, seat| Ok(CpuDevice::describe(&cpu(settings, seat, Features::Avx512))),
+        make |settings, seat| Ok(Arc::new(Queued::new(CpuDevice::new(cpu(settings, seat, Features::Avx512)))));
     "cpu:avx2":
-        describe |settings, seat| CpuDevice::describe(&cpu(settings, seat, Features::Avx2)),
-        make |settings, seat| Arc::new(Queued::new(CpuDevice::new(cpu(settings, seat, Features::Avx2))));
+        describe |settings, seat| Ok(CpuDevice::describe(&cpu(settings, seat, Features::Avx2))),
+        make |settings, seat| Ok(Arc::new(Queued::new(CpuDevice::new(cpu(settings, seat, Features::Avx2)))));
     "cpu:sse2":
-        describe |settings, seat| CpuDevice::describe(&cpu(settings, seat, Features::Sse2)),
-        make |settings, seat| Arc::new(Queued::new(CpuDevice::new(cpu(settings, seat, Features::Sse2))));
+        describe |settings, seat| Ok(CpuDevice::describe(&cpu(settings, seat, Features::Sse2))),
+        make |settings, seat| Ok(Arc::new(Queued::new(CpuDevice::new(cpu(settings, seat, Features::Sse2)))));
     "interp":
-        describe |settings, _| InterpDevice::describe(interpreted_memory(), &interp(settings)),
-        make |settings, _| Arc::new(Queued::new(InterpDevice::new(interpreted_memory(), interp(settings))));
+        describe |settings, _| Ok(InterpDevice::describe(interpreted_memory(), &interp(settings))),
+        make |settings, _| Ok(Arc::new(Queued::new(InterpDevice::new(interpreted_memory(), interp(settings)))));
+    "nvidia":
+        describe |settings, seat| NvidiaDevice::describe(&nvidia(settings, seat)),
+        make |settings, seat| Ok(Arc::new(NvidiaDevice::new(&nvidia(settings, seat))?));
 }
 
 /// The kind where the settings name none that there is.
@@ -108,32 +112,44 @@ pub struct Description {
     pub caps: Caps,
 }
 
-fn described(seat: &Seat, settings: &Settings) -> Description {
+/// What a device is; nothing, and a line in the log, where this machine has none of the kind.
+fn described(seat: &Seat, settings: &Settings) -> Option<Description> {
     let (name, describe) = DESCRIPTIONS[seat.kind];
-    Description { name, caps: describe(settings, seat) }
+    let caps =
+        describe(settings, seat).inspect_err(|why| log::warn(format_args!("HETGPU_DEVICE: no device '{name}': {why}")));
+    Some(Description { name, caps: caps.ok()? })
 }
 
 /// The devices that the settings name, without making them.
 pub fn descriptions(settings: &Settings) -> Vec<Description> {
-    seats(settings).iter().map(|seat| described(seat, settings)).collect()
+    seats(settings).iter().filter_map(|seat| described(seat, settings)).collect()
 }
 
 /// The devices that a program of this process's environment sees, in the order in which it numbers them.
-fn seen_seats(settings: &Settings) -> Result<Vec<Seat>, Repeated> {
-    let seats = seats(settings);
-    let uuids: Vec<_> = seats.iter().map(|seat| described(seat, settings).caps.uuid).collect();
+fn seen_seats(settings: &Settings) -> Result<Vec<(Seat, Description)>, Repeated> {
+    let seats = seats(settings).into_iter();
+    let mut there: Vec<_> =
+        seats.filter_map(|seat| Some((seat.clone(), described(&seat, settings)?))).map(Some).collect();
+    let uuids: Vec<_> = there.iter().flatten().map(|(_, description)| description.caps.uuid).collect();
     let seen = visible::of(&uuids, std::env::var(VISIBLE).ok().as_deref())?;
-    Ok(seen.into_iter().map(|index| seats[index].clone()).collect())
+    Ok(seen.into_iter().filter_map(|index| there[index].take()).collect())
 }
 
 /// The devices that a program of this process's environment sees, without making them.
 pub fn seen(settings: &Settings) -> Result<Vec<Description>, Repeated> {
-    Ok(seen_seats(settings)?.iter().map(|seat| described(seat, settings)).collect())
+    Ok(seen_seats(settings)?.into_iter().map(|(_, description)| description).collect())
 }
 
 /// The devices that this program sees.
 pub fn devices(settings: &Settings) -> Result<Vec<Arc<dyn Device>>, Repeated> {
-    Ok(seen_seats(settings)?.iter().map(|seat| MAKERS[seat.kind](settings, seat)).collect())
+    let made = seen_seats(settings)?.into_iter().filter_map(|(seat, _)| make(settings, &seat));
+    Ok(made.collect())
+}
+
+fn make(settings: &Settings, seat: &Seat) -> Option<Arc<dyn Device>> {
+    let name = DESCRIPTIONS[seat.kind].0;
+    let made = MAKERS[seat.kind](settings, seat);
+    made.inspect_err(|why| log::warn(format_args!("the device '{name}' could not be opened: {why}"))).ok()
 }
 
 /// The devices that a job can be moved to: a new one of each kind.
@@ -145,12 +161,11 @@ impl Targets for Kinds {
     }
 
     fn caps(&self, name: &str) -> Option<Caps> {
-        Some(described(&Seat::alone(kind(name)?), &self.0).caps)
+        DESCRIPTIONS[kind(name)?].1(&self.0, &Seat::alone(kind(name)?)).ok()
     }
 
     fn make(&self, name: &str) -> Option<Arc<dyn Device>> {
-        let seat = Seat::alone(kind(name)?);
-        Some(MAKERS[seat.kind](&self.0, &seat))
+        make(&self.0, &Seat::alone(kind(name)?))
     }
 }
 
@@ -173,6 +188,11 @@ fn interpreted_memory() -> u64 {
 fn interp(settings: &Settings) -> hetgpu_interp::Options {
     let (check, compute) = (settings.check == Check::All, Some(settings.compute));
     hetgpu_interp::Options { seed: settings.seed, check, compute }
+}
+
+fn nvidia(settings: &Settings, seat: &Seat) -> hetgpu_nvidia::Options {
+    let (library, services) = (settings.vendor_driver.clone(), services(settings));
+    hetgpu_nvidia::Options { library, number: seat.number, services, ..Default::default() }
 }
 
 fn cpu(settings: &Settings, seat: &Seat, features: Features) -> hetgpu_cpu::Options {
@@ -231,7 +251,8 @@ mod tests {
         let described = descriptions(&settings);
         assert_eq!(described.iter().map(|device| device.name).collect::<Vec<_>>(), ["cpu", "interp"]);
         for (description, seat) in described.iter().zip(seats(&settings)) {
-            assert_eq!(MAKERS[seat.kind](&settings, &seat).caps(), &description.caps, "{}", description.name);
+            let made = MAKERS[seat.kind](&settings, &seat).expect("these devices need nothing");
+            assert_eq!(made.caps(), &description.caps, "{}", description.name);
             assert_eq!(description.caps.compute, (8, 6));
         }
     }

@@ -24,6 +24,7 @@ hetgpu-hwcheck [--libcuda PATH] [--device NAME] [--report FILE] [--record FILE] 
   runs every .ptx file below the folders on device 0 of NVIDIA's driver and compares it with its header
   --libcuda PATH  the driver library; else the usual places are tried
   --device NAME   the device that `xfail` names (hardware); another one is tried on what the hardware cannot do, too
+  --engine NAME   instead of the driver itself, a device of this project (nvidia), or a ring of them (ring:nvidia+cpu)
   --report FILE   writes the results as JSON, with what the wrong buffers hold
   --record FILE   writes the results as tests/hardware/h200.tsv has them
   --only NAME     only files whose name contains NAME
@@ -51,6 +52,7 @@ const MOST_RUNS: usize = 100;
 struct Settings {
     libcuda: Option<PathBuf>,
     device: String,
+    engine: Option<String>,
     report: Option<PathBuf>,
     record: Option<PathBuf>,
     only: String,
@@ -87,7 +89,7 @@ fn main() -> ExitCode {
             return check(&settings);
         }
         let library = library(&settings)?;
-        worker::serve(&library, &settings.device).map(|()| true)
+        worker::serve(&library, &settings.device, settings.engine.as_deref()).map(|()| true)
     });
     match result {
         Ok(true) => ExitCode::SUCCESS,
@@ -103,6 +105,7 @@ fn settings() -> Result<Settings, String> {
     let mut out = Settings {
         libcuda: None,
         device: hardware::HARDWARE.into(),
+        engine: None,
         report: None,
         record: None,
         only: String::new(),
@@ -123,6 +126,7 @@ fn settings() -> Result<Settings, String> {
         match argument.as_str() {
             "--libcuda" => out.libcuda = Some(value()?.into()),
             "--device" => out.device = value()?,
+            "--engine" => out.engine = Some(value()?),
             "--report" => out.report = Some(value()?.into()),
             "--record" => out.record = Some(value()?.into()),
             "--only" => out.only = value()?,
@@ -270,7 +274,7 @@ fn job(settings: &Settings, library: &Path, queue: &Mutex<VecDeque<File>>, state
         loop {
             let mut running = match worker.take() {
                 Some(running) => running,
-                None => Worker::start(library, &settings.device, state)?,
+                None => Worker::start(library, settings, state)?,
             };
             let end = running.file(&file, next_run, Duration::from_secs(settings.seconds), &mut |mut result| {
                 result["file"] = json!(file.name);
@@ -315,13 +319,14 @@ enum End {
 }
 
 impl Worker {
-    fn start(library: &Path, device: &str, state: &State) -> Result<Self, String> {
+    fn start(library: &Path, settings: &Settings, state: &State) -> Result<Self, String> {
         let program = std::env::current_exe().map_err(|error| error.to_string())?;
         let mut child = Command::new(program)
             .arg("--worker")
             .arg("--libcuda")
             .arg(library)
-            .args(["--device", device])
+            .args(["--device", &settings.device])
+            .args(settings.engine.iter().flat_map(|engine| ["--engine", engine]))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -4,8 +4,9 @@
 
 use std::io::{BufRead, Write};
 use std::path::Path;
+use std::sync::Arc;
 
-use hetgpu_tests::engine::{self, Failure, initial_buffers, judge, needs_oracle};
+use hetgpu_tests::engine::{self, Engine, Failure, Printed, initial_buffers, judge, needs_oracle};
 use hetgpu_tests::engines;
 use hetgpu_tests::files::fingerprint;
 use hetgpu_tests::header::{Arg, Filetest, Run};
@@ -17,14 +18,47 @@ use crate::hardware;
 /// So many elements of a wrong buffer are reported.
 const SHOWN: usize = 256;
 
-pub(crate) fn serve(libcuda: &Path, device: &str) -> Result<(), String> {
-    let driver = Driver::open(libcuda)?;
-    answer(&json!({ "device": driver.device, "cuda": driver.version, "driver": release() }))?;
+/// What runs the files.
+enum Runner {
+    Driver(Box<Driver>),
+    Engine(Arc<dyn Engine>),
+}
+
+impl Runner {
+    fn skips(&self, filetest: &Filetest, source: &str, run: &Run, device: &str) -> Option<String> {
+        match self {
+            Self::Driver(driver) => hardware::skipped(filetest, run, device, &driver.has_images()),
+            Self::Engine(engine) => {
+                engine.skips(source, run).or_else(|| hardware::skipped(filetest, run, device, &Ok(())))
+            }
+        }
+    }
+
+    fn run(&self, source: &str, run: &Run, buffers: &mut [Vec<u8>]) -> Result<Printed, Failure> {
+        match self {
+            Self::Driver(driver) => hardware::run(driver, source, run, buffers),
+            Self::Engine(engine) => engine.run(source, run, 0, buffers),
+        }
+    }
+}
+
+/// Serves with the driver at a path, or with an engine.
+pub(crate) fn serve(libcuda: &Path, device: &str, engine: Option<&str>) -> Result<(), String> {
+    let runner = match engine {
+        Some(name) => Runner::Engine(engines::named(name)?),
+        None => Runner::Driver(Box::new(Driver::open(libcuda)?)),
+    };
+    match &runner {
+        Runner::Driver(driver) => {
+            answer(&json!({ "device": driver.device, "cuda": driver.version, "driver": release() }))?;
+        }
+        Runner::Engine(engine) => answer(&json!({ "device": engine.name(), "cuda": 0, "driver": release() }))?,
+    }
     for line in std::io::stdin().lock().lines() {
         let line = line.map_err(|error| error.to_string())?;
         let (first, path) = line.split_once(' ').ok_or("a request is `RUN PATH`")?;
         let first = first.parse().map_err(|_| "a request begins with a number")?;
-        if file(&driver, device, Path::new(path), first)? == Context::Lost {
+        if file(&runner, device, Path::new(path), first)? == Context::Lost {
             return Ok(());
         }
         answer(&json!({ "done": true }))?;
@@ -51,7 +85,7 @@ fn answer(value: &Value) -> Result<(), String> {
     writeln!(out, "\n{value}").and_then(|()| out.flush()).map_err(|error| error.to_string())
 }
 
-fn file(driver: &Driver, device: &str, path: &Path, first: usize) -> Result<Context, String> {
+fn file(runner: &Runner, device: &str, path: &Path, first: usize) -> Result<Context, String> {
     let parsed = std::fs::read_to_string(path).map_err(|error| error.to_string()).and_then(|source| {
         Filetest::parse(&source).map(|filetest| (source, filetest)).map_err(|error| error.to_string())
     });
@@ -63,9 +97,9 @@ fn file(driver: &Driver, device: &str, path: &Path, first: usize) -> Result<Cont
         }
     };
     for (index, run) in filetest.runs.iter().enumerate().skip(first) {
-        let (mut report, context) = match hardware::skipped(&filetest, run, device, &driver.has_images()) {
+        let (mut report, context) = match runner.skips(&filetest, &source, run, device) {
             Some(reason) => (json!({ "status": "skipped", "detail": reason }), Context::Usable),
-            None => one(driver, device, &source, run),
+            None => one(runner, device, &source, run),
         };
         report["fingerprint"] = json!(format!("{:016x}", fingerprint(&source)));
         report["run"] = json!(index);
@@ -78,7 +112,7 @@ fn file(driver: &Driver, device: &str, path: &Path, first: usize) -> Result<Cont
     Ok(Context::Usable)
 }
 
-fn one(driver: &Driver, device: &str, source: &str, run: &Run) -> (Value, Context) {
+fn one(runner: &Runner, device: &str, source: &str, run: &Run) -> (Value, Context) {
     let mut reference = None;
     if needs_oracle(run) {
         let mut buffers = initial_buffers(run);
@@ -89,7 +123,7 @@ fn one(driver: &Driver, device: &str, source: &str, run: &Run) -> (Value, Contex
         reference = Some(buffers);
     }
     let mut buffers = initial_buffers(run);
-    let result = hardware::run(driver, source, run, &mut buffers);
+    let result = runner.run(source, run, &mut buffers);
     let context = if matches!(result, Err(Failure::Fault { .. })) { Context::Lost } else { Context::Usable };
     let status = match &result {
         Ok(_) => "mismatch",

@@ -1,0 +1,191 @@
+//! Modules that were taken, and the kernels of them that were compiled.
+
+use crate::driver::{Context, Function};
+use crate::ptx::{self, Addresses, Hidden, Printed, Request, Target};
+use crate::sys;
+use hetgpu_device::{DeviceError, ErrorKind, Importance, Launch, Services};
+use hetir::entity::FuncId;
+use hetir::ir;
+use hetir::op::Op;
+use std::collections::HashMap;
+use std::ffi::CString;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Instant;
+
+/// Shared memory that a kernel has without having asked for more.
+const PLAIN_SHARED: u32 = 48 << 10;
+/// Blocks of a cluster that every card of the kind has room for.
+const PORTABLE_CLUSTER: u32 = 8;
+
+/// How a kernel is printed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Form {
+    pub(crate) part: bool,
+    pub(crate) stops: bool,
+}
+
+/// A variable of constant memory.
+pub(crate) struct Constant {
+    /// Where programs see it.
+    pub(crate) logical: Range<u64>,
+    /// Where the kernel reads it.
+    pub(crate) native: u64,
+}
+
+/// A kernel as the card runs it.
+pub(crate) struct Kernel {
+    pub(crate) name: String,
+    pub(crate) function: Function,
+    pub(crate) printed: Printed,
+    pub(crate) constants: Vec<Constant>,
+    /// Tells it from all others of the process.
+    pub(crate) id: u64,
+    /// Dynamic shared memory and blocks a cluster that it was allowed.
+    allowed: [AtomicU32; 2],
+}
+
+/// A kernel that is compiled once, by whoever comes first.
+type Slot = Arc<OnceLock<Result<Arc<Kernel>, DeviceError>>>;
+
+/// A module.
+pub(crate) struct Loaded {
+    pub(crate) module: Arc<ir::Module>,
+    globals: Vec<u64>,
+    kernels: Mutex<HashMap<(FuncId, Form), Slot>>,
+}
+
+/// What compiling needs.
+pub(crate) struct Compiler {
+    pub(crate) context: Arc<Context>,
+    pub(crate) target: Target,
+    pub(crate) services: Services,
+}
+
+impl Loaded {
+    pub(crate) fn new(module: &Arc<ir::Module>, globals: &[u64]) -> Self {
+        Self { module: Arc::clone(module), globals: globals.to_vec(), kernels: Mutex::default() }
+    }
+
+    /// A kernel in a form, compiled where it is not yet.
+    pub(crate) fn kernel(&self, kernel: FuncId, form: Form, compiler: &Compiler) -> Result<Arc<Kernel>, DeviceError> {
+        let slot = {
+            let mut kernels = self.kernels.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(kernels.entry((kernel, form)).or_default())
+        };
+        slot.get_or_init(|| compiler.compile(self, kernel, form).map(Arc::new)).clone()
+    }
+}
+
+/// Whether threads of the kernel may be stored and go on elsewhere, with the addresses that they hold.
+fn threads_move(module: &ir::Module, kernel: FuncId) -> bool {
+    let body = module.functions.get(kernel.index()).and_then(|function| function.body.as_ref());
+    let insts = body
+        .into_iter()
+        .flat_map(|body| body.blocks.iter().flat_map(|block| &block.insts).map(|&inst| body.inst(inst).op));
+    insts.into_iter().any(|op| matches!(op, Op::StopAsked | Op::StopBarrier))
+}
+
+impl Compiler {
+    fn compile(&self, loaded: &Loaded, kernel: FuncId, form: Form) -> Result<Kernel, DeviceError> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let begun = Instant::now();
+        let module = &*loaded.module;
+        let addresses = if threads_move(module, kernel) { Addresses::Logical } else { Addresses::Native };
+        let request = Request {
+            module,
+            kernel,
+            globals: &loaded.globals,
+            target: &self.target,
+            addresses,
+            part: form.part,
+            stops: form.stops,
+        };
+        let function = module.functions.get(kernel.index()).filter(|function| function.is_kernel());
+        let function = function.ok_or_else(|| DeviceError::new(ErrorKind::InvalidImage, "there is no such kernel"))?;
+        let name = function.name.clone();
+        let printed = ptx::print(&request).map_err(|why| {
+            DeviceError::new(ErrorKind::NotSupported, format!("{name} cannot run on this device: {why}"))
+        })?;
+        if printed.tensor_maps {
+            let message = format!("{name} cannot run on this device: it copies by tensor maps");
+            return Err(DeviceError::new(ErrorKind::NotSupported, message));
+        }
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        self.dump(&name, id, &printed.text);
+        let text = CString::new(printed.text.as_str());
+        let text = text.map_err(|_| DeviceError::new(ErrorKind::InvalidImage, format!("{name}: a NUL in its text")))?;
+        let native = Arc::new(self.context.load(&text).map_err(|mut error| {
+            error.message = format!("{name}: {}", error.message);
+            error
+        })?);
+        let constants = printed.constants.iter().map(|&global| {
+            let at = loaded.globals.get(global.index()).copied().unwrap_or(0);
+            let bytes = module.globals.get(global.index()).map_or(0, |global| global.size);
+            Ok(Constant {
+                logical: at..at.saturating_add(bytes),
+                native: native.variable(&ptx::constant_name(global))?,
+            })
+        });
+        let constants = constants.collect::<Result<Vec<_>, DeviceError>>()?;
+        let function = native.function(&printed.entry)?;
+        if let Some(log) = &self.services.log {
+            let took = begun.elapsed().as_secs_f64() * 1e3;
+            log(
+                Importance::Info,
+                format_args!("{name}: compiled by the driver in {took:.1} ms ({addresses:?}, {form:?})"),
+            );
+        }
+        Ok(Kernel { name, function, printed, constants, id, allowed: Default::default() })
+    }
+
+    fn dump(&self, name: &str, id: u64, text: &str) {
+        let Some(folder) = &self.services.dump else { return };
+        let short: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').take(80).collect();
+        let path = folder.join(format!("{short}.{id}.ptx"));
+        if let (Err(error), Some(log)) = (std::fs::write(&path, text), &self.services.log) {
+            log(Importance::Warning, format_args!("{}: {error}", path.display()));
+        }
+    }
+}
+
+impl Kernel {
+    /// Sees to it that a launch may have what it asks for.
+    pub(crate) fn allow(&self, shared: u32, cluster: u32) -> Result<(), DeviceError> {
+        let raise = |place: usize, attribute, wanted, value| -> Result<(), DeviceError> {
+            if self.allowed[place].load(Ordering::Relaxed) < wanted {
+                self.function.set(attribute, value)?;
+                self.allowed[place].fetch_max(wanted, Ordering::Relaxed);
+            }
+            Ok(())
+        };
+        if shared.saturating_add(self.printed.static_shared) > PLAIN_SHARED {
+            raise(0, sys::FUNCTION_DYNAMIC_SHARED, shared, shared)?;
+        }
+        if cluster > PORTABLE_CLUSTER {
+            raise(1, sys::FUNCTION_LARGE_CLUSTERS, cluster, 1)?;
+        }
+        Ok(())
+    }
+
+    /// The bytes of a launch's parameters, those included that the kernel does not know of.
+    pub(crate) fn params(&self, launch: &Launch, value: impl Fn(Hidden) -> u64) -> Vec<u8> {
+        let mut params = launch.params.to_vec();
+        params.resize(self.printed.param_bytes as usize, 0);
+        for &(hidden, offset) in &self.printed.hidden {
+            let mut put = |offset: u32, bytes: &[u8]| {
+                if let Some(place) = params.get_mut(offset as usize..offset as usize + bytes.len()) {
+                    place.copy_from_slice(bytes);
+                }
+            };
+            match hidden {
+                Hidden::Grid => {
+                    launch.grid.iter().zip(0..).for_each(|(n, place)| put(offset + place * 4, &n.to_le_bytes()))
+                }
+                other => put(offset, &value(other).to_le_bytes()[..other.bytes() as usize]),
+            }
+        }
+        params
+    }
+}

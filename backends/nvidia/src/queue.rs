@@ -1,0 +1,441 @@
+//! Queues of work, and points in them.
+
+use crate::device::Inner;
+use crate::driver::{Event, LaunchShape, Scratch, Side, Stream};
+use crate::kernels::{Form, Kernel};
+use crate::ptx::Hidden;
+use crate::slots::{Begun, Slot};
+use hetgpu_device::{
+    DeviceError, ErrorKind, Fill, HostBuffer, HostSpan, Launch, Listener, Mark, Outcome, Place, Queue, Transfer, Work,
+};
+use hetir::blocks::Blocks;
+use std::any::Any;
+use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Grids with more blocks run to their end: the list of those that were begun would be too long.
+const MOST_BLOCKS: u64 = 1 << 26;
+
+/// What must be there until the device has done what it belongs to, and who is told then.
+#[derive(Default)]
+struct Pending {
+    serial: u64,
+    _hosts: Vec<HostSpan>,
+    _scratch: Vec<Scratch>,
+    flight: Option<Flight>,
+}
+
+/// A launch under way.
+struct Flight {
+    listener: Arc<dyn Listener>,
+    kernel: Arc<Kernel>,
+    stopping: Option<Stopping>,
+}
+
+/// How it is found out which blocks a launch did not begin.
+struct Stopping {
+    /// What the stop word was at the end.
+    slot: Slot,
+    /// For each block of the grid, the last launch that began it.
+    begun: Begun,
+    number: u32,
+    blocks: Blocks,
+    grid: u64,
+}
+
+#[derive(Default)]
+struct State {
+    /// How many pieces of work were appended.
+    serial: u64,
+    pending: VecDeque<Pending>,
+    /// Which state of each kernel's constants this line has seen to.
+    constants: HashMap<u64, u64>,
+    failed: Option<DeviceError>,
+}
+
+/// A stream, and what is to be done when the device has come to a point of it.
+pub(crate) struct Line {
+    inner: Arc<Inner>,
+    stream: Stream,
+    state: Mutex<State>,
+    /// Held by who tells what has ended, so that nobody sees it as passed before that is told.
+    settling: Mutex<()>,
+}
+
+impl Line {
+    pub(crate) fn new(inner: &Arc<Inner>, priority: i32) -> Result<Arc<Self>, DeviceError> {
+        let stream = inner.context.stream(priority)?;
+        Ok(Arc::new(Self { inner: Arc::clone(inner), stream, state: Mutex::default(), settling: Mutex::default() }))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The device has done everything up to a piece of work.
+    fn settle(&self, serial: u64) -> Result<(), DeviceError> {
+        let _settling = self.settling.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let mut state = self.state();
+            if state.pending.front().is_none_or(|first| first.serial > serial) {
+                return state.failed.clone().map_or(Ok(()), Err);
+            }
+            let done = state.pending.pop_front();
+            drop(state);
+            let Some(flight) = done.and_then(|mut done| done.flight.take()) else { continue };
+            match flight.outcome(&self.inner) {
+                Ok(outcome) => flight.listener.ended(outcome),
+                Err(error) => _ = self.state().failed.get_or_insert(error),
+            }
+        }
+    }
+
+    /// What the driver says of the device's state is a fault of the kernel that was under way, if one was.
+    fn blame(&self, mut error: DeviceError) -> DeviceError {
+        let mut state = self.state();
+        if let Some(failed) = &state.failed {
+            return failed.clone();
+        }
+        let name = state.pending.iter().find_map(|pending| Some(pending.flight.as_ref()?.kernel.name.clone()));
+        if let Some(name) = name {
+            error.message = format!("{name}: {}", error.message);
+        }
+        if error.kind.poisons() {
+            state.failed = Some(error.clone());
+        }
+        error
+    }
+
+    fn copy(&self, transfer: &Transfer) -> Result<Pending, DeviceError> {
+        let Transfer { to, from, shape } = transfer;
+        let mut pending = Pending::default();
+        if shape.is_empty() {
+            return Ok(pending);
+        }
+        let lines = Lines::of(transfer);
+        for slice in 0..lines.slices {
+            for row in 0..lines.rows {
+                let to_offset = slice * shape.to_slice + row * shape.to_pitch;
+                let from_offset = slice * shape.from_slice + row * shape.from_pitch;
+                let rows = lines.rows_at_once;
+                self.copy_rows((to, to_offset), (from, from_offset), transfer, lines.row, rows, &mut pending)?;
+            }
+        }
+        Ok(pending)
+    }
+
+    /// Copies `rows` rows of `bytes` each.
+    fn copy_rows(
+        &self,
+        (to, to_offset): (&Place, u64),
+        (from, from_offset): (&Place, u64),
+        transfer: &Transfer,
+        bytes: u64,
+        rows: u64,
+        pending: &mut Pending,
+    ) -> Result<(), DeviceError> {
+        let shape = &transfer.shape;
+        if let Place::Device(at) = to {
+            self.inner.constants_written(at + to_offset, shape.to_pitch * (rows - 1) + bytes);
+        }
+        let hold = |span: &HostSpan, pending: &mut Pending| pending._hosts.push(span.clone());
+        let images = || DeviceError::new(ErrorKind::NotSupported, "the device has no images");
+        if rows > 1 {
+            let side = |place: &'_ Place, offset: u64, pitch: u64| match place {
+                Place::Device(at) => Ok(Side::Device(at + offset, pitch)),
+                Place::Host(span) => Ok(Side::Host(span.clone(), offset, pitch)),
+                Place::Image(_) => Err(images()),
+            };
+            for place in [to, from] {
+                if let Place::Host(span) = place {
+                    hold(span, pending);
+                }
+            }
+            let (to, from) = (side(to, to_offset, shape.to_pitch)?, side(from, from_offset, shape.from_pitch)?);
+            return self.stream.copy_rows(to, from, bytes, rows);
+        }
+        let part = |span: &HostSpan, offset: u64| {
+            let part = span.part(offset as usize, bytes as usize);
+            part.ok_or_else(|| DeviceError::new(ErrorKind::InvalidRequest, "a copy past the end of host memory"))
+        };
+        match (to, from) {
+            (Place::Device(to), Place::Device(from)) => {
+                let (to, from) = (to + to_offset, from + from_offset);
+                if to < from + bytes && from < to + bytes {
+                    // It is to arrive as if it had been read first.
+                    let between = self.inner.context.scratch(bytes)?;
+                    self.stream.copy(between.at, from, bytes)?;
+                    self.stream.copy(to, between.at, bytes)?;
+                    pending._scratch.push(between);
+                    return Ok(());
+                }
+                self.stream.copy(to, from, bytes)
+            }
+            (Place::Device(to), Place::Host(from)) => {
+                let part = part(from, from_offset)?;
+                self.stream.copy_in(to + to_offset, &part)?;
+                hold(&part, pending);
+                Ok(())
+            }
+            (Place::Host(to), Place::Device(from)) => {
+                let part = part(to, to_offset)?;
+                self.stream.copy_out(&part, from + from_offset)?;
+                hold(&part, pending);
+                Ok(())
+            }
+            _ => Err(images()),
+        }
+    }
+
+    fn fill(&self, fill: &Fill) -> Result<Pending, DeviceError> {
+        let Fill { at, pattern, count, rows, pitch } = *fill;
+        let bytes = pattern.bytes();
+        let mut pending = Pending::default();
+        if count == 0 || rows == 0 {
+            return Ok(pending);
+        }
+        for row in 0..rows {
+            let at = at + row * pitch;
+            let all = bytes.len() as u64 * count;
+            self.inner.constants_written(at, all);
+            if bytes.len() <= 4 {
+                self.stream.fill(at, bytes, count)?;
+                continue;
+            }
+            // Longer patterns double, beginning with one.
+            let first = HostBuffer::from(bytes.to_vec());
+            self.stream.copy_in(at, &first.span())?;
+            pending._hosts.push(first.span());
+            let mut done = bytes.len() as u64;
+            while done < all {
+                let more = done.min(all - done);
+                self.stream.copy(at + done, at, more)?;
+                done += more;
+            }
+        }
+        Ok(pending)
+    }
+
+    fn launch(&self, launch: &Launch) -> Result<Pending, DeviceError> {
+        let inner = &self.inner;
+        let loaded = inner.loaded(launch.module)?;
+        let grid: u64 = launch.grid.iter().map(|&n| u64::from(n)).product();
+        let clusters = launch.cluster != [1; 3];
+        let part = !launch.blocks.are_all();
+        if part && (clusters || !launch.blocks.are_within(grid)) {
+            return Err(DeviceError::new(
+                ErrorKind::InvalidRequest,
+                "blocks that the grid does not have, or clusters of them",
+            ));
+        }
+        // What cannot be asked to stop runs to its end.
+        let stops = launch.stop != 0 && !clusters && grid <= MOST_BLOCKS;
+        let count = launch.blocks.count(grid);
+        let kernel = loaded.kernel(launch.kernel, Form { part, stops }, &inner.compiler)?;
+        let mut pending = Pending::default();
+        let flight =
+            |stopping| Flight { listener: Arc::clone(&launch.listener), kernel: Arc::clone(&kernel), stopping };
+        if count == 0 {
+            pending.flight = Some(flight(None));
+            return Ok(pending);
+        }
+        self.refresh(&kernel)?;
+        let shared = kernel.printed.shared_bytes(launch.dynamic_shared);
+        kernel.allow(shared, launch.cluster.iter().product())?;
+        let mut stopping = None;
+        if stops {
+            let begun = inner.begun(grid, &self.stream)?;
+            let (slot, number) = (inner.slots.take()?, inner.launches.fetch_add(1, Ordering::Relaxed));
+            stopping = Some(Stopping { slot, begun, number, blocks: launch.blocks.clone(), grid });
+        }
+        // Neighbours need no list.
+        let ranges = if part { launch.blocks.between(0..count) } else { Vec::new() };
+        let list = match &ranges[..] {
+            [] | [_] => None,
+            ranges => {
+                let numbers = ranges.iter().cloned().flatten().flat_map(|n| (n as u32).to_le_bytes());
+                let numbers = HostBuffer::from(numbers.collect::<Vec<u8>>());
+                let list = inner.context.scratch(count * 4)?;
+                self.stream.copy_in(list.at, &numbers.span())?;
+                pending._hosts.push(numbers.span());
+                Some(list)
+            }
+        };
+        let first = if list.is_some() { 0 } else { ranges.first().map_or(0, |range| range.start) };
+        let params = kernel.params(launch, |hidden| match hidden {
+            Hidden::Stop => launch.stop,
+            Hidden::Begun => stopping.as_ref().map_or(0, |s| s.begun.at()),
+            Hidden::Launch => stopping.as_ref().map_or(0, |s| s.number.into()),
+            Hidden::Blocks => list.as_ref().map_or(0, |list| list.at),
+            Hidden::First => first,
+            Hidden::GridId => launch.grid_id,
+            Hidden::Workspace => launch.workspace,
+            Hidden::DynamicShared => launch.dynamic_shared.into(),
+            Hidden::Grid => 0,
+        });
+        let native = if part { [count as u32, 1, 1] } else { launch.grid };
+        let (block, cluster, cooperative) = (launch.block, launch.cluster, launch.cooperative);
+        let shape = LaunchShape { grid: native, block, cluster, shared, cooperative };
+        self.stream.launch(&kernel.function, &shape, &params)?;
+        if let Some(stopping) = &stopping {
+            self.stream.copy_out(&stopping.slot.span(), launch.stop)?;
+        }
+        pending._scratch.extend(list);
+        pending.flight = Some(flight(stopping));
+        Ok(pending)
+    }
+
+    /// Brings the constants that a kernel reads to where it reads them.
+    fn refresh(&self, kernel: &Kernel) -> Result<(), DeviceError> {
+        if kernel.constants.is_empty() {
+            return Ok(());
+        }
+        let now = self.inner.constants_of(kernel);
+        if self.state().constants.insert(kernel.id, now) == Some(now) {
+            return Ok(());
+        }
+        kernel.constants.iter().filter(|constant| !constant.logical.is_empty()).try_for_each(|constant| {
+            self.stream.copy(constant.native, constant.logical.start, constant.logical.end - constant.logical.start)
+        })
+    }
+}
+
+/// How the rows of a copy are taken: one by one, or all of a slice at once.
+struct Lines {
+    row: u64,
+    rows_at_once: u64,
+    rows: u64,
+    slices: u64,
+}
+
+impl Lines {
+    fn of(transfer: &Transfer) -> Self {
+        /// The largest pitch that the driver takes.
+        const MOST_PITCH: u64 = i32::MAX as u64;
+        let shape = &transfer.shape;
+        let pitches = [shape.to_pitch, shape.from_pitch];
+        let fits = pitches.iter().all(|&pitch| pitch >= shape.row && pitch <= MOST_PITCH);
+        match fits && shape.rows > 1 {
+            true => Self { row: shape.row, rows_at_once: shape.rows, rows: 1, slices: shape.slices },
+            false => Self { row: shape.row, rows_at_once: 1, rows: shape.rows, slices: shape.slices },
+        }
+    }
+}
+
+impl Flight {
+    fn outcome(&self, inner: &Inner) -> Result<Outcome, DeviceError> {
+        let Some(stopping) = &self.stopping else { return Ok(Outcome::Finished) };
+        if stopping.slot.value() == 0 {
+            return Ok(Outcome::Finished);
+        }
+        let mut begun = vec![0; stopping.grid as usize * 4];
+        inner.read(stopping.begun.at(), &mut begun)?;
+        let is_begun =
+            |n: u64| begun.get(n as usize * 4..).is_some_and(|b| b.starts_with(&stopping.number.to_le_bytes()));
+        let mut unstarted: Vec<Range<u64>> = Vec::new();
+        for n in stopping.blocks.between(0..stopping.blocks.count(stopping.grid)).into_iter().flatten() {
+            match unstarted.last_mut() {
+                _ if is_begun(n) => {}
+                Some(last) if last.end == n => last.end += 1,
+                _ => unstarted.push(n..n + 1),
+            }
+        }
+        Ok(Outcome::of(unstarted))
+    }
+}
+
+/// A queue of the device.
+pub(crate) struct NvidiaQueue(pub(crate) Arc<Line>);
+
+impl Drop for NvidiaQueue {
+    fn drop(&mut self) {
+        if self.0.state().pending.is_empty() {
+            return;
+        }
+        // What is under way is still done; whoever calls the device next looks after it.
+        if let Ok(end) = point(&self.0, false) {
+            self.0.inner.closing.lock().unwrap_or_else(PoisonError::into_inner).push(end);
+        }
+    }
+}
+
+fn point(line: &Arc<Line>, timed: bool) -> Result<Point, DeviceError> {
+    let event = line.inner.context.event(timed).map_err(|error| line.blame(error))?;
+    let state = line.state();
+    let serial = state.serial;
+    let recorded = line.stream.record(&event);
+    drop(state);
+    recorded.map_err(|error| line.blame(error))?;
+    Ok(Point { line: Arc::clone(line), event, serial })
+}
+
+impl Queue for NvidiaQueue {
+    fn submit(&self, work: Work) -> Result<(), DeviceError> {
+        work.check()?;
+        let line = &self.0;
+        line.inner.sweep();
+        if let Some(failed) = &line.state().failed {
+            return Err(failed.clone());
+        }
+        let appended = match &work {
+            Work::Copy(transfer) => line.copy(transfer),
+            Work::Fill(fill) => line.fill(fill),
+            Work::Launch(launch) => line.launch(launch),
+        };
+        let mut pending = appended.map_err(|error| if error.kind.poisons() { line.blame(error) } else { error })?;
+        let mut state = line.state();
+        state.serial += 1;
+        pending.serial = state.serial;
+        state.pending.push_back(pending);
+        Ok(())
+    }
+
+    fn mark(&self, timed: bool) -> Result<Arc<dyn Mark>, DeviceError> {
+        if let Some(failed) = &self.0.state().failed {
+            return Err(failed.clone());
+        }
+        Ok(Arc::new(point(&self.0, timed)?))
+    }
+
+    fn follow(&self, mark: &dyn Mark) -> Result<(), DeviceError> {
+        let mark: &dyn Any = mark;
+        let point = mark.downcast_ref::<Point>();
+        let point = point.ok_or_else(|| DeviceError::new(ErrorKind::InvalidRequest, "a mark of another device"))?;
+        self.0.stream.follow(&point.event).map_err(|error| self.0.blame(error))
+    }
+}
+
+/// A point in a line.
+pub(crate) struct Point {
+    line: Arc<Line>,
+    event: Event,
+    serial: u64,
+}
+
+impl Mark for Point {
+    fn poll(&self) -> Result<bool, DeviceError> {
+        match self.event.is_passed() {
+            Ok(true) => self.line.settle(self.serial).map(|()| true),
+            Ok(false) => Ok(false),
+            Err(error) => Err(self.line.blame(error)),
+        }
+    }
+
+    fn wait(&self) -> Result<(), DeviceError> {
+        self.event.wait().map_err(|error| self.line.blame(error))?;
+        self.line.settle(self.serial)
+    }
+
+    fn since(&self, earlier: &dyn Mark) -> Result<i64, DeviceError> {
+        let earlier: &dyn Any = earlier;
+        let earlier = earlier.downcast_ref::<Self>();
+        let without = || DeviceError::new(ErrorKind::InvalidRequest, "marks without times, or not passed");
+        let earlier = earlier.ok_or_else(without)?;
+        if !self.event.is_passed()? || !earlier.event.is_passed()? {
+            return Err(without());
+        }
+        self.event.since(&earlier.event)?.ok_or_else(without)
+    }
+}
