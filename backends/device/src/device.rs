@@ -139,7 +139,7 @@ pub trait Device: Any + Send + Sync {
     fn open_queue(&self, priority: i32) -> Result<Box<dyn Queue>, DeviceError>;
 
     /// Brings a device back that a fault took with it: nothing is mapped, loaded, made or bound then, and queues that
-    /// were open keep their error.
+    /// were open keep their error. `Lost` where only another process gets it back.
     fn reset(&self) -> Result<(), DeviceError> {
         Ok(())
     }

@@ -335,6 +335,6 @@ impl PhysicalMemory for NvidiaDevice {
     }
 
     fn import(&self, file: OwnedFd) -> Result<(PhysicalId, u64), DeviceError> {
-        self.memory.import(file)
+        self.memory.import(&file, self.caps.memory)
     }
 }

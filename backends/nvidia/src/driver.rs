@@ -4,7 +4,7 @@ use crate::sys::{self, Functions, Handle, Number, Status};
 use hetgpu_device::{Access, DeviceError, ErrorKind, HostSpan};
 use std::cell::Cell;
 use std::ffi::{CStr, CString, c_int, c_void};
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::Path;
 use std::ptr;
 use std::sync::Arc;
@@ -231,6 +231,17 @@ impl Context {
         // SAFETY: the result and the description are local variables.
         self.call("cuMemCreate", |f| unsafe { (f.memory_create)(&mut handle, bytes as usize, &properties, 0) })?;
         Ok(Physical { context: Arc::clone(self), handle, bytes })
+    }
+
+    /// The memory that a file stands for; its size is not known.
+    pub(crate) fn import(self: &Arc<Self>, file: &OwnedFd) -> Result<Physical, DeviceError> {
+        let mut handle = 0;
+        let number = ptr::without_provenance_mut::<c_void>(file.as_raw_fd() as usize);
+        // SAFETY: for this kind of handle the driver takes the descriptor's number in the place of a pointer.
+        self.call("cuMemImportFromShareableHandle", |f| unsafe {
+            (f.memory_import)(&mut handle, number, sys::HANDLE_FILE)
+        })?;
+        Ok(Physical { context: Arc::clone(self), handle, bytes: 0 })
     }
 
     /// Makes memory appear at reserved addresses, inaccessible.

@@ -225,9 +225,11 @@ impl Memory {
 
     /// Names the memory that was mapped as a whole at an address.
     pub(crate) fn expose(&self, at: u64, bytes: u64) -> Result<PhysicalId, DeviceError> {
+        Self::whole(at, bytes)?;
         let mut table = lock(&self.table);
         let found = match table.regions.get(&at) {
             Some(Region::Device { memory, .. }) if memory.bytes == bytes => Arc::clone(memory),
+            _ if !table.overlaps(at, at + bytes) => return Err(wrong(format!("nothing is mapped at {at:#x}"))),
             _ => {
                 let message = format!("{bytes} bytes at {at:#x} were not mapped as a whole");
                 return Err(DeviceError::new(ErrorKind::NotSupported, message));
@@ -241,9 +243,24 @@ impl Memory {
         self.physical(memory)?.export()
     }
 
-    pub(crate) fn import(&self, file: OwnedFd) -> Result<(PhysicalId, u64), DeviceError> {
-        // The driver's files do not tell their size, and the driver maps nothing but the whole.
-        drop(file);
-        Err(DeviceError::new(ErrorKind::NotSupported, "the size of another process's memory is not known"))
+    pub(crate) fn import(&self, file: &OwnedFd, most: u64) -> Result<(PhysicalId, u64), DeviceError> {
+        let mut memory = self.context.import(file).map_err(|error| wrong(error.message))?;
+        // The driver's files do not tell their size. It maps nothing but the whole, so that the size is found by asking.
+        let room = most.next_multiple_of(PHYSICAL_GRANULARITY);
+        let at = self.context.reserve(0, room)?;
+        let found = (PHYSICAL_GRANULARITY..=room).step_by(PHYSICAL_GRANULARITY as usize).any(|bytes| {
+            memory.bytes = bytes;
+            let fits = self.context.show(&memory, at).is_ok();
+            if fits {
+                self.context.hide(at, bytes);
+            }
+            fits
+        });
+        self.context.give_back(at, room);
+        if !found {
+            return Err(wrong("a file whose memory has no size that can be mapped"));
+        }
+        let bytes = memory.bytes;
+        Ok((lock(&self.table).name(Arc::new(memory)), bytes))
     }
 }

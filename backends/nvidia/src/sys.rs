@@ -67,6 +67,7 @@ functions! {
     memory_unmap = "cuMemUnmap"(Number, usize);
     memory_access = "cuMemSetAccess"(Number, usize, *const AccessDescription, usize);
     memory_export = "cuMemExportToShareableHandle"(*mut c_void, Number, c_int, u64);
+    memory_import = "cuMemImportFromShareableHandle"(*mut Number, *mut c_void, c_int);
     memory_alloc = "cuMemAlloc_v2"(*mut Number, usize);
     memory_free = "cuMemFree_v2"(Number);
     host_register = "cuMemHostRegister_v2"(*mut c_void, usize, c_uint);

@@ -154,7 +154,10 @@ impl Bench {
     /// Brings a lost device back; the trial makes everything anew.
     pub(super) fn recover(&self) -> Verdict {
         if self.is_lost() {
-            self.device.reset()?;
+            match self.device.reset() {
+                Err(error) if error.kind == ErrorKind::Lost => return Err(Stop::Enough),
+                reset => reset?,
+            }
             self.hurt.store(false, Ordering::Relaxed);
         }
         Ok(())

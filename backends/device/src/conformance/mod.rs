@@ -39,6 +39,8 @@ pub enum Stop {
     Skipped(String),
     /// The device broke its promise.
     Failed(String),
+    /// All that could be tried was, and the device is gone for this process.
+    Enough,
 }
 
 impl fmt::Display for Stop {
@@ -46,6 +48,7 @@ impl fmt::Display for Stop {
         match self {
             Self::Skipped(reason) => write!(f, "skipped: {reason}"),
             Self::Failed(reason) => f.write_str(reason),
+            Self::Enough => f.write_str("passed, and the device is gone"),
         }
     }
 }
@@ -76,10 +79,12 @@ impl Trial {
         let ran = catch_unwind(AssertUnwindSafe(|| {
             let bench = Bench::new(device.clone());
             let verdict = check(&bench);
-            if !survives && bench.was_hurt() {
-                device.reset()?;
+            let recovered = if !survives && bench.was_hurt() { bench.recover() } else { Ok(()) };
+            match (verdict, recovered) {
+                (Ok(()) | Err(Stop::Enough), Ok(()) | Err(Stop::Enough)) => Ok(()),
+                (Ok(()) | Err(Stop::Enough), failed) => failed,
+                (verdict, _) => verdict,
             }
-            verdict
         }));
         ran.unwrap_or_else(|panic| {
             let text = panic.downcast_ref::<&str>().copied();
