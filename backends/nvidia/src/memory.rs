@@ -25,7 +25,17 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// What lies at an address.
 enum Region {
-    Device { memory: Arc<Physical>, access: Access },
+    /// Whole pages.
+    Device {
+        memory: Arc<Physical>,
+        access: Access,
+    },
+    /// So many bytes that do not fill their pages: those in front, whole ones, those behind.
+    Ragged {
+        bytes: u64,
+        edges: Vec<u64>,
+        whole: Option<(u64, Arc<Physical>)>,
+    },
     Host(HostSpan),
 }
 
@@ -33,14 +43,22 @@ impl Region {
     fn bytes(&self) -> u64 {
         match self {
             Self::Device { memory, .. } => memory.bytes,
+            Self::Ragged { bytes, .. } => *bytes,
             Self::Host(span) => span.bytes() as u64,
         }
     }
 }
 
+/// A page that several regions may have a part of.
+struct Page {
+    _memory: Physical,
+    users: u32,
+}
+
 #[derive(Default)]
 struct Table {
     regions: BTreeMap<u64, Region>,
+    pages: HashMap<u64, Page>,
     physical: HashMap<PhysicalId, Arc<Physical>>,
     next: u64,
 }
@@ -61,6 +79,11 @@ impl Table {
 pub(crate) struct Memory {
     context: Arc<Context>,
     table: Mutex<Table>,
+}
+
+fn clear(service: &Stream, at: u64, bytes: u64) -> Result<(), DeviceError> {
+    let (word, count) = if (at | bytes).is_multiple_of(4) { (&[0; 4][..], bytes / 4) } else { (&[0; 1][..], bytes) };
+    service.fill(at, word, count).and_then(|()| service.synchronize())
 }
 
 fn wrong(text: impl Into<String>) -> DeviceError {
@@ -139,16 +162,81 @@ impl Memory {
         Ok(())
     }
 
-    /// Makes zeroed memory appear.
+    /// Makes zeroed memory appear. What does not fill its pages shares them with its neighbours.
     pub(crate) fn map(&self, at: u64, bytes: u64, service: &Stream) -> Result<(), DeviceError> {
-        Self::whole(at, bytes)?;
-        if lock(&self.table).overlaps(at, at + bytes) {
+        let end = at.checked_add(bytes).filter(|&end| end > at).ok_or_else(|| wrong("a range that is none"))?;
+        if lock(&self.table).overlaps(at, end) {
             return Err(wrong(format!("there is memory at {at:#x} already")));
         }
-        let memory = Arc::new(self.context.create(bytes)?);
-        self.show(memory, at, Access::ReadWrite)?;
-        let cleared = service.fill(at, &[0; 4], bytes / 4).and_then(|()| service.synchronize());
-        cleared.inspect_err(|_| self.unmap(at))
+        if Self::whole(at, bytes).is_ok() {
+            self.show(Arc::new(self.context.create(bytes)?), at, Access::ReadWrite)?;
+        } else {
+            self.map_ragged(at, end)?;
+        }
+        clear(service, at, bytes).inspect_err(|_| self.unmap(at))
+    }
+
+    fn map_ragged(&self, at: u64, end: u64) -> Result<(), DeviceError> {
+        const PAGE: u64 = PHYSICAL_GRANULARITY;
+        let (first, last) = (at.next_multiple_of(PAGE), end / PAGE * PAGE);
+        let mut edges = vec![at / PAGE * PAGE, (end - 1) / PAGE * PAGE];
+        edges.dedup();
+        edges.retain(|page| !(first..last).contains(page));
+        let mut table = lock(&self.table);
+        let whole = match first < last {
+            true => {
+                let memory = Arc::new(self.context.create(last - first)?);
+                self.reserve(first, last)?;
+                self.context.show(&memory, first)?;
+                self.context.allow(first, last - first, Access::ReadWrite)?;
+                Some((first, memory))
+            }
+            false => None,
+        };
+        let mut region = Region::Ragged { bytes: end - at, edges: Vec::new(), whole };
+        for page in edges {
+            let taken = match table.pages.get_mut(&page) {
+                Some(known) => {
+                    known.users += 1;
+                    Ok(())
+                }
+                None => self.page(&mut table, page),
+            };
+            if let Err(error) = taken {
+                self.leave(&mut table, region);
+                return Err(error);
+            }
+            if let Region::Ragged { edges, .. } = &mut region {
+                edges.push(page);
+            }
+        }
+        table.regions.insert(at, region);
+        Ok(())
+    }
+
+    fn page(&self, table: &mut Table, page: u64) -> Result<(), DeviceError> {
+        let memory = self.context.create(PHYSICAL_GRANULARITY)?;
+        self.reserve(page, page + PHYSICAL_GRANULARITY)?;
+        self.context.show(&memory, page)?;
+        self.context.allow(page, PHYSICAL_GRANULARITY, Access::ReadWrite)?;
+        table.pages.insert(page, Page { _memory: memory, users: 1 });
+        Ok(())
+    }
+
+    /// Gives up what a region had of pages.
+    fn leave(&self, table: &mut Table, region: Region) {
+        let Region::Ragged { edges, whole, .. } = region else { return };
+        if let Some((at, memory)) = whole {
+            self.context.hide(at, memory.bytes);
+        }
+        for page in edges {
+            let Some(known) = table.pages.get_mut(&page) else { continue };
+            known.users -= 1;
+            if known.users == 0 {
+                self.context.hide(page, PHYSICAL_GRANULARITY);
+                table.pages.remove(&page);
+            }
+        }
     }
 
     /// Lets the device reach host memory.
@@ -172,10 +260,12 @@ impl Memory {
 
     /// Takes away what is at an address.
     pub(crate) fn unmap(&self, at: u64) {
-        let Some(region) = lock(&self.table).regions.remove(&at) else { return };
-        match region {
-            Region::Device { memory, .. } => self.context.hide(at, memory.bytes),
-            Region::Host(span) => self.context.unregister(&span),
+        let mut table = lock(&self.table);
+        match table.regions.remove(&at) {
+            Some(Region::Device { memory, .. }) => self.context.hide(at, memory.bytes),
+            Some(Region::Host(span)) => self.context.unregister(&span),
+            Some(region) => self.leave(&mut table, region),
+            None => {}
         }
     }
 
@@ -186,8 +276,7 @@ impl Memory {
         let at = self.context.reserve(0, bytes)?;
         let cleared = self.context.show(&memory, at).and_then(|()| {
             let cleared = self.context.allow(at, bytes, Access::ReadWrite);
-            let cleared =
-                cleared.and_then(|()| service.fill(at, &[0; 4], bytes / 4)).and_then(|()| service.synchronize());
+            let cleared = cleared.and_then(|()| clear(service, at, bytes));
             self.context.hide(at, bytes);
             cleared
         });
@@ -219,7 +308,9 @@ impl Memory {
                 }
                 Ok(())
             }
-            Some(Region::Host(_)) | None => Err(wrong(format!("no physical memory is mapped at {at:#x}"))),
+            Some(Region::Ragged { .. } | Region::Host(_)) | None => {
+                Err(wrong(format!("no physical memory is mapped at {at:#x}")))
+            }
         }
     }
 
