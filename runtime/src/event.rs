@@ -28,7 +28,7 @@ impl Record {
     }
 
     fn is_passed(&self) -> bool {
-        self.stamp.get().is_some() || self.session.device.queue.passed(self.point)
+        self.stamp.is_passed() || self.session.device.queue.passed(self.point)
     }
 }
 
@@ -205,9 +205,7 @@ impl Runtime {
         }
         let record = |event: &Event| event.record().filter(|_| event.timed).ok_or(Error::InvalidHandle(Event::NAME));
         let (from, to) = (record(&start)?, record(&end)?);
-        let (Some(from), Some(to)) = (from.stamp.get(), to.stamp.get()) else { return Err(Error::NotReady) };
-        let forward = to.saturating_duration_since(*from).as_secs_f64();
-        let backward = from.saturating_duration_since(*to).as_secs_f64();
-        Ok(((forward - backward) * 1e3) as f32)
+        let nanoseconds = to.stamp.since(&from.stamp).ok_or(Error::NotReady)?;
+        Ok((nanoseconds as f64 / 1e6) as f32)
     }
 }

@@ -70,6 +70,12 @@ impl QueuedLaunch {
     pub(crate) fn guess(&self) -> Option<u64> {
         self.prepared.guess()
     }
+
+    /// Whether the device may be given it without anybody looking after it.
+    pub(crate) fn may_follow(&self) -> bool {
+        let Prepared { request, heap, suspending, .. } = &self.prepared;
+        !request.cooperative && heap.is_none() && *suspending != Suspending::Always && !cfg!(feature = "idle")
+    }
 }
 
 /// How long launches of a kernel take.
@@ -335,7 +341,34 @@ pub(crate) fn run(queue: &dyn Queue, session: &Arc<Session>, queued: QueuedLaunc
     prepared.run(queue, session, &memory, workspace, grid_id)
 }
 
+/// Gives the device a launch that nobody waits for.
+pub(crate) fn submit(queue: &dyn Queue, queued: QueuedLaunch) -> Result<()> {
+    let QueuedLaunch { prepared, workspace, grid_id, .. } = queued;
+    let launch = prepared.as_it_is(workspace, grid_id);
+    queue.submit(Work::Launch(Box::new(launch))).map_err(|error| named(error, &prepared.module).into())
+}
+
 impl Prepared {
+    /// The launch of the kernel's plain form, whole.
+    fn as_it_is(&self, workspace: u64, grid_id: u64) -> hetgpu_device::Launch {
+        let Self { session, module, kernel, request, processors, heap, .. } = self;
+        let (session, module) = (session.clone(), module.clone());
+        hetgpu_device::Launch {
+            grid: request.grid,
+            block: request.block,
+            cluster: request.cluster,
+            dynamic_shared: request.dynamic_shared,
+            params: request.params.as_slice().into(),
+            cooperative: request.cooperative,
+            workspace,
+            grid_id,
+            heap: *heap,
+            multiprocessors: processors.clone(),
+            listener: Arc::new(Ears { session, module, outcome: OnceLock::new() }),
+            ..hetgpu_device::Launch::new(self.module.loaded, *kernel)
+        }
+    }
+
     fn blocks(&self) -> u64 {
         self.request.grid.iter().fold(1, |blocks, &n| blocks.saturating_mul(n.into()))
     }

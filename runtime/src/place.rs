@@ -74,6 +74,16 @@ pub(crate) fn copy(queue: &dyn Queue, to: &Place, from: &Place, shape: &Shape) -
     Ok(queue.run(Work::Copy(Transfer { to, from, shape: *shape }))?)
 }
 
+/// Gives the device a copy within its memory.
+pub(crate) fn submit(queue: &dyn Queue, to: &Place, from: &Place, shape: &Shape) -> Result<()> {
+    if shape.is_empty() {
+        return Ok(());
+    }
+    let to = to.on_device(span(shape.to_span())?);
+    let from = from.on_device(span(shape.from_span())?);
+    Ok(queue.submit(Work::Copy(Transfer { to, from, shape: *shape }))?)
+}
+
 /// Copies between two devices: what each of them knows of is the host.
 fn by_way_of_host(queue: &dyn Queue, to: &Place, from: &Place, shape: &Shape) -> Result<()> {
     /// Bytes that are copied at once.

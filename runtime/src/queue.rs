@@ -7,7 +7,11 @@
 //! Waking a thread costs more than a short kernel. So whoever waits for a point runs what stands before it himself,
 //! where nobody else does yet; and where little is to do, nobody is woken for it: a worker that dozes will find it
 //! soon. Functions of the host run on workers only, as programs know them to.
+//!
+//! A device that works on its own (`Caps::asynchronous`) is handed what is short and known (`handed`), by the thread that asks
+//! for it, and nobody waits in between. What may take long is not: a pause could not stop what stands behind it.
 
+mod handed;
 mod order;
 
 use crate::launch::{self, QueuedLaunch};
@@ -16,19 +20,20 @@ use crate::seat::{Held, InOperation};
 use crate::session::Session;
 use crate::word::Condition;
 use crate::{Error, Result, log, sys};
+use handed::Handed;
 use hetgpu_device::{Device, DeviceError, ErrorKind, Fill, Shape, Work as DeviceWork};
 pub use order::Lane;
 pub(crate) use order::Point;
 use order::{Before, Order};
 use std::cell::Cell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 /// When an event was passed.
-pub(crate) type Stamp = Arc<OnceLock<Instant>>;
+pub(crate) type Stamp = Arc<handed::Stamped>;
 
 /// Work that is put together when it runs.
 pub(crate) type Run = Box<dyn FnOnce(&dyn hetgpu_device::Queue, &Arc<Session>) -> Result<()> + Send>;
@@ -97,6 +102,7 @@ struct Work {
     operation: Operation,
     session: Arc<Session>,
     guess: u64,
+    follows: bool,
 }
 
 impl Work {
@@ -112,6 +118,10 @@ impl Work {
 impl order::Item for Work {
     fn is_polled(&self) -> bool {
         matches!(self.operation, Operation::Await(_))
+    }
+
+    fn follows(&self) -> bool {
+        self.follows
     }
 }
 
@@ -142,6 +152,10 @@ struct State {
     /// Nanoseconds that what nobody has taken yet will take.
     backlog: u64,
     running: Vec<Running>,
+    /// What the device was handed, by lane; lanes without any are not here.
+    handed: HashMap<Lane, Handed>,
+    /// Lanes for which somebody waits that is no thread of the program.
+    draining: HashSet<Lane>,
     /// Nothing is begun.
     paused: bool,
     /// Threads of the program that sleep until a point is passed.
@@ -154,6 +168,11 @@ impl State {
     /// The lane whose operation should be taken next.
     fn next(&self) -> Option<Lane> {
         if self.paused { None } else { self.order.first_ready() }
+    }
+
+    /// A lane whose handed work is waited for, by nobody who is here.
+    fn wanted(&self) -> Option<Lane> {
+        self.handed.keys().copied().find(|&lane| self.order.is_wanted(lane) && !self.draining.contains(&lane))
     }
 
     /// Makes ready what waited for a condition that holds.
@@ -194,11 +213,12 @@ impl Shared {
         }
         // Conditions are looked at by whoever dozes.
         let watch = state.order.polls() && !state.dozing;
-        let ready = state.order.ready() as u32 + u32::from(watch);
+        let wanted = state.wanted().is_some();
+        let ready = state.order.ready() as u32 + u32::from(watch) + u32::from(wanted);
         if ready == 0 || state.looking > 0 || state.called >= ready {
             return false;
         }
-        if !now && !watch && state.dozing && state.backlog < SHORT && state.waiting.is_empty() {
+        if !now && !watch && !wanted && state.dozing && state.backlog < SHORT && state.waiting.is_empty() {
             return false;
         }
         if state.sleeping > state.called {
@@ -228,6 +248,9 @@ impl Shared {
 
     /// Takes the operation of a lane that is ready, and runs it.
     fn step<'a>(self: &'a Arc<Self>, mut state: Guard<'a>, lane: Lane) -> Guard<'a> {
+        if state.order.next(lane).is_some_and(|work| work.follows) {
+            return self.hand(state, lane);
+        }
         let Some(work) = state.order.take(lane) else { return state };
         state.backlog -= work.guess;
         state.running.push(Running { lane, guess: work.guess, what: work.operation.what() });
@@ -242,6 +265,11 @@ impl Shared {
             state.queues.remove(&lane);
         }
         self.finished.fetch_add(1, Ordering::Relaxed);
+        self.tell(state)
+    }
+
+    /// Wakes those whose point is passed.
+    fn tell<'a>(&'a self, mut state: Guard<'a>) -> Guard<'a> {
         state.poll();
         if state.waiting.is_empty() {
             return state;
@@ -280,7 +308,7 @@ impl Shared {
             }
             // Events of a poisoned session still complete, so that nobody waits for ever; the wait then reports the fault.
             (Operation::Stamp(stamp), _) => {
-                let _ = stamp.set(Instant::now());
+                stamp.pass(Instant::now());
                 Ok(())
             }
             (Operation::Nothing, _) | (_, Some(_)) => Ok(()),
@@ -290,16 +318,10 @@ impl Shared {
             (Operation::Launch(queued), None) => launch::run(queue()?.as_ref(), &session, *queued),
             (Operation::Fill(fill), None) => Ok(queue()?.run(DeviceWork::Fill(fill))?),
         }));
-        let error = match outcome {
-            Ok(Ok(())) => return,
-            Ok(Err(error)) => error,
-            Err(panic) => Error::Device(DeviceError::new(
-                ErrorKind::LaunchFailed,
-                format!("internal error: {}", panic_text(panic.as_ref())),
-            )),
-        };
-        log::error(format_args!("{error}"));
-        session.poison(error);
+        if let Err(error) = settled(outcome) {
+            log::error(format_args!("{error}"));
+            session.poison(error);
+        }
     }
 
     /// What a worker does.
@@ -321,6 +343,12 @@ impl Shared {
                 waits = state.waits;
                 state = self.step(state, lane);
                 ran = true;
+                continue;
+            }
+            if let Some(lane) = state.wanted() {
+                state.draining.insert(lane);
+                state = self.drain(state, lane, None);
+                state.draining.remove(&lane);
                 continue;
             }
             // Who waits helps himself, and wants the processor.
@@ -362,13 +390,21 @@ impl Shared {
         let mut patience = if self.spins { 3 } else { 0 };
         while !state.order.passed(point) {
             // Nobody runs anything in a pause, nor looks whether it has been run.
-            let before = if state.paused { Before::Nothing } else { state.order.before(point) };
+            let before = match state.order.before(point) {
+                Before::Handed(lane) => Before::Handed(lane),
+                _ if state.paused => Before::Nothing,
+                before => before,
+            };
             match before {
                 Before::Ready(lane) if state.alone || !state.order.next(lane).is_some_and(is_call) => {
                     if state.alone || *fits.get_or_insert_with(|| sys::stack_left() >= STACK) {
                         state = self.step(state, lane);
                         continue;
                     }
+                }
+                Before::Handed(lane) => {
+                    state = self.drain(state, lane, Some(point));
+                    continue;
                 }
                 Before::Running(lane) if patience > 0 => {
                     let guess = state.running.iter().find(|running| running.lane == lane).map(|running| running.guess);
@@ -480,10 +516,11 @@ impl Queue {
 
     /// What has been begun and neither has ended nor stays where it is; nothing once a pause is complete.
     pub(crate) fn busy(&self) -> Vec<&'static str> {
-        let state = self.0.lock();
+        let state = self.0.poll_all(self.0.lock());
+        let handed = state.handed.values().map(Handed::what);
         match state.running.len() as u32 <= self.0.held.count() {
-            true => Vec::new(),
-            false => state.running.iter().map(|running| running.what).collect(),
+            true => handed.collect(),
+            false => state.running.iter().map(|running| running.what).chain(handed).collect(),
         }
     }
 
@@ -503,9 +540,10 @@ impl Queue {
     pub(crate) fn while_idle<R>(queues: &[&Self], act: impl FnOnce() -> R) -> R {
         const PAUSE: Duration = Duration::from_micros(50);
         loop {
+            queues.iter().for_each(|queue| drop(queue.0.poll_all(queue.0.lock())));
             let states: Vec<Guard<'_>> = queues.iter().map(|queue| queue.0.lock()).collect();
             // In a pause the device is out of reach, and who ends it wants these locks.
-            if states.iter().all(|state| state.running.is_empty() && !state.paused) {
+            if states.iter().all(|state| state.running.is_empty() && state.handed.is_empty() && !state.paused) {
                 return act();
             }
             // What runs may wait for what has not begun.
@@ -524,6 +562,9 @@ impl Queue {
         if state.order.close(lane) {
             state.queues.remove(&lane);
         }
+        let must = state.handed.contains_key(&lane) && self.0.must_call(&mut state, false);
+        drop(state);
+        self.0.call(must);
     }
 
     pub(crate) fn exists(&self, lane: Lane) -> bool {
@@ -550,12 +591,16 @@ impl Queue {
         operation: Operation,
     ) -> Result<Point> {
         let guess = operation.guess();
-        let work = Work { operation, session: Arc::clone(session), guess };
+        let follows = self.0.device.caps().asynchronous && operation.may_follow();
+        let work = Work { operation, session: Arc::clone(session), guess, follows };
         let mut state = self.0.lock();
         after.extend(behind.iter().map(|&other| state.order.end(other)).filter(|point| !state.order.passed(*point)));
         let point = state.order.push(lane, after, work).ok_or(Error::InvalidHandle("stream"))?;
         state.backlog += guess;
         self.0.pushed.fetch_add(1, Ordering::Relaxed);
+        if follows {
+            state = self.0.hand_all(state, lane);
+        }
         let must = self.0.must_call(&mut state, false);
         drop(state);
         self.0.call(must);
@@ -571,6 +616,11 @@ impl Queue {
     /// it. He does not help: it could be what he does afterwards that it waits for.
     pub(crate) fn passed(&self, point: Point) -> bool {
         let mut state = self.0.lock();
+        if !state.order.passed(point)
+            && let Before::Handed(lane) = state.order.before(point)
+        {
+            state = self.0.poll_handed(state, lane);
+        }
         let passed = state.order.passed(point);
         let must = !passed && self.0.must_call(&mut state, true);
         drop(state);
@@ -585,6 +635,14 @@ impl Queue {
     pub(crate) fn wait(&self, point: Point) {
         self.0.wait(point);
     }
+}
+
+/// What came of something that may have panicked.
+fn settled<R>(outcome: std::thread::Result<Result<R>>) -> Result<R> {
+    outcome.unwrap_or_else(|panic| {
+        let message = format!("internal error: {}", panic_text(panic.as_ref()));
+        Err(Error::Device(DeviceError::new(ErrorKind::LaunchFailed, message)))
+    })
 }
 
 /// What a panic said.

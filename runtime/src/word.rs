@@ -88,7 +88,7 @@ impl Condition {
                 Ok(compare.holds(*word, found, *value))
             }
             Self::Passed(event, count) => event.is_over(*count),
-            Self::Stamped(stamp) => Ok(stamp.get().is_some()),
+            Self::Stamped(stamp) => Ok(stamp.is_passed()),
         }
     }
 

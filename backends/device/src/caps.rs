@@ -38,6 +38,8 @@ pub struct Caps {
     /// Images; none where kernels cannot use any.
     pub images: Option<ImageCaps>,
 
+    /// Work goes on by itself once it was submitted, and each wait for it costs time that the device could work.
+    pub asynchronous: bool,
     /// Queues that make progress at the same time; at least 1.
     pub concurrent_queues: u32,
     /// Copies that run beside kernels.
@@ -191,6 +193,7 @@ impl Default for Caps {
             physical: false,
             peers: Vec::new(),
             images: None,
+            asynchronous: false,
             concurrent_queues: 1,
             copy_engines: 1,
             priorities: (0, 0),

@@ -23,6 +23,7 @@ pub(crate) fn of(card: &Card, compute: Option<(u32, u32)>) -> Result<Caps, Devic
         shares_host_memory: is(19) && is(91),
         host_atomics: is(86),
         physical: is(102) && is(103),
+        asynchronous: true,
         concurrent_queues: 16,
         copy_engines: number(40),
         priorities: (0, 0),

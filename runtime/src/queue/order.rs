@@ -3,6 +3,9 @@
 //! A lane is idle, running, or looks at its front: an operation that waits for another lane is noted there once, and is
 //! looked at again when that lane gets so far. What waits for nothing is ready, and what waits for a condition that
 //! nobody announces is polled.
+//!
+//! An operation that was taken is done when it is finished, or is handed to the device, which goes on by itself. Behind what
+//! was handed over only such goes on that may be handed over too; the rest waits until it has arrived.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -24,6 +27,9 @@ pub(crate) struct Point {
 pub(super) trait Item {
     /// Whether it begins only when a condition holds that nobody announces.
     fn is_polled(&self) -> bool;
+
+    /// Whether the device may be given it while it still does what stands before it in the lane.
+    fn follows(&self) -> bool;
 }
 
 struct Entry<W> {
@@ -44,6 +50,8 @@ enum Front {
     Ready,
     /// Its first operation waits for a condition.
     Polled,
+    /// Its first operation waits for what was handed to the device.
+    Draining,
     /// Its first operation waits for another lane.
     Behind(Lane),
 }
@@ -57,6 +65,8 @@ pub(super) enum Before {
     Running(Lane),
     /// Something that waits for a condition.
     Polled,
+    /// What was handed to the device.
+    Handed(Lane),
 }
 
 struct LaneState<W> {
@@ -65,6 +75,8 @@ struct LaneState<W> {
     waiting: VecDeque<Entry<W>>,
     front: Front,
     issued: u64,
+    /// Handed to the device, behind those that are done.
+    handed: u64,
     done: u64,
     /// Nothing will be added; the lane goes when it is empty.
     closed: bool,
@@ -107,6 +119,7 @@ impl<W: Item> Order<W> {
             waiting: VecDeque::new(),
             front: Front::Nothing,
             issued: 0,
+            handed: 0,
             done: 0,
             closed: false,
             followers: Vec::new(),
@@ -196,6 +209,7 @@ impl<W: Item> Order<W> {
                     }
                     Front::Behind(other)
                 }
+                None if state.handed > 0 && !work.follows() => Front::Draining,
                 None if work.is_polled() => {
                     self.polled.push(lane);
                     Front::Polled
@@ -222,13 +236,24 @@ impl<W: Item> Order<W> {
         self.ready.first().map(|&(_, _, lane)| lane)
     }
 
+    pub(super) fn is_ready(&self, lane: Lane) -> bool {
+        self.get(lane).is_some_and(|state| state.front == Front::Ready)
+    }
+
     /// What stands before a point that is not passed: in the point's own lane, or in one that it waits for.
     pub(super) fn before(&self, point: Point) -> Before {
         let mut lane = point.lane;
+        if self.get(lane).is_some_and(|state| state.done + state.handed >= point.count) {
+            return Before::Handed(lane);
+        }
         // What is waited for was asked for earlier, so that this ends.
         loop {
-            match self.get(lane).map_or(Front::Nothing, |state| state.front) {
-                Front::Nothing => return Before::Nothing,
+            let state = self.get(lane);
+            match state.map_or(Front::Nothing, |state| state.front) {
+                Front::Nothing | Front::Draining if state.is_some_and(|state| state.handed > 0) => {
+                    return Before::Handed(lane);
+                }
+                Front::Nothing | Front::Draining => return Before::Nothing,
                 Front::Ready => return Before::Ready(lane),
                 Front::Running => return Before::Running(lane),
                 Front::Polled => return Before::Polled,
@@ -252,10 +277,36 @@ impl<W: Item> Order<W> {
         Some(entry.work)
     }
 
+    /// The operation that was taken is with the device. Which of its lane it is.
+    pub(super) fn hand(&mut self, lane: Lane) -> u64 {
+        let Some(state) = self.get_mut(lane) else { return 0 };
+        state.handed += 1;
+        let count = state.done + state.handed;
+        self.look(lane);
+        count
+    }
+
     /// The operation that was taken is done. True where the lane is gone with it.
     pub(super) fn finish(&mut self, lane: Lane) -> bool {
+        self.done(lane, 0)
+    }
+
+    /// The first of what was handed over is done. True where the lane is gone with it.
+    pub(super) fn arrive(&mut self, lane: Lane) -> bool {
+        self.done(lane, 1)
+    }
+
+    /// Whether something waits for what a lane has handed over.
+    pub(super) fn is_wanted(&self, lane: Lane) -> bool {
+        self.get(lane).is_some_and(|state| {
+            state.handed > 0 && (state.front == Front::Draining || state.closed || !state.followers.is_empty())
+        })
+    }
+
+    fn done(&mut self, lane: Lane, handed: u64) -> bool {
         let Some(state) = self.get_mut(lane) else { return false };
         state.done += 1;
+        state.handed -= handed;
         let (done, gone) = (state.done, state.closed && state.done == state.issued);
         let followers: Vec<Lane> = match state.followers.iter().any(|&(count, _)| count <= done) {
             true => state.followers.extract_if(.., |&mut (count, _)| count <= done).map(|(_, lane)| lane).collect(),
@@ -263,7 +314,8 @@ impl<W: Item> Order<W> {
         };
         if gone {
             self.remove(lane);
-        } else {
+        } else if handed == 0 || self.get(lane).is_some_and(|state| state.handed == 0 && state.front == Front::Draining)
+        {
             self.look(lane);
         }
         followers.into_iter().for_each(|follower| self.look(follower));

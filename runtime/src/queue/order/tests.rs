@@ -4,15 +4,21 @@ use std::collections::HashSet;
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Job {
     polled: bool,
+    follows: bool,
 }
 
 impl Item for Job {
     fn is_polled(&self) -> bool {
         self.polled
     }
+
+    fn follows(&self) -> bool {
+        self.follows
+    }
 }
 
-const PLAIN: Job = Job { polled: false };
+const PLAIN: Job = Job { polled: false, follows: false };
+const QUICK: Job = Job { polled: false, follows: true };
 
 /// Takes and finishes what is next, and says in which lane it was.
 fn step(order: &mut Order<Job>) -> Option<Lane> {
@@ -87,7 +93,7 @@ fn a_lane_that_is_gone_has_passed_everything() {
 fn what_is_polled_is_ready_when_its_condition_holds() {
     let mut order = Order::default();
     let (a, b) = (order.open(0), order.open(0));
-    let end = order.push(a, vec![], Job { polled: true }).unwrap();
+    let end = order.push(a, vec![], Job { polled: true, ..PLAIN }).unwrap();
     order.push(b, vec![], PLAIN).unwrap();
     assert!(order.polls());
     assert_eq!((step(&mut order), step(&mut order)), (Some(b), None));
@@ -190,4 +196,32 @@ fn in_every_schedule_all_that_may_run_is_ready_and_nothing_is_left() {
         explorer.explore(&mut Vec::new());
         assert_eq!(explorer.ends, 1);
     }
+}
+
+#[test]
+fn what_may_follow_is_taken_before_what_was_handed_over_arrives() {
+    let mut order = Order::default();
+    let (lane, other) = (order.open(0), order.open(0));
+    let points: Vec<Point> = (0..2).map(|_| order.push(lane, vec![], QUICK).unwrap()).collect();
+    let plain = order.push(lane, vec![], PLAIN).unwrap();
+    let behind = order.push(other, vec![points[0]], PLAIN).unwrap();
+    for count in 1..=2 {
+        assert!(!order.is_wanted(lane) || count == 2);
+        order.take(lane).unwrap();
+        assert_eq!(order.hand(lane), count);
+    }
+    assert!(order.is_wanted(lane), "a plain operation waits, and another lane");
+    assert_eq!(order.take(lane), None, "a plain operation waits for what was handed over");
+    assert_eq!((order.before(points[1]), order.before(plain)), (Before::Handed(lane), Before::Handed(lane)));
+    assert_eq!(order.before(behind), Before::Handed(lane));
+    order.arrive(lane);
+    assert!(order.passed(points[0]) && !order.passed(points[1]));
+    assert_eq!((step(&mut order), order.first_ready()), (Some(other), None));
+    order.arrive(lane);
+    assert_eq!((step(&mut order), order.passed(plain)), (Some(lane), true));
+    order.push(lane, vec![], QUICK).unwrap();
+    order.take(lane).unwrap();
+    order.hand(lane);
+    assert!(!order.close(lane) && order.is_wanted(lane), "a lane that is closed wants to be gone");
+    assert!(order.arrive(lane) && !order.exists(lane));
 }

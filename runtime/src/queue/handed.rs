@@ -1,0 +1,283 @@
+//! What a device was handed, that goes on by itself: nobody waits for it before somebody wants to know.
+
+use super::order::{Before, Lane, Point};
+use super::{Guard, LONG, Operation, Running, Shared, State, Work, settled};
+use crate::place::Place;
+use crate::seat::InOperation;
+use crate::session::Session;
+use crate::{Result, launch, log, place};
+use hetgpu_device::{DeviceError, Mark, Queue, Work as DeviceWork};
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+/// Kernels that take longer, in nanoseconds, are not handed over.
+const MOST: u64 = 200_000;
+/// Most pieces of work that a lane has handed over.
+const MOST_PIECES: usize = 512;
+/// So many pieces share a mark.
+const PIECES_A_MARK: usize = 16;
+
+/// When a point of a lane was passed: where the device told it, by its own clock.
+#[derive(Default)]
+pub(crate) struct Stamped {
+    time: OnceLock<Instant>,
+    mark: OnceLock<Arc<dyn Mark>>,
+}
+
+impl Stamped {
+    pub(super) fn pass(&self, now: Instant) {
+        let _ = self.time.set(now);
+    }
+
+    pub(crate) fn is_passed(&self) -> bool {
+        self.time.get().is_some()
+    }
+
+    /// Nanoseconds since an earlier one; none where one of them is not passed.
+    pub(crate) fn since(&self, earlier: &Self) -> Option<i64> {
+        let (from, to) = (*earlier.time.get()?, *self.time.get()?);
+        if let (Some(from), Some(to)) = (earlier.mark.get(), self.mark.get())
+            && let Ok(nanoseconds) = to.since(from.as_ref())
+        {
+            return Some(nanoseconds);
+        }
+        let nanoseconds = |time: std::time::Duration| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX);
+        Some(nanoseconds(to.saturating_duration_since(from)) - nanoseconds(from.saturating_duration_since(to)))
+    }
+}
+
+/// A piece of work with the device.
+struct Piece {
+    /// Which of its lane it is.
+    count: u64,
+    guess: u64,
+    what: &'static str,
+    session: Arc<Session>,
+    stamp: Option<super::Stamp>,
+    /// A mark behind it.
+    mark: Option<Arc<dyn Mark>>,
+}
+
+/// What a lane has handed over, in its order.
+pub(super) struct Handed {
+    queue: Arc<dyn Queue>,
+    pieces: VecDeque<Piece>,
+    /// Nanoseconds that all of it takes.
+    guess: u64,
+    unmarked: usize,
+}
+
+impl Handed {
+    /// For a person.
+    pub(super) fn what(&self) -> &'static str {
+        self.pieces.front().map_or("nothing", |piece| piece.what)
+    }
+
+    fn is_full(&self, more: u64) -> bool {
+        self.guess.saturating_add(more) > LONG || self.pieces.len() >= MOST_PIECES
+    }
+
+    /// The first mark behind a point, and which point it stands for. One is made where there is none.
+    fn mark_behind(&mut self, count: u64) -> Option<(u64, Marked)> {
+        let known = self
+            .pieces
+            .iter()
+            .filter(|piece| piece.count >= count)
+            .find_map(|piece| piece.mark.as_ref().map(|mark| (piece.count, Ok(Arc::clone(mark)))));
+        known.or_else(|| {
+            let last = self.pieces.back_mut()?;
+            let made = self.queue.mark(false);
+            if let Ok(mark) = &made {
+                last.mark = Some(Arc::clone(mark));
+                self.unmarked = 0;
+            }
+            Some((last.count, made))
+        })
+    }
+}
+
+/// A mark, or why there is none.
+type Marked = std::result::Result<Arc<dyn Mark>, DeviceError>;
+
+impl Operation {
+    /// Whether the device may be given it without anybody waiting for what comes before it, or for itself.
+    pub(super) fn may_follow(&self) -> bool {
+        match self {
+            Self::Nothing | Self::Stamp(_) => true,
+            Self::Fill(_) => self.guess() < LONG,
+            Self::Copy { to: Place::Device(_), from: Place::Device(_), .. } => self.guess() < LONG,
+            Self::Launch(queued) => queued.may_follow() && self.guess() <= MOST,
+            Self::Copy { .. } | Self::Run(_) | Self::Await(_) | Self::Own(_) | Self::Call(_) => false,
+        }
+    }
+}
+
+impl Shared {
+    /// Hands over what a lane has that may follow, as far as there is room for it.
+    pub(super) fn hand_all<'a>(self: &'a Arc<Self>, mut state: Guard<'a>, lane: Lane) -> Guard<'a> {
+        while !state.paused && state.order.is_ready(lane) {
+            let Some(guess) = state.order.next(lane).filter(|work| work.follows).map(|work| work.guess) else { break };
+            if state.handed.get(&lane).is_some_and(|handed| handed.is_full(guess)) {
+                break;
+            }
+            state = self.hand(state, lane);
+        }
+        state
+    }
+
+    /// Hands over the next operation of a lane, once there is room for it.
+    pub(super) fn hand<'a>(self: &'a Arc<Self>, mut state: Guard<'a>, lane: Lane) -> Guard<'a> {
+        let more = state.order.next(lane).map_or(0, |work| work.guess);
+        if let Some(handed) = state.handed.get(&lane).filter(|handed| handed.is_full(more)) {
+            let first = handed.pieces.front().map_or(0, |piece| piece.count);
+            return self.drain(state, lane, Some(Point { lane, count: first }));
+        }
+        let Some(Work { operation, session, guess, .. }) = state.order.take(lane) else { return state };
+        state.backlog -= guess;
+        let what = operation.what();
+        state.running.push(Running { lane, guess, what });
+        let known = state.queues.get(&lane).cloned();
+        let wants_mark = state.handed.get(&lane).is_some_and(|handed| handed.unmarked + 1 >= PIECES_A_MARK);
+        drop(state);
+        let stamp = if let Operation::Stamp(stamp) = &operation { Some(Arc::clone(stamp)) } else { None };
+        let operation_of = InOperation::begin(&self.held);
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let queue = known.map_or_else(|| self.open_queue(lane), Ok)?;
+            let mark = self.submit(queue.as_ref(), &session, operation, wants_mark);
+            Ok((queue, mark))
+        }));
+        drop(operation_of);
+        let (queue, mark) = match settled(outcome) {
+            Ok((queue, mark)) => (Some(queue), mark),
+            Err(error) => (None, Err(error)),
+        };
+        let mark = mark.unwrap_or_else(|error| {
+            log::error(format_args!("{error}"));
+            session.poison(error);
+            None
+        });
+        let mut state = self.lock();
+        state.running.retain(|running| running.lane != lane);
+        let Some(queue) = queue else {
+            // Nothing of the lane is with the device, since it has no queue.
+            stamp.iter().for_each(|stamp| stamp.pass(Instant::now()));
+            state.order.finish(lane);
+            self.finished.fetch_add(1, Ordering::Relaxed);
+            return self.tell(state);
+        };
+        let count = state.order.hand(lane);
+        let handed = state.handed.entry(lane);
+        let handed = handed.or_insert_with(|| Handed { queue, pieces: VecDeque::new(), guess: 0, unmarked: 0 });
+        handed.guess += guess;
+        handed.unmarked = if mark.is_some() { 0 } else { handed.unmarked + 1 };
+        handed.pieces.push_back(Piece { count, guess, what, session, stamp, mark });
+        if state.waiting.is_empty() {
+            return state;
+        }
+        // Who waited for it to be begun waits for the device now.
+        let State { order, waiting, .. } = &mut *state;
+        let theirs = waiting.extract_if(.., |(point, _)| matches!(order.before(*point), Before::Handed(_)));
+        let theirs: Vec<_> = theirs.collect();
+        drop(state);
+        theirs.iter().for_each(|(_, thread)| thread.unpark());
+        self.lock()
+    }
+
+    /// Gives the device a piece of work; with a mark behind it where one is wanted or belongs to it.
+    fn submit(
+        &self,
+        queue: &dyn Queue,
+        session: &Arc<Session>,
+        operation: Operation,
+        wants_mark: bool,
+    ) -> Result<Option<Arc<dyn Mark>>> {
+        let fault = session.fault().is_some();
+        match operation {
+            Operation::Stamp(stamp) if !fault => {
+                let mark = queue.mark(true)?;
+                let _ = stamp.mark.set(Arc::clone(&mark));
+                return Ok(Some(mark));
+            }
+            Operation::Fill(fill) if !fault => queue.submit(DeviceWork::Fill(fill))?,
+            Operation::Copy { to, from, shape } if !fault => place::submit(queue, &to, &from, &shape)?,
+            Operation::Launch(queued) if !fault => launch::submit(queue, *queued)?,
+            _ => {}
+        }
+        Ok(if wants_mark && !fault { Some(queue.mark(false)?) } else { None })
+    }
+
+    /// Waits until the device has done what a lane has handed over, up to a point or all of it.
+    pub(super) fn drain<'a>(&'a self, mut state: Guard<'a>, lane: Lane, until: Option<Point>) -> Guard<'a> {
+        let Some(handed) = state.handed.get_mut(&lane) else { return state };
+        let last = handed.pieces.back().map_or(0, |piece| piece.count);
+        let until = until.filter(|point| point.lane == lane).map_or(last, |point| point.count.min(last));
+        let Some((count, mark)) = handed.mark_behind(until) else { return state };
+        drop(state);
+        let outcome = mark.and_then(|mark| mark.wait());
+        self.arrived(self.lock(), lane, count, outcome)
+    }
+
+    /// Looks how far a lane has got.
+    pub(super) fn poll_handed<'a>(&'a self, mut state: Guard<'a>, lane: Lane) -> Guard<'a> {
+        loop {
+            let Some(handed) = state.handed.get_mut(&lane) else { return state };
+            let first = handed.pieces.front().map_or(0, |piece| piece.count);
+            let Some((count, mark)) = handed.mark_behind(first) else { return state };
+            let outcome = match mark.and_then(|mark| mark.poll()) {
+                Ok(false) => return state,
+                Ok(true) => Ok(()),
+                Err(error) => Err(error),
+            };
+            state = self.arrived(state, lane, count, outcome);
+        }
+    }
+
+    /// Looks how far all lanes have got.
+    pub(super) fn poll_all<'a>(&'a self, mut state: Guard<'a>) -> Guard<'a> {
+        let lanes: Vec<Lane> = state.handed.keys().copied().collect();
+        for lane in lanes {
+            state = self.poll_handed(state, lane);
+        }
+        state
+    }
+
+    /// The device has done what a lane handed over, up to one of its operations.
+    fn arrived<'a>(
+        &'a self,
+        mut state: Guard<'a>,
+        lane: Lane,
+        count: u64,
+        outcome: std::result::Result<(), DeviceError>,
+    ) -> Guard<'a> {
+        let Some(handed) = state.handed.get_mut(&lane) else { return state };
+        let mut arrived = Vec::new();
+        while handed.pieces.front().is_some_and(|piece| piece.count <= count) {
+            let Some(piece) = handed.pieces.pop_front() else { break };
+            handed.guess -= piece.guess;
+            arrived.push(piece);
+        }
+        if handed.pieces.is_empty() {
+            state.handed.remove(&lane);
+        }
+        let now = Instant::now();
+        let mut told = false;
+        for piece in arrived {
+            if let Err(error) = &outcome
+                && piece.session.fault().is_none()
+            {
+                if !std::mem::replace(&mut told, true) {
+                    log::error(format_args!("{error}"));
+                }
+                piece.session.poison(error.clone().into());
+            }
+            piece.stamp.iter().for_each(|stamp| stamp.pass(now));
+            if state.order.arrive(lane) {
+                state.queues.remove(&lane);
+            }
+            self.finished.fetch_add(1, Ordering::Relaxed);
+        }
+        self.tell(state)
+    }
+}
