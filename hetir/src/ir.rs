@@ -254,6 +254,13 @@ impl Function {
             FunctionKind::Device => 0,
         }
     }
+    /// What a kernel asks of its launches.
+    pub fn kernel_bounds(&self) -> Option<&LaunchBounds> {
+        match &self.kind {
+            FunctionKind::Kernel { bounds, .. } => Some(bounds),
+            FunctionKind::Device => None,
+        }
+    }
     /// A kernel's parameters.
     pub fn kernel_params(&self) -> &[KernelParam] {
         match &self.kind {

@@ -2,6 +2,7 @@
 
 pub mod device;
 pub mod interp;
+pub mod print;
 pub mod ring;
 
 use std::sync::Arc;
@@ -20,6 +21,11 @@ pub fn named(name: &str) -> Result<Arc<dyn Engine>, String> {
     if name == interp::Interp.name() {
         return Ok(Arc::new(interp::Interp));
     }
+    match name {
+        print::Assemble::NAME => return Ok(Arc::new(print::Assemble::new())),
+        print::Reprint::NAME => return Ok(Arc::new(print::Reprint)),
+        _ => {}
+    }
     if let Some(devices) = name.strip_prefix(RING) {
         return Ok(Arc::new(ring::Ring::of(name, devices)?));
     }
@@ -29,7 +35,7 @@ pub fn named(name: &str) -> Result<Arc<dyn Engine>, String> {
 
 /// The names of all engines, for messages.
 pub fn names() -> String {
-    devices::names()
+    format!("{} {} {}", devices::names(), print::Assemble::NAME, print::Reprint::NAME)
 }
 
 /// The engine that says what PTX means.

@@ -23,7 +23,8 @@ const MAX_ELEMENTS: usize = 1 << 24;
 const MAX_THREADS: u64 = 1 << 24;
 
 /// The devices that `xfail` and `interpreted` may name.
-pub const DEVICES: [&str; 8] = ["interp", "cpu", "nvidia", "amd", "intel", "vulkan", "hardware", "migrate"];
+pub const DEVICES: [&str; 10] =
+    ["interp", "cpu", "nvidia", "amd", "intel", "vulkan", "hardware", "migrate", "print", "reprint"];
 
 /// The checks of the interpreter that `unchecked` may name.
 pub const CHECKS: [&str; 2] = ["race", "uninitialised"];

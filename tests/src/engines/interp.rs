@@ -59,6 +59,15 @@ pub fn judge_errors(ptx: &str, expected: &[ExpectedError]) -> Result<(), String>
     Ok(())
 }
 
+/// What an engine executes, given a lifted text, the number of the kernel in it, and the addresses of variables.
+pub struct Executed {
+    pub module: Module,
+    pub kernel: usize,
+    pub globals: Vec<u64>,
+    /// Behind the kernel's own parameters: where, and which bytes, given the address of the workspace.
+    pub hidden: Vec<(u32, Vec<u8>)>,
+}
+
 /// The engine.
 pub struct Interp;
 
@@ -72,72 +81,91 @@ impl Engine for Interp {
     }
 
     fn run(&self, ptx: &str, run: &Run, seed: u32, buffers: &mut [Vec<u8>]) -> Result<Printed, Failure> {
-        let module = lift(ptx)?;
-        let index = module.functions.iter().position(|function| function.name == run.kernel);
-        let Some(index) = index else {
-            return Err(Failure::Broken(format!("there is no kernel `{}`", run.kernel)));
+        execute(ptx, run, seed, buffers, |module, kernel, globals, _| {
+            Ok(Executed { module, kernel, globals, hidden: Vec::new() })
+        })
+    }
+}
+
+/// Runs a kernel of a text, or what `prepare` makes of the lifted module, its kernel, the addresses of variables and that of the
+/// workspace.
+pub fn execute(
+    ptx: &str,
+    run: &Run,
+    seed: u32,
+    buffers: &mut [Vec<u8>],
+    prepare: impl FnOnce(Module, usize, Vec<u64>, u64) -> Result<Executed, Failure>,
+) -> Result<Printed, Failure> {
+    let module = lift(ptx)?;
+    let index = module.functions.iter().position(|function| function.name == run.kernel);
+    let Some(index) = index else {
+        return Err(Failure::Broken(format!("there is no kernel `{}`", run.kernel)));
+    };
+    let mut memory = Arena::new();
+    let addresses: Vec<u64> = buffers
+        .iter()
+        .enumerate()
+        .map(|(index, bytes)| memory.alloc(format!("buffer {index}"), bytes.clone()))
+        .collect();
+    let mut params = parameters(&module.functions[index], run, &addresses, handle).map_err(Failure::Broken)?;
+    let placed = module.globals.iter().filter(|g| g.space != Space::Shared);
+    let mut places: Vec<u64> = placed.map(|g| memory.alloc(g.name.clone(), vec![0; g.size as usize])).collect();
+    places.reverse();
+    let globals = place_globals(&module, |_| places.pop().unwrap_or_default(), &mut memory)
+        .map_err(|fault| Failure::Broken(fault.to_string()))?;
+    let images = images(run, &addresses);
+    for (object, variable) in &images {
+        let Some(name) = variable else { continue };
+        let place = module.globals.iter().position(|g| g.name == *name && g.opaque.is_some());
+        let Some(place) = place else {
+            return Err(Failure::Broken(format!("there is no texture, sampler or surface variable `{name}`")));
         };
-        let mut memory = Arena::new();
-        let addresses: Vec<u64> = buffers
-            .iter()
-            .enumerate()
-            .map(|(index, bytes)| memory.alloc(format!("buffer {index}"), bytes.clone()))
-            .collect();
-        let params = parameters(&module.functions[index], run, &addresses, handle).map_err(Failure::Broken)?;
-        let placed = module.globals.iter().filter(|g| g.space != Space::Shared);
-        let mut places: Vec<u64> = placed.map(|g| memory.alloc(g.name.clone(), vec![0; g.size as usize])).collect();
-        places.reverse();
-        let globals = place_globals(&module, |_| places.pop().unwrap_or_default(), &mut memory)
-            .map_err(|fault| Failure::Broken(fault.to_string()))?;
-        let images = images(run, &addresses);
-        for (object, variable) in &images {
-            let Some(name) = variable else { continue };
-            let place = module.globals.iter().position(|g| g.name == *name && g.opaque.is_some());
-            let Some(place) = place else {
-                return Err(Failure::Broken(format!("there is no texture, sampler or surface variable `{name}`")));
-            };
-            let written = memory.write(globals[place], &object.handle.to_le_bytes());
-            written.map_err(|fault| Failure::Broken(fault.to_string()))?;
+        let written = memory.write(globals[place], &object.handle.to_le_bytes());
+        written.map_err(|fault| Failure::Broken(fault.to_string()))?;
+    }
+    let images: Vec<Object> = images.into_iter().map(|(object, _)| object).collect();
+    let mut heap = Heap::new(memory.alloc("heap", vec![0; HEAP_BYTES as usize]), HEAP_BYTES);
+    let workspace = memory.alloc("workspace", vec![0; WORKSPACE_BYTES]);
+    let Executed { module, kernel, globals, hidden } = prepare(module, index, globals, workspace)?;
+    for (at, bytes) in hidden {
+        params.resize(at as usize, 0);
+        params.extend(bytes);
+    }
+    let launch = Launch {
+        grid: run.grid,
+        block: run.block,
+        cluster: run.cluster,
+        dynamic_shared: run.shared,
+        params: &params,
+        globals: &globals,
+        cooperative: run.cooperative,
+        workspace,
+        images: &images,
+        ..Launch::new(&module, FuncId::new(kernel))
+    };
+    let mut printed = Vec::new();
+    let mut print = |bytes: &[u8]| printed.extend_from_slice(bytes);
+    let mut options = Options {
+        seed: u64::from(seed),
+        checks: Checks {
+            races: !run.unchecked.contains_key("race"),
+            uninitialised: !run.unchecked.contains_key("uninitialised"),
+        },
+        max_steps: Some(MAX_STEPS),
+        heap: Some(&mut heap),
+        print: Some(&mut print),
+        ..Options::default()
+    };
+    let outcome = interp::run(&launch, &mut memory, &mut options);
+    for (buffer, address) in buffers.iter_mut().zip(&addresses) {
+        if let Some(region) = memory.region(*address) {
+            buffer.clone_from(&region.data);
         }
-        let images: Vec<Object> = images.into_iter().map(|(object, _)| object).collect();
-        let mut heap = Heap::new(memory.alloc("heap", vec![0; HEAP_BYTES as usize]), HEAP_BYTES);
-        let launch = Launch {
-            grid: run.grid,
-            block: run.block,
-            cluster: run.cluster,
-            dynamic_shared: run.shared,
-            params: &params,
-            globals: &globals,
-            cooperative: run.cooperative,
-            workspace: memory.alloc("workspace", vec![0; WORKSPACE_BYTES]),
-            images: &images,
-            ..Launch::new(&module, FuncId::new(index))
-        };
-        let mut printed = Vec::new();
-        let mut print = |bytes: &[u8]| printed.extend_from_slice(bytes);
-        let mut options = Options {
-            seed: u64::from(seed),
-            checks: Checks {
-                races: !run.unchecked.contains_key("race"),
-                uninitialised: !run.unchecked.contains_key("uninitialised"),
-            },
-            max_steps: Some(MAX_STEPS),
-            heap: Some(&mut heap),
-            print: Some(&mut print),
-            ..Options::default()
-        };
-        let outcome = interp::run(&launch, &mut memory, &mut options);
-        for (buffer, address) in buffers.iter_mut().zip(&addresses) {
-            if let Some(region) = memory.region(*address) {
-                buffer.clone_from(&region.data);
-            }
-        }
-        match outcome {
-            Ok(_) => Ok(Some(String::from_utf8_lossy(&printed).into_owned())),
-            Err(fault) => Err(Failure::Fault {
-                kind: fault.kind,
-                message: render(&[fault.diagnostic(Severity::Error)], FILE, ptx),
-            }),
+    }
+    match outcome {
+        Ok(_) => Ok(Some(String::from_utf8_lossy(&printed).into_owned())),
+        Err(fault) => {
+            Err(Failure::Fault { kind: fault.kind, message: render(&[fault.diagnostic(Severity::Error)], FILE, ptx) })
         }
     }
 }

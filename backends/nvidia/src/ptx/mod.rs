@@ -4,10 +4,26 @@
 //! of the text that the kernel was lifted from: the same instructions in the same order wherever PTX has them.
 //!
 //! **Addresses.** Variables in global memory are constants, at the logical addresses that the request names. Functions are
-//! called through the tokens that hetIR gives their addresses ([`hetir::interp::function_address`]), so that a token means the
+//! called through the tokens that hetIR gives their addresses ([`hetir::interp::space::function_address`]), so that a token means the
 //! same on every device. What addresses of other memory look like, [`Addresses`] says.
 //!
 //! **Parameters.** The kernel's own come first, where hetIR has them; [`Printed::hidden`] says what follows.
+
+mod address;
+mod call;
+mod constant;
+mod context;
+mod copies;
+mod float;
+mod function;
+mod image;
+mod int;
+mod memory;
+mod module;
+mod ops;
+mod tensor;
+mod text;
+mod warp;
 
 use hetir::diag::Span;
 use hetir::entity::{FuncId, GlobalId};
@@ -160,8 +176,5 @@ impl std::error::Error for Unprintable {}
 /// # Errors
 /// What there is no PTX for on this target.
 pub fn print(request: &Request<'_>) -> Result<Printed, Unprintable> {
-    let Some(function) = request.module.functions.get(request.kernel.index()).filter(|f| f.is_kernel()) else {
-        return Err(Unprintable { what: "no such kernel".into(), function: String::new(), span: Span::default() });
-    };
-    Err(Unprintable { what: "kernels without hardware".into(), function: function.name.clone(), span: function.span })
+    module::print(request)
 }

@@ -1,0 +1,312 @@
+//! Lines of a function: what they define and use, so that those that nobody needs are left out.
+
+use std::collections::HashSet;
+use std::fmt::{self, Write as _};
+
+/// Kinds of registers. All are untyped; instructions say what the bits are.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(super) enum Class {
+    Pred,
+    Half,
+    Word,
+    Long,
+    Quad,
+}
+
+impl Class {
+    const ALL: [Self; 5] = [Self::Pred, Self::Half, Self::Word, Self::Long, Self::Quad];
+
+    /// What its registers are declared as.
+    pub(super) const fn declared(self) -> &'static str {
+        match self {
+            Self::Pred => "pred",
+            Self::Half => "b16",
+            Self::Word => "b32",
+            Self::Long => "b64",
+            Self::Quad => "b128",
+        }
+    }
+    const fn prefix(self) -> &'static str {
+        match self {
+            Self::Pred => "p",
+            Self::Half => "h",
+            Self::Word => "r",
+            Self::Long => "d",
+            Self::Quad => "q",
+        }
+    }
+}
+
+/// A register.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Reg {
+    pub(super) class: Class,
+    pub(super) n: u32,
+}
+
+impl fmt::Display for Reg {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "%{}{}", self.class.prefix(), self.n)
+    }
+}
+
+/// What stands in an instruction behind its name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Operand {
+    Reg(Reg),
+    /// `!p`
+    Not(Reg),
+    /// A number, a name or a label.
+    Text(String),
+    /// `[base+offset]`
+    At(Box<Operand>, i64),
+    /// `[a, b, ...]`
+    Image(Vec<Operand>),
+    /// `{a, b}`
+    Vector(Vec<Operand>),
+    /// `a|b`
+    Pair(Box<Operand>, Box<Operand>),
+    /// `(a, b)`
+    List(Vec<Operand>),
+    /// `_`
+    Sink,
+}
+
+impl From<Reg> for Operand {
+    fn from(reg: Reg) -> Self {
+        Self::Reg(reg)
+    }
+}
+
+impl From<&str> for Operand {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_string())
+    }
+}
+
+impl From<String> for Operand {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl Operand {
+    /// `[base+offset]`
+    pub(super) fn at(base: impl Into<Self>, offset: i64) -> Self {
+        Self::At(Box::new(base.into()), offset)
+    }
+    /// `a|b`
+    pub(super) fn pair(a: impl Into<Self>, b: impl Into<Self>) -> Self {
+        Self::Pair(Box::new(a.into()), Box::new(b.into()))
+    }
+    fn each_reg(&self, visit: &mut impl FnMut(Reg)) {
+        match self {
+            Self::Reg(r) | Self::Not(r) => visit(*r),
+            Self::Text(_) | Self::Sink => {}
+            Self::At(base, _) => base.each_reg(visit),
+            Self::Pair(a, b) => {
+                a.each_reg(visit);
+                b.each_reg(visit);
+            }
+            Self::Image(all) | Self::Vector(all) | Self::List(all) => all.iter().for_each(|o| o.each_reg(visit)),
+        }
+    }
+}
+
+struct Commas<'a>(&'a [Operand]);
+
+impl fmt::Display for Commas<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, operand) in self.0.iter().enumerate() {
+            if n > 0 {
+                f.write_str(", ")?;
+            }
+            write!(f, "{operand}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Operand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Reg(r) => write!(f, "{r}"),
+            Self::Not(r) => write!(f, "!{r}"),
+            Self::Text(text) => f.write_str(text),
+            Self::At(base, 0) => write!(f, "[{base}]"),
+            Self::At(base, offset) => write!(f, "[{base}+{offset}]"),
+            Self::Image(all) => write!(f, "[{}]", Commas(all)),
+            Self::Vector(all) => write!(f, "{{{}}}", Commas(all)),
+            Self::Pair(a, b) => write!(f, "{a}|{b}"),
+            Self::List(all) => write!(f, "({})", Commas(all)),
+            Self::Sink => f.write_str("_"),
+        }
+    }
+}
+
+/// A condition under which a line is executed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Guard {
+    pub(super) pred: Reg,
+    pub(super) negated: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Line {
+    Inst {
+        guard: Option<Guard>,
+        head: String,
+        outputs: Vec<Operand>,
+        inputs: Vec<Operand>,
+        needed: bool,
+    },
+    Label(String),
+    /// A declaration or a brace.
+    Plain(String),
+}
+
+/// The lines of a function.
+#[derive(Default, Debug)]
+pub(super) struct Code {
+    lines: Vec<Line>,
+    counts: [u32; 5],
+    /// Labels that are branched to.
+    targets: HashSet<String>,
+    /// What the next lines are executed under.
+    pub(super) guard: Option<Guard>,
+}
+
+impl Code {
+    /// A fresh register.
+    pub(super) fn reg(&mut self, class: Class) -> Reg {
+        let n = self.counts[class as usize];
+        self.counts[class as usize] += 1;
+        Reg { class, n }
+    }
+    fn add(&mut self, head: &str, outputs: Vec<Operand>, inputs: Vec<Operand>, needed: bool) {
+        self.lines.push(Line::Inst { guard: self.guard, head: head.to_string(), outputs, inputs, needed });
+    }
+    /// An instruction that does nothing but compute its result.
+    pub(super) fn put(&mut self, head: &str, output: impl Into<Operand>, inputs: impl Into<Vec<Operand>>) {
+        self.add(head, vec![output.into()], inputs.into(), false);
+    }
+    /// The same outside of any condition: it computes what is the same under all of them.
+    pub(super) fn put_free(&mut self, head: &str, output: impl Into<Operand>, inputs: impl Into<Vec<Operand>>) {
+        let guard = self.guard.take();
+        self.put(head, output, inputs);
+        self.guard = guard;
+    }
+    /// An instruction that stays, with the results that it gives.
+    pub(super) fn act(&mut self, head: &str, outputs: impl Into<Vec<Operand>>, inputs: impl Into<Vec<Operand>>) {
+        self.add(head, outputs.into(), inputs.into(), true);
+    }
+    /// A branch, executed where the condition holds.
+    pub(super) fn branch(&mut self, guard: Guard, label: &str) {
+        let outer = self.guard.replace(guard);
+        self.act("bra", [], [label.into()]);
+        self.guard = outer;
+        self.targets.insert(label.to_string());
+    }
+    /// A branch of all.
+    pub(super) fn jump(&mut self, label: &str) {
+        self.act("bra.uni", [], [label.into()]);
+        self.targets.insert(label.to_string());
+    }
+    /// A branch to one of several labels, which get a list of this name.
+    pub(super) fn jump_among(&mut self, list: &str, index: Reg, labels: &[String]) {
+        self.plain(format!("{list}: .branchtargets {};", labels.join(", ")));
+        self.act("brx.idx", [], [index.into(), list.into()]);
+        self.targets.extend(labels.iter().cloned());
+    }
+    /// A label.
+    pub(super) fn label(&mut self, name: impl Into<String>) {
+        self.lines.push(Line::Label(name.into()));
+    }
+    /// A line as it is.
+    pub(super) fn plain(&mut self, text: impl Into<String>) {
+        self.lines.push(Line::Plain(text.into()));
+    }
+
+    /// Which lines are needed.
+    fn needed(&self) -> Vec<bool> {
+        let offsets: Vec<usize> = self
+            .counts
+            .iter()
+            .scan(0, |sum, n| {
+                *sum += *n as usize;
+                Some(*sum - *n as usize)
+            })
+            .collect();
+        let index = |r: Reg| offsets[r.class as usize] + r.n as usize;
+        let mut writers: Vec<Vec<u32>> = vec![Vec::new(); self.counts.iter().map(|n| *n as usize).sum()];
+        let mut keep = vec![false; self.lines.len()];
+        let mut work = Vec::new();
+        for (n, line) in self.lines.iter().enumerate() {
+            match line {
+                Line::Inst { outputs, needed, .. } => {
+                    outputs.iter().for_each(|o| o.each_reg(&mut |r| writers[index(r)].push(n as u32)));
+                    if *needed {
+                        keep[n] = true;
+                        work.push(n);
+                    }
+                }
+                Line::Label(_) | Line::Plain(_) => keep[n] = true,
+            }
+        }
+        while let Some(n) = work.pop() {
+            let Line::Inst { guard, inputs, .. } = &self.lines[n] else { continue };
+            let mut reach = |r: Reg| {
+                for writer in std::mem::take(&mut writers[index(r)]) {
+                    if !std::mem::replace(&mut keep[writer as usize], true) {
+                        work.push(writer as usize);
+                    }
+                }
+            };
+            guard.iter().for_each(|g| reach(g.pred));
+            inputs.iter().for_each(|o| o.each_reg(&mut reach));
+        }
+        keep
+    }
+
+    /// The lines with the declarations of their registers, each indented.
+    pub(super) fn finish(self, out: &mut String) {
+        let keep = self.needed();
+        for class in Class::ALL {
+            if self.counts[class as usize] > 0 {
+                let (kind, prefix) = (class.declared(), class.prefix());
+                let _ = writeln!(out, "\t.reg .{kind} %{prefix}<{}>;", self.counts[class as usize]);
+            }
+        }
+        for (line, _) in self.lines.iter().zip(&keep).filter(|(_, keep)| **keep) {
+            match line {
+                Line::Label(name) if !self.targets.contains(name) => {}
+                Line::Label(name) => _ = writeln!(out, "{name}:"),
+                Line::Plain(text) => _ = writeln!(out, "\t{text}"),
+                Line::Inst { guard, head, outputs, inputs, .. } => {
+                    out.push('\t');
+                    if let Some(Guard { pred, negated }) = guard {
+                        let _ = write!(out, "@{}{pred} ", if *negated { "!" } else { "" });
+                    }
+                    out.push_str(head);
+                    let separator = if outputs.is_empty() || inputs.is_empty() { "" } else { ", " };
+                    if !outputs.is_empty() || !inputs.is_empty() {
+                        let _ = write!(out, " {}{separator}{}", Commas(outputs), Commas(inputs));
+                    }
+                    out.push_str(";\n");
+                }
+            }
+        }
+    }
+}
+
+/// An integer of so many bits as PTX writes it.
+pub(super) fn integer(bits: u64, width: u32) -> String {
+    let value = match width {
+        0..=8 => i64::from(bits as i8),
+        9..=16 => i64::from(bits as i16),
+        17..=32 => i64::from(bits as i32),
+        _ => bits as i64,
+    };
+    let cut = if width >= 64 { bits } else { bits & ((1 << width) - 1) };
+    if (-65536..65536).contains(&value) { value.to_string() } else { format!("{cut:#x}") }
+}
