@@ -349,7 +349,7 @@ impl Printer<'_, '_> {
         }
     }
 
-    pub(super) fn to_generic(&mut self, inst: Inst, data: &InstData) -> Printing {
+    pub(super) fn generic_from_own(&mut self, inst: Inst, data: &InstData) -> Printing {
         let (to, value) = (self.result(inst, 0), self.body.args(inst)[0]);
         let space = data.attr::<Space>();
         let window = match space {
@@ -391,7 +391,7 @@ impl Printer<'_, '_> {
         Ok(())
     }
 
-    pub(super) fn from_generic(&mut self, inst: Inst, data: &InstData) -> Printing {
+    pub(super) fn own_from_generic(&mut self, inst: Inst, data: &InstData) -> Printing {
         let (to, value) = (self.result(inst, 0), self.body.args(inst)[0]);
         let (space, value) = (data.attr::<Space>(), self.reg(value));
         let window = match space {

@@ -293,7 +293,7 @@ impl Printer<'_, '_> {
         (rounds && rest).then(|| format!("cvt{round}{finite}{relu}.{}x2", format.name()))
     }
 
-    pub(super) fn to_narrow(&mut self, inst: Inst, data: &InstData) -> Printing {
+    pub(super) fn narrowed(&mut self, inst: Inst, data: &InstData) -> Printing {
         let (to, value) = (self.result(inst, 0), self.body.args(inst)[0]);
         let source = self.source(value);
         if data.attr::<Narrow>() == Narrow::Tf32 {
@@ -328,7 +328,7 @@ impl Printer<'_, '_> {
         Ok(())
     }
 
-    pub(super) fn from_narrow(&mut self, inst: Inst, data: &InstData) -> Printing {
+    pub(super) fn widened(&mut self, inst: Inst, data: &InstData) -> Printing {
         let (to, value) = (self.result(inst, 0), self.body.args(inst)[0]);
         let format = data.attr::<Narrow>();
         if !matches!(format, Narrow::E4m3 | Narrow::E5m2) {

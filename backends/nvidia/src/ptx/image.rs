@@ -2,7 +2,7 @@
 
 use super::function::{Printer, Printing, bits_name, float_name};
 use super::memory::vector;
-use super::text::{Operand, Reg};
+use super::text::{Class, Operand, Reg};
 use hetir::attr::{
     AtomOp, Cache, Component, Coordinates, DepthCompare, Geometry, ImageKind, ImageQuery, Lod, Outside,
     SeparateSampler, SurfaceUnit, TexelOffset,
@@ -89,7 +89,10 @@ impl Printer<'_, '_> {
             operands.push(padded(offset));
         }
         if data.attr::<DepthCompare>() == DepthCompare::Yes {
-            operands.extend(take(self, 1));
+            let depth = self.code.reg(Class::Single);
+            let value = take(self, 1);
+            self.code.put_free("mov.f32", depth, value);
+            operands.push(depth.into());
         }
         let to = self.texel(inst);
         let ty = match data.ty.scalar {

@@ -438,7 +438,7 @@ impl Printer<'_, '_> {
         let none = self.constant(args[2]).is_some_and(|c| c & 1 == 0);
         let wanted = {
             let (value, negated) = self.positive(args[2]);
-            (value, negated != !is_sum)
+            (value, negated == is_sum)
         };
         if !none && self.carry != Some(wanted) {
             self.set_carry(args[2], !is_sum);

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fmt::{self, Write as _};
 
-/// Kinds of registers. All are untyped; instructions say what the bits are.
+/// Kinds of registers. All but one are untyped; instructions say what the bits are.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(super) enum Class {
     Pred,
@@ -11,10 +11,12 @@ pub(super) enum Class {
     Word,
     Long,
     Quad,
+    /// A word that says that it is a float, where that decides what an operand is.
+    Single,
 }
 
 impl Class {
-    const ALL: [Self; 5] = [Self::Pred, Self::Half, Self::Word, Self::Long, Self::Quad];
+    const ALL: [Self; 6] = [Self::Pred, Self::Half, Self::Word, Self::Long, Self::Quad, Self::Single];
 
     /// What its registers are declared as.
     pub(super) const fn declared(self) -> &'static str {
@@ -24,6 +26,7 @@ impl Class {
             Self::Word => "b32",
             Self::Long => "b64",
             Self::Quad => "b128",
+            Self::Single => "f32",
         }
     }
     const fn prefix(self) -> &'static str {
@@ -33,6 +36,7 @@ impl Class {
             Self::Word => "r",
             Self::Long => "d",
             Self::Quad => "q",
+            Self::Single => "f",
         }
     }
 }
@@ -169,7 +173,7 @@ enum Line {
 #[derive(Default, Debug)]
 pub(super) struct Code {
     lines: Vec<Line>,
-    counts: [u32; 5],
+    counts: [u32; 6],
     /// Labels that are branched to.
     targets: HashSet<String>,
     /// What the next lines are executed under.

@@ -115,8 +115,11 @@ impl Printer<'_, '_> {
     /// A barrier's number, and for how many threads it is, where it says so.
     fn barrier_operands(&mut self, args: &[Value]) -> Vec<Operand> {
         let mut operands = vec![self.word(args[0])];
-        if self.constant(args[1]) != Some(0) {
-            operands.push(self.word(args[1]));
+        match self.constant(args[1]) {
+            Some(0) => {}
+            // As a number the assembler refuses it.
+            Some(count) if count % 32 != 0 => operands.push(self.reg(args[1]).into()),
+            _ => operands.push(self.word(args[1])),
         }
         operands
     }
