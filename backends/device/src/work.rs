@@ -36,7 +36,7 @@ pub enum Work {
 pub enum Place {
     /// Memory at a logical address: the device's, what it shares with the host, and what it reaches of a peer.
     Device(u64),
-    /// Host memory. It is read or written when the work is done, not when it is submitted.
+    /// Host memory. It is read or written at some time between submission and the end of the work.
     Host(HostSpan),
     /// Texels.
     Image(ImagePlace),

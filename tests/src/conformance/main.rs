@@ -5,7 +5,8 @@ use hetgpu_device::conformance::{self, Stop, Trial};
 use hetgpu_tests::devices;
 use std::collections::VecDeque;
 use std::process::{Command, ExitCode};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 /// Far more than any trial needs.
@@ -21,20 +22,28 @@ fn within_limit(trial: Trial) -> Option<Result<(), Stop>> {
 /// Each trial in a process of its own, for devices that a fault takes with it for good.
 fn apart(device: &str, names: &[String]) -> Result<[usize; 3], String> {
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
-    let mut counts = [0; 3];
-    for name in names {
-        let ran = Command::new(&program).args([device, &format!("={name}")]).output();
-        let text = String::from_utf8_lossy(&ran.map_err(|error| error.to_string())?.stdout).into_owned();
-        let verdict = text.lines().find(|line| VERDICTS.iter().any(|verdict| line.starts_with(verdict)));
-        match verdict {
-            Some(line) => println!("{line}"),
-            None => println!("FAILED  {name}: its process ended without a verdict"),
+    let jobs = std::thread::available_parallelism().map_or(1, |n| n.get().min(MOST_JOBS));
+    let (next, counts) = (AtomicUsize::new(0), Mutex::new([0; 3]));
+    let work = || {
+        while let Some(name) = names.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let ran = Command::new(&program).args([device, &format!("={name}")]).output();
+            let text = ran.map(|ran| String::from_utf8_lossy(&ran.stdout).into_owned()).unwrap_or_default();
+            let verdict = text.lines().find(|line| VERDICTS.iter().any(|verdict| line.starts_with(verdict)));
+            match verdict {
+                Some(line) => println!("{line}"),
+                None => println!("FAILED  {name}: its process ended without a verdict"),
+            }
+            let kind = verdict.and_then(|line| VERDICTS.iter().position(|verdict| line.starts_with(verdict)));
+            counts.lock().unwrap_or_else(PoisonError::into_inner)[kind.unwrap_or(1)] += 1;
         }
-        let kind = verdict.and_then(|line| VERDICTS.iter().position(|verdict| line.starts_with(verdict)));
-        counts[kind.unwrap_or(1)] += 1;
-    }
+    };
+    std::thread::scope(|scope| (0..jobs).for_each(|_| drop(scope.spawn(work))));
+    let counts = counts.into_inner().unwrap_or_else(PoisonError::into_inner);
     Ok(counts)
 }
+
+/// Processes at the same time.
+const MOST_JOBS: usize = 8;
 
 /// What a verdict's line begins with.
 const VERDICTS: [&str; 3] = ["ok ", "FAILED ", "skipped "];
