@@ -17,9 +17,11 @@
 //!
 //! A box lies in shared memory without gaps, its innermost dimension first. There, with a swizzle of `2^n` units of 16
 //! bytes, the lowest n bits of a unit's number are combined by exclusive or with those from bit 3 on, so that the units
-//! of eight lines of 128 bytes lie in different places: as matrix descriptors have it.
+//! of eight lines of 128 bytes lie in different places: as matrix descriptors have it. Lines that are shorter than the
+//! swizzle is wide have gaps behind them then, since units go there.
 //!
-//! Elements outside of the tensor are filled in by loads and left out by stores.
+//! Elements outside of the tensor are filled in by loads and left out by stores. A box begins at a multiple of 16 bytes of
+//! the innermost dimension, and one that is stored does not begin in front of the tensor: an H200 takes no others.
 
 use crate::attr::{AtomOp, MapField, MapReduction};
 use crate::mbarrier::MAX;
@@ -140,6 +142,15 @@ pub struct TensorMap {
     pub nan: bool,
 }
 
+/// Which way a box goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Way {
+    /// From the tensor to shared memory.
+    Load,
+    /// To the tensor, or into what its elements are combined with.
+    Store,
+}
+
 /// A part of a copy: neighbours in both memories.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Piece {
@@ -250,7 +261,12 @@ impl TensorMap {
     fn line(&self) -> usize {
         self.part.first().map_or(0, |n| *n as usize * self.element.bytes())
     }
-    /// Bytes of a box in shared memory.
+    /// From one line of a box in shared memory to the next.
+    fn pitch(&self) -> u64 {
+        let width = if self.swizzle == 0 { 0 } else { UNIT << self.swizzle };
+        width.max(self.line() as u64)
+    }
+    /// Bytes of a box, without gaps.
     pub fn bytes(&self) -> usize {
         self.counts().map(|n| n as usize).product::<usize>() * self.element.bytes()
     }
@@ -277,10 +293,20 @@ impl TensorMap {
     ///
     /// # Errors
     /// Why there is no such copy.
-    pub fn pieces(&self, shared: u64, coordinates: &[i32]) -> Result<Vec<Piece>, String> {
+    pub fn pieces(&self, way: Way, shared: u64, coordinates: &[i32]) -> Result<Vec<Piece>, String> {
         let rank = self.extents.len();
         if coordinates.len() != rank {
             return Err(format!("{} coordinates for a tensor map of rank {rank}", coordinates.len()));
+        }
+        let size = self.element.bytes() as u64;
+        let first = i64::from(coordinates[0]);
+        if first * size as i64 % UNIT as i64 != 0 {
+            return Err(format!(
+                "a box from element {first} of the innermost dimension on, of {size} bytes each: it begins at no multiple of {UNIT}"
+            ));
+        }
+        if way == Way::Store && coordinates.iter().any(|at| *at < 0) {
+            return Err(format!("a box at {coordinates:?} to be stored: it begins in front of the tensor"));
         }
         if !shared.is_multiple_of(BOX_ALIGN) {
             return Err(format!("a box at {shared:#x} of shared memory, which is no multiple of {BOX_ALIGN}"));
@@ -289,10 +315,8 @@ impl TensorMap {
             return Err(format!("a box of {} bytes, and at most {MAX} are copied", self.bytes()));
         }
         let counts: Vec<u32> = self.counts().collect();
-        let size = self.element.bytes() as u64;
         let lines: u64 = counts[1..].iter().map(|n| u64::from(*n)).product();
         // Of a line, the elements that are in the tensor.
-        let first = i64::from(coordinates[0]);
         let width = i64::from(counts[0]);
         let inside = |at: i64| at.clamp(0, width) as u64 * size;
         let (begin, end) = (inside(-first), inside(self.extents[0] as i64 - first).max(inside(-first)));
@@ -308,7 +332,7 @@ impl TensorMap {
                 let ahead = (index as u64).wrapping_mul(self.strides[n - 1]);
                 address = address.filter(|_| is_inside).map(|a| a.wrapping_add(ahead));
             }
-            let start = shared.wrapping_add(line * self.line() as u64);
+            let start = shared.wrapping_add(line * self.pitch());
             let (begin, end) = if address.is_some() { (begin, end) } else { (0, 0) };
             for (from, to, is_inside) in [(0, begin, false), (begin, end, true), (end, self.line() as u64, false)] {
                 let mut at = from;
@@ -379,11 +403,11 @@ mod tests {
     fn what_is_outside_has_no_place_in_global_memory() {
         let piece = |shared, global, bytes| Piece { shared, global, bytes };
         // Columns -8 to 7 of the rows 2 and 3, of which there is no 3.
-        let pieces = plane().pieces(0x400, &[-8, 2]);
+        let pieces = plane().pieces(Way::Load, 0x400, &[-8, 2]);
         let expected = vec![piece(0x400, None, 16), piece(0x410, Some(0x1080), 16), piece(0x420, None, 32)];
         assert_eq!(pieces, Ok(expected));
         // Columns 16 to 31, of which there are four.
-        let pieces = plane().pieces(0x400, &[16, 0]);
+        let pieces = plane().pieces(Way::Load, 0x400, &[16, 0]);
         let both = [(0x400, 0x1020), (0x420, 0x1060)];
         let expected: Vec<Piece> =
             both.iter().flat_map(|&(s, g)| [piece(s, Some(g), 8), piece(s + 8, None, 24)]).collect();
@@ -394,11 +418,20 @@ mod tests {
     #[test]
     fn swizzled_lines_are_cut_into_units() {
         let map = TensorMap { extents: vec![64, 64], strides: vec![128], part: vec![64, 2], swizzle: 3, ..plane() };
-        let pieces = map.pieces(0x400, &[0, 0]).unwrap();
+        let pieces = map.pieces(Way::Load, 0x400, &[0, 0]).unwrap();
         assert_eq!(pieces.len(), 16);
         assert_eq!(pieces[1], Piece { shared: 0x410, global: Some(0x1010), bytes: 16 });
         assert_eq!(pieces[8], Piece { shared: 0x490, global: Some(0x1080), bytes: 16 });
         assert_eq!(pieces[9], Piece { shared: 0x480, global: Some(0x1090), bytes: 16 });
+    }
+
+    #[test]
+    fn lines_shorter_than_their_swizzle_lie_apart() {
+        let map = TensorMap { part: vec![16, 2], swizzle: 3, ..plane() };
+        let places: Vec<u64> =
+            map.pieces(Way::Load, 0x400, &[0, 0]).unwrap().iter().map(|piece| piece.shared).collect();
+        assert_eq!(places, [0x400, 0x410, 0x490, 0x480]);
+        assert_eq!(map.bytes(), 64);
     }
 
     #[test]
@@ -412,7 +445,13 @@ mod tests {
         assert!(TensorMap::decode(&[0; BYTES]).is_err());
         let large =
             TensorMap { extents: vec![4; 3], strides: vec![64; 2], part: vec![256; 3], steps: vec![1; 3], ..plane() };
-        assert!(large.pieces(0x400, &[0; 3]).is_err());
-        assert!(plane().pieces(0x400, &[0]).is_err() && plane().pieces(0x410, &[0, 0]).is_err());
+        assert!(large.pieces(Way::Load, 0x400, &[0; 3]).is_err());
+        let is_wrong = |way, shared, coordinates: &[i32]| plane().pieces(way, shared, coordinates).is_err();
+        assert!(is_wrong(Way::Load, 0x400, &[0]) && is_wrong(Way::Load, 0x410, &[0, 0]));
+        assert!(is_wrong(Way::Load, 0x400, &[4, 0]) && is_wrong(Way::Store, 0x400, &[-4, 0]));
+        for (coordinates, stored) in [([8, 0], true), ([-8, 0], false), ([0, -1], false)] {
+            assert!(!is_wrong(Way::Load, 0x400, &coordinates));
+            assert_eq!(is_wrong(Way::Store, 0x400, &coordinates), !stored, "{coordinates:?}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Contexts, and which of them is current on a thread.
 
 use crate::handle::{Handle, Kind};
-use crate::partition::{Multiprocessors, Part};
+use crate::partition::Part;
 use crate::session::Session;
 use crate::system::DeviceState;
 use crate::{Error, Result, Runtime};
@@ -86,23 +86,9 @@ impl Runtime {
 
     /// A context of its own, current on the calling thread from now on.
     pub fn create_context(&self, device: usize, flags: ContextFlags, version: u32) -> Result<Handle<Context>> {
-        self.create_context_on(device, flags, version, None)
-    }
-
-    /// The same, with kernels that run on so many multiprocessors, or on all.
-    pub fn create_context_on(
-        &self,
-        device: usize,
-        flags: ContextFlags,
-        version: u32,
-        multiprocessors: Option<u32>,
-    ) -> Result<Handle<Context>> {
         let device = self.device(device)?;
-        let caps = device.device.caps();
-        let share = multiprocessors.map(|count| Multiprocessors::at_least(device.index, caps, count));
-        let part = Part::whole(caps, share);
-        let session = Session::new(self.next_id(), device.clone(), part.processors.clone());
-        let context = self.new_context(device, false, version, part);
+        let session = Session::new(self.next_id(), device.clone());
+        let context = self.new_context(device, false, version, Part::whole());
         context.set_flags(flags);
         context.state().session = Some(session);
         self.control.used();
@@ -198,7 +184,7 @@ impl Runtime {
         let mut state = context.state();
         state.retained += 1;
         if state.session.is_none() {
-            state.session = Some(Session::new(self.next_id(), context.device.clone(), None));
+            state.session = Some(Session::new(self.next_id(), context.device.clone()));
             self.control.used();
         }
         Ok(context.device.primary())

@@ -237,8 +237,11 @@ impl Runtime {
             Target::Lane(session, lane) => (session, lane),
             Target::Capture(capture) => return self.capture_launch(&capture, what, request),
         };
-        let (_, processors) = session.part_of(lane);
+        let (part, processors) = session.part_of(lane);
         let prepared = self.prepare(what, &session, request, processors)?;
+        if !prepared.module.is_for(part) {
+            return Err(Error::InvalidHandle("function of this green context, or of none"));
+        }
         let workspace = match prepared.request.cooperative {
             true => self.memory.workspace(&session)?,
             false => 0,

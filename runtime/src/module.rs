@@ -19,10 +19,34 @@ pub struct Module {
     pub code: Arc<Code>,
     /// The library that it is an instance of.
     pub library: Option<Handle<Library>>,
+    /// The part of the session that it was loaded for; none for instances of libraries, which are every part's.
+    part: Option<u64>,
     pub(crate) loaded: LoadedModule,
     /// Address of each variable, by its id.
     globals: Vec<u64>,
     functions: OnceLock<Vec<Handle<Function>>>,
+}
+
+/// What a module is made for.
+#[derive(Clone, Copy)]
+enum ModuleOf {
+    Part(u64),
+    Library(Handle<Library>),
+}
+
+impl ModuleOf {
+    fn part(self) -> Option<u64> {
+        match self {
+            Self::Part(part) => Some(part),
+            Self::Library(_) => None,
+        }
+    }
+    fn library(self) -> Option<Handle<Library>> {
+        match self {
+            Self::Part(_) => None,
+            Self::Library(library) => Some(library),
+        }
+    }
 }
 
 /// Code that belongs to no context; contexts get an instance when they need one.
@@ -119,6 +143,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Module {
+    /// Whether a part of its session may launch what is in it.
+    pub(crate) fn is_for(&self, part: u64) -> bool {
+        self.part.is_none_or(|own| own == part)
+    }
+
     /// Its variables with their addresses.
     pub(crate) fn variables(&self) -> impl Iterator<Item = (&Global, u64)> {
         self.code.module.globals.iter().zip(self.globals.iter().copied())
@@ -137,9 +166,9 @@ impl Module {
 impl Runtime {
     /// Loads code into the current context.
     pub fn load_module(&self, code: &Arc<Code>) -> Result<Handle<Module>> {
-        let session = self.session()?;
+        let (session, part) = self.scope()?;
         let managed = self.place_managed(session.device.index, Owner::system(session.id), code)?;
-        let module = self.instantiate(&session, code, None, &managed);
+        let module = self.instantiate(&session, code, ModuleOf::Part(part.id), &managed);
         module.inspect_err(|_| self.release_globals(&managed))
     }
 
@@ -161,7 +190,7 @@ impl Runtime {
         &self,
         session: &Arc<Session>,
         code: &Arc<Code>,
-        library: Option<Handle<Library>>,
+        of: ModuleOf,
         managed: &[u64],
     ) -> Result<Handle<Module>> {
         let mut globals = Vec::with_capacity(code.module.globals.len());
@@ -174,7 +203,8 @@ impl Runtime {
         let module = Module {
             session: session.clone(),
             code: code.clone(),
-            library,
+            library: of.library(),
+            part: of.part(),
             loaded,
             globals,
             functions: OnceLock::new(),
@@ -313,7 +343,7 @@ impl Runtime {
             return Ok(module);
         }
         let managed = self.shared_variables(&library)?;
-        let module = self.instantiate(session, &library.code, Some(handle), &managed)?;
+        let module = self.instantiate(session, &library.code, ModuleOf::Library(handle), &managed)?;
         instances.push((session.id, module));
         Ok(module)
     }

@@ -47,12 +47,6 @@ impl Multiprocessors {
         Self { device, division: 0, set }
     }
 
-    /// So many, or what can be parted beyond that, or all.
-    pub(crate) fn at_least(device: usize, caps: &Caps, count: u32) -> Self {
-        let all = caps.multiprocessors / indivisible(caps);
-        Self::first(device, count.div_ceil(indivisible(caps)).clamp(1, all.max(1)))
-    }
-
     fn units(&self) -> impl Iterator<Item = u32> {
         let set = self.set;
         (0..WORDS as u32 * u64::BITS).filter(move |bit| set[(bit / u64::BITS) as usize] >> (bit % u64::BITS) & 1 != 0)
@@ -98,14 +92,14 @@ impl Multiprocessors {
         Ok((groups, rest))
     }
 
-    /// Several groups of one division in one.
+    /// Several groups in one.
     pub fn joined(groups: &[Self]) -> Result<Self> {
         let (first, rest) = groups.split_first().ok_or_else(|| Error::invalid("no resources"))?;
         let mut joined = *first;
         for group in rest {
             let meet = joined.set.iter().zip(group.set).any(|(a, b)| a & b != 0);
-            if group.device != first.device || group.division != first.division || first.division == 0 || meet {
-                return Err(refused("resources of several devices or divisions, or one of them twice"));
+            if group.device != first.device || meet {
+                return Err(refused("resources of several devices, or one of them twice"));
             }
             joined.set.iter_mut().zip(group.set).for_each(|(a, b)| *a |= b);
         }
@@ -136,9 +130,8 @@ pub struct Part {
 }
 
 impl Part {
-    pub(crate) fn whole(caps: &Caps, share: Option<Multiprocessors>) -> Arc<Self> {
-        let processors = share.map(|share| share.numbers(caps));
-        Arc::new(Self { id: 0, green: OnceLock::new(), share, processors, over: AtomicBool::new(false) })
+    pub(crate) fn whole() -> Arc<Self> {
+        Arc::new(Self { id: 0, green: OnceLock::new(), share: None, processors: None, over: AtomicBool::new(false) })
     }
 
     /// The green context that it is.
@@ -299,13 +292,14 @@ mod tests {
     }
 
     #[test]
-    fn only_groups_of_one_division_are_joined() {
+    fn groups_are_joined_that_have_nothing_in_common() {
         let caps = caps(8);
         let all = Multiprocessors::all(0, &caps);
         let (one, _) = all.divided(&caps, 1, usize::MAX, 2).unwrap();
         let (two, _) = all.divided(&caps, 2, usize::MAX, 2).unwrap();
         assert_eq!(*Multiprocessors::joined(&[one[2], one[0]]).unwrap().numbers(&caps), [0, 1, 4, 5]);
-        assert!(Multiprocessors::joined(&[one[0], two[1]]).is_err());
+        assert_eq!(*Multiprocessors::joined(&[one[0], two[1]]).unwrap().numbers(&caps), [0, 1, 2, 3]);
+        assert!(Multiprocessors::joined(&[one[0], two[0]]).is_err());
         assert!(Multiprocessors::joined(&[one[0], one[0]]).is_err() && Multiprocessors::joined(&[]).is_err());
         assert!(Multiprocessors::joined(&[all, all]).is_err());
     }

@@ -122,9 +122,8 @@ pub struct Session {
 
 impl Session {
     /// With the multiprocessors that its kernels run on; none for all.
-    pub(crate) fn new(id: u64, device: Arc<DeviceState>, processors: Option<Arc<[u32]>>) -> Arc<Self> {
-        let whole = PartLanes { processors, ..PartLanes::default() };
-        let lanes = Lanes { parts: vec![whole], attributes: HashMap::new() };
+    pub(crate) fn new(id: u64, device: Arc<DeviceState>) -> Arc<Self> {
+        let lanes = Lanes { parts: vec![PartLanes::default()], attributes: HashMap::new() };
         Arc::new(Self {
             id,
             device,

@@ -109,7 +109,7 @@ impl Runtime {
             ids: Arc::new(AtomicU64::new(1)),
         };
         for state in &runtime.devices {
-            let context = runtime.new_context(state, true, 0, Part::whole(state.device.caps(), None));
+            let context = runtime.new_context(state, true, 0, Part::whole());
             let _ = state.primary.set(runtime.contexts.insert(context));
         }
         runtime

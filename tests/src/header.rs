@@ -90,6 +90,8 @@ pub struct ExpectedFault {
     pub kind: FaultKind,
     /// A part of the message; may be empty.
     pub message: String,
+    /// Every device notices it, also if not all faults of its kind.
+    pub everywhere: bool,
 }
 
 /// One kernel argument.
@@ -491,13 +493,14 @@ fn expected_fault(value: &Value<'_>) -> Parsed<ExpectedFault> {
         fault::named(name).map_or_else(|| wrong(value, unknown), Ok)
     };
     if value.get_ref().is_str() {
-        return Ok(ExpectedFault { kind: kind(value)?, message: String::new() });
+        return Ok(ExpectedFault { kind: kind(value)?, message: String::new(), everywhere: false });
     }
     let mut fields = Fields::of(value, "`fault`")?;
     let kind = kind(fields.need("kind")?)?;
     let message = string(fields.need("message")?)?.to_string();
+    let everywhere = flag(&mut fields, "everywhere")?;
     fields.finish()?;
-    Ok(ExpectedFault { kind, message })
+    Ok(ExpectedFault { kind, message, everywhere })
 }
 
 fn arg(value: &Value<'_>) -> Parsed<Arg> {

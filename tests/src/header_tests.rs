@@ -65,7 +65,7 @@ cluster = [2, 1, 1]
 cooperative = true
 shared = 64
 seeds = 9
-fault = { kind = "trap", message = "line 7" }
+fault = { kind = "trap", message = "line 7", everywhere = true }
 hardware = { skip = "would hang there" }
 [[run]]
 kernel = "k"
@@ -83,9 +83,10 @@ prints = "a\n""#,
     let run = &filetest.runs[0];
     assert_eq!((run.grid, run.block, run.cluster), ([2, 3, 4], [8, 2, 1], [2, 1, 1]));
     assert!(run.cooperative && run.shared == 64 && run.seeds == 9);
-    assert_eq!(run.fault, Some(ExpectedFault { kind: FaultKind::Trap, message: "line 7".into() }));
+    assert_eq!(run.fault, Some(ExpectedFault { kind: FaultKind::Trap, message: "line 7".into(), everywhere: true }));
     assert_eq!(run.hardware_skip.as_deref(), Some("would hang there"));
-    assert_eq!(filetest.runs[1].fault, Some(ExpectedFault { kind: FaultKind::Race, message: String::new() }));
+    let race = ExpectedFault { kind: FaultKind::Race, message: String::new(), everywhere: false };
+    assert_eq!(filetest.runs[1].fault, Some(race));
     assert!(filetest.runs[1].unchecked.contains_key("race"));
     assert_eq!(filetest.runs[2].prints.as_deref(), Some("a\n"));
     assert_eq!(filetest.ptxas, Ptxas { arch: "sm_100a".into(), accepts: false });

@@ -30,6 +30,11 @@ fn problem(problem: UpdateProblem, node: Option<Handle<Node>>) -> UpdateReport {
 }
 
 impl Body {
+    /// Whether it copies several rows, whose memory NVIDIA's driver lets nobody set.
+    pub(super) fn is_box_copy(&self) -> bool {
+        matches!(self, Self::Copy(copy) if copy.work.shape().rows > 1 || copy.work.shape().slices > 1)
+    }
+
     /// Whether a node of an executable can become that.
     pub(super) fn may_become(&self, new: &Self) -> std::result::Result<(), UpdateProblem> {
         let refuse = |refused| if refused { Err(UpdateProblem::Parameters) } else { Ok(()) };

@@ -2,7 +2,7 @@
 
 use super::device::index;
 use crate::abi::{Call, Cu, CuContext, In, Out};
-use crate::calls::green::{Affinity, affinity_of};
+use crate::calls::green::{Affinity, without_affinity};
 use crate::result::{Code, Failure, Outcome};
 use hetgpu_runtime::{Context, Handle, Part, Session};
 use std::sync::Arc;
@@ -75,14 +75,10 @@ pub(crate) fn primary_reset(call: &Call, device: i32) -> Outcome {
     Ok(call.runtime()?.reset_primary(index(device)?)?)
 }
 
-fn create_with(call: &Call, context: Out<CuContext>, flags: u32, device: i32, multiprocessors: Option<u32>) -> Outcome {
+pub(crate) fn create(call: &Call, context: Out<CuContext>, flags: u32, device: i32) -> Outcome {
     const VERSION: u32 = 3020;
     check_flags(flags)?;
-    context.set(Cu::new(call.runtime()?.create_context_on(index(device)?, flags, VERSION, multiprocessors)?))
-}
-
-pub(crate) fn create(call: &Call, context: Out<CuContext>, flags: u32, device: i32) -> Outcome {
-    create_with(call, context, flags, device, None)
+    context.set(Cu::new(call.runtime()?.create_context(index(device)?, flags, VERSION)?))
 }
 
 pub(crate) fn create_v3(
@@ -93,7 +89,8 @@ pub(crate) fn create_v3(
     flags: u32,
     device: i32,
 ) -> Outcome {
-    create_with(call, context, flags, device, affinity_of(affinity, affinities)?)
+    without_affinity(affinity, affinities)?;
+    create(call, context, flags, device)
 }
 
 pub(crate) fn create_v4(
@@ -103,15 +100,14 @@ pub(crate) fn create_v4(
     flags: u32,
     device: i32,
 ) -> Outcome {
-    let mut multiprocessors = None;
     if !parameters.is_null() {
         let parameters = parameters.get()?;
         if !parameters.graphics.is_null() {
             return Err(Failure::new(Code::ERROR_NOT_SUPPORTED, "contexts shared with graphics"));
         }
-        multiprocessors = affinity_of(parameters.affinity, parameters.affinities)?;
+        without_affinity(parameters.affinity, parameters.affinities)?;
     }
-    create_with(call, context, flags, device, multiprocessors)
+    create(call, context, flags, device)
 }
 
 pub(crate) fn destroy(call: &Call, context: CuContext) -> Outcome {

@@ -71,8 +71,9 @@ pub(crate) fn encode_tiled(
     fill: u32,
 ) -> Outcome {
     call.runtime()?;
-    if !is_aligned(map) {
-        return Err(wrong(format!("a tensor map that is not at a multiple of {TENSOR_MAP_ALIGN}")));
+    // It may lie anywhere: so it may for NVIDIA's driver.
+    if map.is_null() {
+        return Err(wrong("null for the tensor map"));
     }
     if PACKED.contains(&element) {
         return Err(unsupported("packed elements of 4 and 6 bits"));

@@ -211,9 +211,9 @@ impl Engine for OnDevice {
     }
 
     fn skips(&self, _ptx: &str, run: &Run) -> Option<String> {
-        let kind = run.fault.as_ref().map(|fault| fault.kind).filter(|kind| !must_notice(*kind));
-        if let Some(kind) = kind {
-            return Some(format!("a device need not notice the fault `{}`", fault::name(kind)));
+        let unnoticed = run.fault.as_ref().filter(|fault| !fault.everywhere && !must_notice(fault.kind));
+        if let Some(fault) = unnoticed {
+            return Some(format!("a device need not notice the fault `{}`", fault::name(fault.kind)));
         }
         let caps = self.device.caps().images;
         let needs = |arg: &Arg| match arg {

@@ -13,9 +13,9 @@ pub(crate) const HARDWARE: &str = "hardware";
 
 /// Why a run is not tried. `images` is why the driver has no textures.
 pub(crate) fn skipped(filetest: &Filetest, run: &Run, device: &str, images: &Result<(), String>) -> Option<String> {
-    let fault = run.fault.as_ref().map(|fault| fault.kind).filter(|kind| !reports(*kind));
-    if let Some(kind) = fault {
-        return Some(format!("the driver does not report the fault `{}`", fault::name(kind)));
+    let unreported = run.fault.as_ref().filter(|fault| !fault.everywhere && !reports(fault.kind));
+    if let Some(fault) = unreported {
+        return Some(format!("the driver does not report the fault `{}`", fault::name(fault.kind)));
     }
     if let Some(reason) = run.args.iter().find_map(|arg| unbindable(arg, images)) {
         return Some(reason);
@@ -143,6 +143,7 @@ fn failure(expected: Option<&ExpectedFault>, error: DriverError) -> Failure {
     let group: &[FaultKind] = match error.code {
         700 | 717 => &[FaultKind::OutOfBounds],
         710 => &[FaultKind::AssertFail],
+        715 if expected.is_some_and(|fault| fault.kind == FaultKind::BadOperand) => &[FaultKind::BadOperand],
         715 | 719 => &[FaultKind::Trap, FaultKind::Breakpoint, FaultKind::StackOverflow, FaultKind::BadCall],
         716 => &[FaultKind::Misaligned],
         718 => &[FaultKind::BadCall],
@@ -164,11 +165,14 @@ mod tests {
 
     #[test]
     fn errors_name_groups_of_faults() {
-        let expected = ExpectedFault { kind: FaultKind::Breakpoint, message: "line 3".into() };
+        let expected = ExpectedFault { kind: FaultKind::Breakpoint, message: "line 3".into(), everywhere: false };
         let met = Failure::Fault { kind: FaultKind::Breakpoint, message: "line 3".into() };
         assert_eq!(failure(Some(&expected), error(719)), met);
         let other = Failure::Fault { kind: FaultKind::Misaligned, message: "error 716".into() };
         assert_eq!(failure(Some(&expected), error(716)), other);
+        let illegal = ExpectedFault { kind: FaultKind::BadOperand, message: "a part".into(), everywhere: true };
+        let met = Failure::Fault { kind: FaultKind::BadOperand, message: "a part".into() };
+        assert_eq!(failure(Some(&illegal), error(715)), met);
         assert_eq!(failure(None, error(1)), Failure::Broken("error 1".into()));
     }
 
@@ -185,6 +189,7 @@ mod tests {
         };
         assert_eq!(reason("", "fault = \"trap\""), None);
         assert_eq!(reason("", "fault = \"race\"").unwrap(), "the driver does not report the fault `race`");
+        assert_eq!(reason("", "fault = { kind = \"race\", message = \"\", everywhere = true }"), None);
         assert_eq!(reason("ptxas = { arch = \"sm_100a\" }", "fault = \"trap\"").unwrap(), "needs sm_100a");
         assert_eq!(reason("hardware = { skip = \"some reason\" }", "fault = \"trap\"").unwrap(), "some reason");
         let elsewhere = filetest("hardware = { skip = \"some reason\" }", "fault = \"trap\"");

@@ -8,7 +8,7 @@ use hetir::eval::combine;
 use hetir::interp::FaultKind;
 use hetir::interp::space::SHARED_STRIDE;
 use hetir::op::Op;
-use hetir::tensor_map::{ALIGN, BYTES, Piece, TensorMap};
+use hetir::tensor_map::{ALIGN, BYTES, Piece, TensorMap, Way};
 use hetir::types::Type;
 
 type Done = Result<(), Box<Trouble>>;
@@ -27,20 +27,21 @@ fn map_bytes(call: &Call<'_>, lane: usize, space: Space, address: u64) -> Result
 fn pieces(
     call: &Call<'_>,
     lane: usize,
+    way: Way,
     shared: u64,
     coordinates: usize,
 ) -> Result<(TensorMap, Vec<Piece>), Box<Trouble>> {
     let bytes = map_bytes(call, lane, Space::Generic, call.arg(0, lane))?;
     let coordinates: Vec<i32> = (coordinates..call.args.len()).map(|n| call.arg(n, lane) as i32).collect();
     let parts = TensorMap::decode(&bytes).and_then(|map| {
-        let pieces = map.pieces(shared, &coordinates)?;
+        let pieces = map.pieces(way, shared, &coordinates)?;
         Ok((map, pieces))
     });
     parts.map_err(|message| Trouble::new(FaultKind::BadOperand, lane, message))
 }
 
 fn load_to(call: &Call<'_>, lane: usize, space: Space, to: u64, signal: u64) -> Done {
-    let (map, pieces) = pieces(call, lane, to, 4)?;
+    let (map, pieces) = pieces(call, lane, Way::Load, to, 4)?;
     for piece in pieces {
         match piece.global {
             Some(from) => call.strand.copy(lane, (space, piece.shared), (Space::Global, from), piece.bytes)?,
@@ -70,7 +71,7 @@ pub(super) fn load(call: &mut Call<'_>) -> Done {
 /// `tensor_store` and `tensor_reduce`.
 pub(super) fn store(call: &mut Call<'_>) -> Done {
     for lane in lanes(call.lanes) {
-        let (map, pieces) = pieces(call, lane, call.arg(1, lane), 2)?;
+        let (map, pieces) = pieces(call, lane, Way::Store, call.arg(1, lane), 2)?;
         let inside = pieces.iter().filter_map(|piece| Some((piece.shared, piece.global?, piece.bytes)));
         if call.inst.op == Op::TensorStore {
             for (from, to, bytes) in inside {

@@ -7,7 +7,7 @@ use crate::attr::{MapField, Multicast, Space};
 use crate::interp::FaultKind;
 use crate::interp::code::Column;
 use crate::op::Op;
-use crate::tensor_map::{ALIGN, BYTES, Piece, TensorMap};
+use crate::tensor_map::{ALIGN, BYTES, Piece, TensorMap, Way};
 
 impl Step<'_, '_> {
     fn map_bytes(&mut self, lane: usize, space: Space, address: u64) -> Result<[u8; BYTES], Box<Trouble>> {
@@ -24,6 +24,7 @@ impl Step<'_, '_> {
         &mut self,
         lane: usize,
         map: u64,
+        way: Way,
         shared: u64,
         coordinates: usize,
     ) -> Result<(TensorMap, Vec<Piece>), Box<Trouble>> {
@@ -31,7 +32,7 @@ impl Step<'_, '_> {
         let coordinates: Vec<i32> =
             (coordinates..usize::from(self.ins.args)).map(|n| self.arg(n)[lane] as i32).collect();
         let parts = TensorMap::decode(&bytes).and_then(|map| {
-            let pieces = map.pieces(shared, &coordinates)?;
+            let pieces = map.pieces(way, shared, &coordinates)?;
             Ok((map, pieces))
         });
         parts.or_else(|message| trouble(FaultKind::BadOperand, lane as u32, message))
@@ -44,7 +45,7 @@ pub(super) fn load(step: &mut Step<'_, '_>) -> Result<Next, Box<Trouble>> {
     let space = step.ins.space;
     let multicast = step.attr::<Multicast>() == Multicast::Yes;
     for lane in lanes(step.lanes) {
-        let (map, pieces) = step.pieces(lane, maps[lane], targets[lane], 4)?;
+        let (map, pieces) = step.pieces(lane, maps[lane], Way::Load, targets[lane], 4)?;
         let signal = step.mbarrier_at(lane, space, signals[lane])?;
         let ranks = if multicast { step.ranks(lane, blocks[lane])? } else { 0 };
         let due = step.soon();
@@ -75,7 +76,7 @@ pub(super) fn load(step: &mut Step<'_, '_>) -> Result<Next, Box<Trouble>> {
 pub(super) fn store(step: &mut Step<'_, '_>) -> Result<Next, Box<Trouble>> {
     let (maps, sources) = (step.arg(0), step.arg(1));
     for lane in lanes(step.lanes) {
-        let (map, pieces) = step.pieces(lane, maps[lane], sources[lane], 2)?;
+        let (map, pieces) = step.pieces(lane, maps[lane], Way::Store, sources[lane], 2)?;
         let combine = match step.ins.op {
             Op::TensorReduce => match map.reduction(step.attr()) {
                 Ok(combine) => Some(combine),
