@@ -5,6 +5,7 @@ mod cpu;
 mod jit;
 mod parse;
 mod snapshot;
+mod suspend;
 mod sys;
 
 use std::path::{Path, PathBuf};
@@ -18,11 +19,17 @@ hetgpu-bench parse FILE.ptx [--json FILE]
 hetgpu-bench jit FEATURES [FOLDER [--json FILE]]
   how long kernels take to compile, from nothing and from the cache; FEATURES: native, sse2, avx2, avx512
 hetgpu-bench show STAGE FEATURES KERNEL FILE.ptx
-  what a kernel becomes; STAGE: lowered, optimised, assembly
+  what a kernel becomes; STAGE: lowered, optimised, assembly; KERNEL+sites: in the form that can be suspended
 hetgpu-bench api [--smoke] [--only NAME] [--libcuda FILE] [--json FILE]
   what calls of the driver API cost: launches, waits, events, copies, memory, streams, the start of a program
 hetgpu-bench snapshot [--mebibytes N] [--folder PATH] [--rounds N] [--json FILE]
   snapshots of so much memory (1024) written, verified and read, beside copies in memory and plain files in the folder
+hetgpu-bench suspend [FLAGS]
+  the suite's kernels in their plain form and in the one that can be suspended, and how soon they stop
+  --size, --only, --rounds, --ptx, --json as below
+  --pauses N                 requests to stop each kernel (200)
+  --threads N                threads of the device (as many as there are processors)
+  --page FILE                where a page with the figures goes (nowhere)
 hetgpu-bench cpu [FLAGS]
   a suite of kernels by our driver API and by OpenCL for processors
   --size tiny|small|normal   how large the problems are (normal)
@@ -70,6 +77,7 @@ fn run() -> Result<(), String> {
         // The start of a program, in a process of its own.
         ("start", [libcuda, kernel]) => api::start(libcuda.as_ref(), kernel.as_ref()),
         ("snapshot", flags) => snapshot::run(&snapshot_options(flags)?),
+        ("suspend", flags) => suspend::run(&suspend_options(flags)?),
         ("worker", words) => cpu::worker::run(words),
         _ => Err(USAGE.into()),
     }
@@ -106,6 +114,35 @@ fn snapshot_options(flags: &[&str]) -> Result<snapshot::Options, String> {
             ["--folder", value] => options.folder = value.into(),
             ["--rounds", value] => options.rounds = number(value)?,
             ["--json", value] => options.json = Some(value.into()),
+            _ => return Err(USAGE.into()),
+        }
+    }
+    Ok(options)
+}
+
+fn suspend_options(flags: &[&str]) -> Result<suspend::Options, String> {
+    let kernels = Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels");
+    let mut options = suspend::Options {
+        size: Size::Normal,
+        only: Vec::new(),
+        rounds: 15,
+        pauses: 200,
+        threads: 0,
+        ptx: kernels,
+        json: None,
+        page: None,
+    };
+    for pair in flags.chunks(2) {
+        let &[flag, value] = pair else { return Err(USAGE.into()) };
+        match flag {
+            "--size" => options.size = Size::parse(value)?,
+            "--only" => options.only = value.split(',').map(String::from).collect(),
+            "--rounds" => options.rounds = value.parse().map_err(|_| USAGE)?,
+            "--pauses" => options.pauses = value.parse().map_err(|_| USAGE)?,
+            "--threads" => options.threads = value.parse().map_err(|_| USAGE)?,
+            "--ptx" => options.ptx = value.into(),
+            "--json" => options.json = Some(value.into()),
+            "--page" => options.page = Some(value.into()),
             _ => return Err(USAGE.into()),
         }
     }

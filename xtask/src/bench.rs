@@ -77,6 +77,17 @@ pub(crate) fn snapshot(flags: &[String]) -> Result<Counts, String> {
     succeeds(&mut bench).map(Counts::one)
 }
 
+/// What it costs that kernels can be suspended. The flags are the benchmark's own.
+pub(crate) fn suspend(flags: &[String]) -> Result<Counts, String> {
+    // Only the whole suite in its full size is published.
+    let whole = !flags.iter().any(|flag| ["--size", "--only", "--threads"].contains(&flag.as_str()));
+    let results = if whole { root().join("docs/bench") } else { folder(".build/bench")? };
+    let mut bench = cargo();
+    bench.args(["run", "--quiet", "--release", "--package", "hetgpu-bench", "--", "suspend"]);
+    bench.arg("--json").arg(results.join("suspend.json")).arg("--page").arg(results.join("suspend.md")).args(flags);
+    succeeds(&mut bench).map(Counts::one)
+}
+
 /// Writes the PTX beside the suite's sources anew.
 pub(crate) fn ptx() -> Result<Counts, String> {
     compile_kernels(&nvcc()?, &root().join("bench/kernels")).map(Counts::one)

@@ -32,6 +32,7 @@ cargo xtask bench jit [FEATURES]        how long kernels take to compile; native
 cargo xtask bench cpu [FLAGS]           a suite of kernels beside OpenCL for processors; --help lists the flags
 cargo xtask bench api                   what calls of the driver API cost
 cargo xtask bench snapshot [FLAGS]      how fast snapshots are written, verified and read
+cargo xtask bench suspend [FLAGS]       what it costs that kernels can be suspended, and how soon they stop
 cargo xtask bench ptx                   compiles the suite's kernels anew";
 
 fn main() -> ExitCode {
@@ -68,7 +69,8 @@ fn main() -> ExitCode {
             [name, features] if name == "jit" => bench::jit(features),
             [name, flags @ ..] if name == "cpu" => bench::cpu(flags),
             [name, flags @ ..] if name == "snapshot" => bench::snapshot(flags),
-            _ => Err("there are five benchmarks, parse, jit, cpu, api and snapshot, and ptx".into()),
+            [name, flags @ ..] if name == "suspend" => bench::suspend(flags),
+            _ => Err("there are six benchmarks, parse, jit, cpu, api, snapshot and suspend, and ptx".into()),
         },
         "help" | "--help" | "-h" => {
             println!("{USAGE}");

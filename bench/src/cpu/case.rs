@@ -69,6 +69,8 @@ pub(crate) struct Step {
     pub(crate) grid: [u32; 3],
     pub(crate) block: [u32; 3],
     pub(crate) arguments: Vec<Argument>,
+    /// Its blocks may wait for each other.
+    pub(crate) cooperative: bool,
 }
 
 /// Data and launches of one kernel in one size; the same wherever it is made.
@@ -111,7 +113,7 @@ impl Case {
         block: [u32; 3],
         arguments: &[Argument],
     ) -> Self {
-        self.steps.push(Step { function, grid, block, arguments: arguments.to_vec() });
+        self.steps.push(Step { function, grid, block, arguments: arguments.to_vec(), cooperative: false });
         self
     }
 

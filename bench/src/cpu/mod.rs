@@ -1,12 +1,12 @@
 //! The CPU suite: our driver API against OpenCL for processors, on the same data, in turns.
 
 pub(crate) mod case;
-mod cases;
+pub(crate) mod cases;
 mod chart;
 mod contestant;
 pub(crate) mod engine;
 mod limits;
-mod report;
+pub(crate) mod report;
 pub(crate) mod worker;
 
 use std::path::{Path, PathBuf};

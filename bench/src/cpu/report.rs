@@ -252,7 +252,7 @@ fn load() -> f64 {
 }
 
 /// The processor's name, how many of them there are, and the widest vectors.
-fn machine(processors: usize) -> String {
+pub(crate) fn machine(processors: usize) -> String {
     let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let field = |name: &str| {
         let line = text.lines().find(|line| line.split(':').next().is_some_and(|key| key.trim() == name));

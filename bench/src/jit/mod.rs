@@ -10,6 +10,7 @@ use hetgpu_llvm::abi::HELPERS;
 use hetgpu_llvm::host::{Features, Form, Jit, Options, Shape, Stage};
 use hetir::entity::FuncId;
 use hetir::ir::Module;
+use hetir::passes::suspend::Plan;
 use serde_json::{Value, json};
 
 /// Processes that are timed for each figure; the best counts, since everything else on the machine only makes one slower.
@@ -143,8 +144,12 @@ pub(crate) fn show(stage: &str, features: &str, kernel: &str, file: &Path) -> Re
     let stages = [("lowered", Stage::Lowered), ("optimised", Stage::Optimised), ("assembly", Stage::Assembly)];
     let (_, stage) =
         stages.into_iter().find(|(name, _)| *name == stage).ok_or_else(|| format!("no stage `{stage}`"))?;
-    let module = module(file)?;
-    let kernel = module.function(kernel).ok_or("no such kernel")?;
+    let mut module = module(file)?;
+    let (name, sites) = kernel.strip_suffix("+sites").map_or((kernel, false), |name| (name, true));
+    let kernel = module.function(name).ok_or("no such kernel")?;
+    if sites {
+        module = Plan::of(&module, kernel, BLOCK).ok_or("no such kernel")?.suspendable();
+    }
     let options = Options { features: features_of(features)?, cache: None, cache_limit: 0 };
     let jit = Jit::new(options, &[]).map_err(|error| error.to_string())?;
     let shape = Shape { block: BLOCK, form: Form::Warp };
