@@ -4,6 +4,7 @@ mod api;
 mod cpu;
 mod jit;
 mod parse;
+mod ring;
 mod snapshot;
 mod suspend;
 mod sys;
@@ -24,6 +25,8 @@ hetgpu-bench api [--smoke] [--only NAME] [--libcuda FILE] [--json FILE]
   what calls of the driver API cost: launches, waits, events, copies, memory, streams, the start of a program
 hetgpu-bench snapshot [--mebibytes N] [--folder PATH] [--rounds N] [--json FILE]
   snapshots of so much memory (1024) written, verified and read, beside copies in memory and plain files in the folder
+hetgpu-bench ring RING TIMES [NAME...]
+  the suite's kernels in their smallest size, suspended and moved around a ring of devices such as ring:cpu+interp
 hetgpu-bench suspend [FLAGS]
   the suite's kernels in their plain form and in the one that can be suspended, and how soon they stop
   --size, --only, --rounds, --ptx, --json as below
@@ -77,6 +80,7 @@ fn run() -> Result<(), String> {
         // The start of a program, in a process of its own.
         ("start", [libcuda, kernel]) => api::start(libcuda.as_ref(), kernel.as_ref()),
         ("snapshot", flags) => snapshot::run(&snapshot_options(flags)?),
+        ("ring", [ring, times, only @ ..]) => ring::run(ring, &kernels, times.parse().map_err(|_| USAGE)?, only),
         ("suspend", flags) => suspend::run(&suspend_options(flags)?),
         ("worker", words) => cpu::worker::run(words),
         _ => Err(USAGE.into()),

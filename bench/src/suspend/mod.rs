@@ -49,8 +49,9 @@ struct Row {
     /// Seconds of the plain form and of the other, and how much they vary: half the distance between the quartiles.
     medians: [f64; 2],
     spreads: [f64; 2],
-    /// The median of the rounds' ratios.
+    /// The median of the rounds' ratios, and the ratio of the least times.
     ratio: f64,
+    least: f64,
     /// Seconds to compile each form.
     compile: [f64; 2],
 }
@@ -74,8 +75,8 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     let mut random = Random::new(1);
     let (mut rows, mut latencies) = (Vec::new(), Vec::new());
     println!(
-        "{:<16} {:>5} {:>10} {:>10} {:>7} {:>7} {:>9} {:>9}",
-        "kernel", "sites", "plain ms", "sites ms", "ratio", "spread", "compile", "compile"
+        "{:<16} {:>5} {:>10} {:>10} {:>7} {:>7} {:>7} {:>9} {:>9}",
+        "kernel", "sites", "plain ms", "sites ms", "ratio", "least", "spread", "compile", "compile"
     );
     let wanted = |name: &str| options.only.is_empty() || options.only.iter().any(|only| only == name);
     for kernel in cases::KERNELS.iter().filter(|kernel| wanted(kernel.name)) {
@@ -170,7 +171,8 @@ fn measure(name: &'static str, options: &Options, scene: &Scene, case: &Case) ->
     let spreads = [0, 1].map(|form: usize| (quantile(&times[form], 0.75) - quantile(&times[form], 0.25)) / 2.0);
     // Where there are no sites, the forms are the same code.
     let ratio = if scene.sites() == 0 { 1.0 } else { quantile(&sorted(ratios), 0.5) };
-    Ok(Row { name, sites: scene.sites(), medians, spreads, ratio, compile: scene.compile })
+    let least = if scene.sites() == 0 { 1.0 } else { times[1][0] / times[0][0] };
+    Ok(Row { name, sites: scene.sites(), medians, spreads, ratio, least, compile: scene.compile })
 }
 
 fn case_again(name: &str, size: Size) -> Result<Case, String> {
@@ -226,10 +228,11 @@ impl Row {
         let [plain, other] = self.medians.map(|seconds| seconds * 1e3);
         let [first, second] = self.compile.map(|seconds| seconds * 1e3);
         format!(
-            "{:<16} {:>5} {plain:>10.3} {other:>10.3} {:>7.4} {:>6.1}% {first:>6.0} ms {second:>6.0} ms",
+            "{:<16} {:>5} {plain:>10.3} {other:>10.3} {:>7.4} {:>7.4} {:>6.1}% {first:>6.0} ms {second:>6.0} ms",
             self.name,
             self.sites,
             self.ratio,
+            self.least,
             100.0 * self.spreads[0] / self.medians[0],
         )
     }
@@ -262,7 +265,7 @@ impl Report<'_> {
         let rows = self.rows.iter().map(|row| {
             let ([plain, other], [plain_spread, spread]) = (ms(row.medians), ms(row.spreads));
             let [plain_compile, compile] = ms(row.compile);
-            json!({ "name": row.name, "sites": row.sites, "ratio": row.ratio,
+            json!({ "name": row.name, "sites": row.sites, "ratio": row.ratio, "ratio_of_least": row.least,
                 "plain": { "ms": plain, "spread_ms": plain_spread, "compile_ms": plain_compile },
                 "suspendable": { "ms": other, "spread_ms": spread, "compile_ms": compile } })
         });

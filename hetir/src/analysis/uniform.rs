@@ -158,13 +158,6 @@ impl Analysis<'_> {
     fn visit(&mut self, block: Block, inst: Inst) {
         let body = self.body;
         let op = body.inst(inst).op;
-        for target in body.targets(inst) {
-            let params = &body.blocks[target.block.index()].params;
-            for (&param, &arg) in params.iter().zip(body.target_args(*target)) {
-                let level = self.result.value_in(arg, target.block);
-                self.raise(param, level);
-            }
-        }
         if op.is_terminator() {
             let choice = body.args(inst).first().filter(|_| body.targets(inst).len() > 1);
             let level = choice.map_or(Uniformity::Block, |v| self.result.value_in(*v, block));
@@ -172,12 +165,31 @@ impl Analysis<'_> {
                 self.result.branches[block.index()] = level;
                 self.influence(block, level);
             }
+            for target in body.targets(inst) {
+                let params = &body.blocks[target.block.index()].params;
+                let together = self.leave_together(block, target.block);
+                for (&param, &arg) in params.iter().zip(body.target_args(*target)) {
+                    let level = match together {
+                        true => self.result.value_in(arg, block).max(self.result.branches[block.index()]),
+                        false => self.result.value_in(arg, target.block),
+                    };
+                    self.raise(param, level);
+                }
+            }
             return;
         }
         let levels = self.results(block, inst);
         for (n, &result) in body.results(inst).iter().enumerate() {
             self.raise(result, levels[n.min(1)]);
         }
+    }
+
+    /// Whether threads that leave a loop along an edge do so in the same iteration, where the branch is the same for them: all that
+    /// are still in the loop come to it in every turn.
+    fn leave_together(&self, from: Block, to: Block) -> bool {
+        let mut left = self.result.loops.around(from).take_while(|l| !self.result.loops.contains(*l, to));
+        let (Some(id), None) = (left.next(), left.next()) else { return false };
+        self.result.loops.get(id).latches.iter().all(|edge| edge.from == from)
     }
 
     /// The levels of an instruction's first and of its other results, as far as its operands are known.

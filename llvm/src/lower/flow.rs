@@ -161,7 +161,12 @@ impl<'c> Lowering<'_, '_, 'c> {
                 match data.op {
                     Op::BrIf => {
                         let condition = self.one(args[0]);
-                        e.cond_br(condition, edges[0], edges[1]);
+                        if self.leaving.contains(&targets[0].block) {
+                            let stays = e.bin(Code::LLVMXor, condition, condition.ty().ones());
+                            e.cond_br_likely(stays, edges[1], edges[0]);
+                        } else {
+                            e.cond_br(condition, edges[0], edges[1]);
+                        }
                     }
                     Op::Switch if ways.len() > 1 => {
                         let number = self.one(args[0]);
@@ -198,7 +203,14 @@ impl<'c> Lowering<'_, '_, 'c> {
         self.make(moves);
         let target = self.body.targets(inst)[n].block;
         self.poll(target);
-        self.e.br(self.to(way));
+        // What is left of a divergent loop goes on behind it without another look at who that is.
+        let first_behind = self.facts.left(self.block, target).next().map(|l| self.plan.after[l.index()]);
+        if self.lanes > 1 && first_behind == Some(Next::Block(target)) && self.facts.leave_together(self.block, target)
+        {
+            self.e.br(self.blocks[target.index()].1);
+        } else {
+            self.e.br(self.to(way));
+        }
     }
 
     /// An edge that these lanes have taken.
@@ -293,10 +305,10 @@ impl<'c> Lowering<'_, '_, 'c> {
             Some(l) => self.facts.loops.get(l).latches.len(),
             None => 0,
         };
-        // Lanes leave a divergent loop along one edge in different iterations.
+        // Lanes leave a divergent loop along one edge in different iterations, but where all that are left do.
         let left = |from: Block| self.facts.left(from, block).any(|l| self.plan.divergent[l.index()]);
         if edges.iter().any(|edge| left(edge.from)) {
-            return true;
+            return !matches!(edges, [edge] if self.facts.leave_together(edge.from, block));
         }
         let one_each = edges.len() - back <= 1 && back <= 1;
         // Where control branches, one edge alone is taken.
@@ -378,7 +390,8 @@ impl<'c> Lowering<'_, '_, 'c> {
     /// that the compiler must not take for constant.
     fn may_wait(&self, l: LoopId) -> bool {
         use hetir::attr::Order;
-        self.facts.loops.blocks(l).iter().flat_map(|b| &self.body.blocks[b.index()].insts).any(|inst| {
+        let blocks = self.facts.loops.blocks(l).iter().filter(|b| !self.leaving.contains(b));
+        blocks.flat_map(|b| &self.body.blocks[b.index()].insts).any(|inst| {
             let data = self.body.inst(*inst);
             match data.op {
                 Op::Load => data.attr::<Order>() != Order::Weak,

@@ -208,6 +208,26 @@ impl<'m, 'c> Unit<'m, 'c> {
     }
 }
 
+/// Blocks that control comes to only where the launch is asked to stop.
+fn leaving(body: &Body, facts: &Facts<'_>) -> HashSet<Block> {
+    let asks = |value: Value| {
+        let mut at = value;
+        while let hetir::ir::Def::Result(inst) = body.values[at.index()].def {
+            match body.inst(inst).op {
+                Op::StopAsked | Op::StopBarrier => return true,
+                Op::Vote => at = body.args(inst)[0],
+                _ => return false,
+            }
+        }
+        false
+    };
+    let order = facts.cfg.order();
+    let branches = order.iter().filter_map(|b| body.terminator(*b)).filter(|t| body.inst(*t).op == Op::BrIf);
+    let firsts = branches.filter(|t| asks(body.args(*t)[0])).map(|t| body.targets(t)[0].block);
+    let firsts: Vec<Block> = firsts.filter(|b| facts.cfg.predecessors(*b).len() == 1).collect();
+    order.iter().copied().filter(|b| firsts.iter().any(|first| facts.dom.dominates(*first, *b))).collect()
+}
+
 /// Whether a loop is entered at more than one block.
 fn has_two_entries(body: &Body) -> bool {
     let cfg = Cfg::of(body);
@@ -262,6 +282,8 @@ struct Lowering<'u, 'm, 'c> {
     /// Where each block begins: with the test of its mask, and behind it.
     blocks: Vec<(Blk<'c>, Blk<'c>)>,
     checks: BTreeMap<LoopId, Blk<'c>>,
+    /// Where threads store themselves that are asked to stop.
+    leaving: HashSet<Block>,
     /// Loops whose lanes take turns, and the turn that this code is for.
     in_turns: BTreeSet<LoopId>,
     turn: Option<turns::Turn<'c>>,
@@ -344,6 +366,7 @@ impl<'u, 'm, 'c> Lowering<'u, 'm, 'c> {
             results: Vec::new(),
             blocks: Vec::new(),
             checks: BTreeMap::new(),
+            leaving: leaving(body, facts),
             in_turns: BTreeSet::new(),
             turn: None,
             end: e.block(code, "end"),

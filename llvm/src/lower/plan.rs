@@ -90,6 +90,13 @@ impl Facts<'_> {
     pub(super) fn left(&self, from: Block, to: Block) -> impl Iterator<Item = LoopId> + '_ {
         self.loops.around(from).take_while(move |l| !self.loops.contains(*l, to))
     }
+    /// Whether the lanes that leave a loop along an edge do so in one iteration, all that are still in it: the only block that leads
+    /// back to its header leaves it by a branch that is alike for them.
+    pub(super) fn leave_together(&self, from: Block, to: Block) -> bool {
+        let mut left = self.left(from, to);
+        let (Some(l), None) = (left.next(), left.next()) else { return false };
+        !self.branches_apart(from) && self.loops.get(l).latches.iter().all(|edge| edge.from == from)
+    }
     /// Whether lanes may begin another iteration of a loop around a block on the way to it from one that dominates it.
     fn goes_round(&self, from: Block, to: Block) -> bool {
         let mut seen = BTreeSet::new();

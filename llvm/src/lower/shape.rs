@@ -274,7 +274,8 @@ impl Shapes {
                             if self.shapes[param.index()] == Some(Shape::Uniform) {
                                 continue;
                             }
-                            let temporal = facts.view(arg, target.block).is_some();
+                            let temporal =
+                                facts.view(arg, target.block).is_some() && !facts.leave_together(b, target.block);
                             let new = match self.shapes[arg.index()].clone() {
                                 _ if apart || temporal => Some(Shape::Varying),
                                 // Something else comes along another edge, since the parameter is divergent.

@@ -2,7 +2,7 @@
 
 use hetgpu_registry::Kinds;
 use hetgpu_runtime::{Attributes, Code, LaunchRequest, Launchable, Runtime, Settings, StreamRef, Targets};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 const LONG: Duration = Duration::from_secs(60);
@@ -84,8 +84,13 @@ turn:
 }
 ";
 
+/// Held by the one runtime that there is: two of them in a process would hand out the same addresses, and the word that ends one
+/// kernel would end the other.
+static ALONE: Mutex<()> = Mutex::new(());
+
 /// Runs a kernel, moves it from device to device while it runs, tells it to end, and gives what its threads left.
 fn moved(kernel: &str) -> Vec<(u32, u32)> {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let (settings, _) = Settings::read(|_| None);
     let kinds = Kinds(settings.clone());
     let runtime = Runtime::new(settings, vec![kinds.make("cpu").unwrap()]);

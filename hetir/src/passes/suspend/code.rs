@@ -39,6 +39,7 @@ pub(super) fn lay_out(plan: &mut Plan, places: &[Place]) {
         let computed = needed.len() - saved.len();
         plan.sites.push(Site { kind: place.kind, span: place.span, saved, computed });
         plan.places.push(place.block);
+        plan.meetings.push(place.meeting);
         plan.again.push(again.insts.into_iter().collect());
     }
     plan.frame_bytes = bytes.max(values_at).next_multiple_of(16);
@@ -126,11 +127,14 @@ pub(super) fn stop_at_sites(plan: &Plan, body: &mut Body, control: u32, slots: &
         return;
     }
     let leaves = Leaves::new(plan, body, control);
-    for (number, (site, &block)) in (0u32..).zip(plan.sites.iter().zip(&plan.places)) {
+    for (number, ((site, &block), &meeting)) in (0u32..).zip(plan.sites.iter().zip(&plan.places).zip(&plan.meetings)) {
         let Some(jump) = body.blocks[block.index()].insts.pop() else { continue };
         let target = body.targets(jump)[0];
         let (go, args) = (target.block, body.target_args(target).to_vec());
         let save = body.add_block();
+        // One way behind the site, so that a loop has one end.
+        let on = body.add_block();
+        Builder { span: site.span, ..Builder::new(body, on) }.jump(go, &args);
         let mut code = Code { b: Builder { span: site.span, ..Builder::new(body, block) }, control };
         if forced {
             code.count_down();
@@ -147,12 +151,39 @@ pub(super) fn stop_at_sites(plan: &Plan, body: &mut Body, control: u32, slots: &
                 b.op(Attrs::of(Op::Vote).with(VoteMode::Any), Type::B1, &[asked, all])
             }
         };
-        b.branch(asked, (save, &[]), (go, &args));
+        b.branch(asked, (save, &[]), (on, &[]));
         let mut code = Code { b: Builder { span: site.span, ..Builder::new(body, save) }, control };
-        code.save(number, site, slots, plan.frame_bytes);
         let leave = if site.kind == SiteKind::Barrier { leaves.met } else { leaves.alone };
         // Nobody goes on here; but so the loops around hold what is executed in them, and their ends have no more values.
-        code.b.branch(asked, (leave, &[]), (go, &args));
+        match meeting.filter(|meeting| *meeting != block) {
+            Some(meeting) => {
+                code.save(number, site, slots, plan.frame_bytes);
+                let mark = code.own_mark();
+                let one = code.number(Type::I8, 1);
+                code.store(Space::Global, Type::I8, mark, 0, one);
+                let types: Vec<Type> =
+                    code.b.body.blocks[meeting.index()].params.iter().map(|p| code.b.body.ty(*p)).collect();
+                let nothing: Vec<Value> = types.into_iter().map(|ty| code.nothing(ty)).collect();
+                code.b.branch(asked, (meeting, &nothing), (on, &[]));
+            }
+            None => {
+                if meeting.is_some() {
+                    // Some have stored themselves in a loop before.
+                    let (stored, not_yet, all) = (code.own_mark(), code.b.body.add_block(), code.b.body.add_block());
+                    let stored = code.load(Space::Global, Type::I8, stored, 0);
+                    let none = code.number(Type::I8, 0);
+                    let stored = code.b.op(Attrs::of(Op::ICmp).with(IntCmp::Ne), Type::I8, &[stored, none]);
+                    code.b.branch(stored, (all, &[]), (not_yet, &[]));
+                    code.b.block = not_yet;
+                    code.save(number, site, slots, plan.frame_bytes);
+                    code.b.jump(all, &[]);
+                    code.b.block = all;
+                } else {
+                    code.save(number, site, slots, plan.frame_bytes);
+                }
+                code.b.branch(asked, (leave, &[]), (on, &[]));
+            }
+        }
     }
 }
 
@@ -259,6 +290,31 @@ impl Code<'_> {
         let rows = self.add(y, planes);
         let before = self.b.op(Op::IMul, Type::I32, &[nx, rows]);
         self.add(x, before)
+    }
+
+    /// The address of the byte that tells whether this thread has stored itself.
+    fn own_mark(&mut self) -> Value {
+        let control = self.control();
+        let marks = self.field(control, Control::Stored);
+        let (block, threads, thread) = (self.block_number(), self.threads(), self.thread_number());
+        let (threads, thread) = (self.wide(threads), self.wide(thread));
+        let before = self.b.op(Op::IMul, Type::I64, &[block, threads]);
+        let offset = self.add(before, thread);
+        self.add(marks, offset)
+    }
+
+    /// A value that nobody looks at.
+    fn nothing(&mut self, ty: Type) -> Value {
+        match ty {
+            ty if ty == Type::B1 || ty.lanes == 1 && ty.bits() <= 64 => self.number(ty, 0),
+            ty => {
+                let bits = self.number(if ty.bits() > 64 { Type::I64 } else { stored(ty) }, 0);
+                match ty.bits() > 64 {
+                    true => self.b.op(Op::Pack, ty, &[bits, bits]),
+                    false => self.b.op(Op::Bitcast, ty, &[bits]),
+                }
+            }
+        }
     }
 
     /// Threads of a block.

@@ -18,6 +18,7 @@
 //! of a block its shared memory. The layout follows from the kernel alone and is the same on every device.
 
 mod code;
+mod cost;
 mod resume;
 mod sites;
 pub mod state;
@@ -42,6 +43,15 @@ pub struct Site {
     pub saved: Vec<Saved>,
     /// Values that are computed again.
     pub computed: usize,
+}
+
+/// How many sites a kernel gets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Density {
+    /// As many as are needed to stop within about a millisecond, so that they cost little.
+    Enough,
+    /// All that there can be, which tests want.
+    Every,
 }
 
 /// Kinds of sites.
@@ -111,6 +121,8 @@ pub struct Plan {
     module: Module,
     /// Where each site is: a block that ends in a jump behind the site.
     places: Vec<Block>,
+    /// The sites at which lanes that have stored themselves there meet the others of their warp, by the block.
+    meetings: Vec<Option<Block>>,
     /// Instructions that compute values again, by site, in order.
     again: Vec<Vec<Inst>>,
 }
@@ -118,10 +130,15 @@ pub struct Plan {
 impl Plan {
     /// The sites of a kernel of a verified module when it is launched in blocks of that shape.
     pub fn of(module: &Module, kernel: FuncId, block: [u32; 3]) -> Option<Self> {
+        Self::with(module, kernel, block, Density::Enough)
+    }
+
+    /// The same with as many sites as wanted.
+    pub fn with(module: &Module, kernel: FuncId, block: [u32; 3], density: Density) -> Option<Self> {
         let function = module.functions.get(kernel.index()).filter(|f| f.is_kernel() && f.unavailable.is_empty())?;
         function.body.as_ref()?;
         let mut module = reached(module, kernel);
-        let found = sites::choose(&mut module, kernel, block);
+        let found = sites::choose(&mut module, kernel, block, density);
         let function = &module.functions[kernel.index()];
         let (_, local_bytes) = crate::ir::slot_places(&function.slots);
         let mut plan = Self {
@@ -132,6 +149,7 @@ impl Plan {
             has_shared: has_shared(&module),
             kernel,
             places: Vec::new(),
+            meetings: Vec::new(),
             again: Vec::new(),
             module,
         };

@@ -1,25 +1,32 @@
 //! Which places become sites.
 
-use super::{Refusal, SiteKind, split};
+use super::cost::Costs;
+use super::{Density, Refusal, SiteKind, split};
 use crate::analysis::cfg::{Cfg, Edge};
 use crate::analysis::dom::{Dominators, PostDominators};
-use crate::analysis::live::defining_blocks;
-use crate::analysis::loops::{LoopForest, LoopId};
+use crate::analysis::live::{Liveness, defining_blocks};
+use crate::analysis::loops::LoopForest;
 use crate::analysis::uniform::{Assumptions, Uniform, Uniformity};
-use crate::attr::{IntCmp, Order, Sign, Space};
-use crate::build::Builder;
+use crate::attr::{IntCmp, Order, Space};
+use crate::build::{Attrs, Builder};
 use crate::diag::Span;
 use crate::entity::{Block, FuncId, Inst, Value};
-use crate::ir::{Body, Def, Function, Module};
+use crate::ir::{Body, Function, Module};
 use crate::op::{Effects, Op};
-use crate::passes::reduce_loops;
-use std::collections::{BTreeMap, BTreeSet};
+use crate::passes::{reduce_loops, ssa};
+use crate::types::Type;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// A site in the body that [`choose`] has changed: its block ends in a jump behind the site.
 pub(super) struct Place {
     pub(super) kind: SiteKind,
     pub(super) block: Block,
     pub(super) span: Span,
+    /// Of a barrier: the block that leads here, the one behind, and the barrier, if that is a part of the site.
+    around: Option<(Block, Block, Option<Inst>)>,
+    /// The site at which a lane that has stored itself meets the others of its warp, so that all of it leaves; of such a site,
+    /// itself.
+    pub(super) meeting: Option<Block>,
 }
 
 #[derive(Default)]
@@ -28,11 +35,28 @@ pub(super) struct Found {
     pub(super) refusals: Vec<Refusal>,
 }
 
-/// Instructions that a thread executes in a loop that needs no site: so few take no time.
-const SHORT: u64 = 20_000;
+/// Instructions that all warps of a block execute one after the other in about the time in which a kernel is to stop, a
+/// millisecond, on a processor that takes some nanoseconds for each.
+const BLOCK_BUDGET: u64 = 200_000;
+
+/// Most instructions that a thread executes between two sites, and fewest, whatever the block's size.
+const MOST_BUDGET: u64 = 20_000;
+const LEAST_BUDGET: u64 = 4_000;
+
+/// The part of it that goes by between two looks of a loop without others inside.
+const STRIP: u64 = 16;
+
+/// Turns between two looks of a loop with such loops inside.
+const OUTER_TURNS: u64 = 8;
+
+/// Instructions of a thread of blocks of that shape that need no site among them.
+fn budget(block: [u32; 3]) -> u64 {
+    let warps = block.iter().map(|&n| u64::from(n)).product::<u64>().div_ceil(32).max(1);
+    (BLOCK_BUDGET / warps).clamp(LEAST_BUDGET, MOST_BUDGET)
+}
 
 /// Gives each site of the kernel a block of its own. Barriers that are sites stand in none any more.
-pub(super) fn choose(module: &mut Module, kernel: FuncId, block: [u32; 3]) -> Found {
+pub(super) fn choose(module: &mut Module, kernel: FuncId, block: [u32; 3], density: Density) -> Found {
     let mut found = Found::default();
     let (calls, has_shared) = (Calls::of(module), super::has_shared(module));
     let function = &mut module.functions[kernel.index()];
@@ -45,8 +69,9 @@ pub(super) fn choose(module: &mut Module, kernel: FuncId, block: [u32; 3]) -> Fo
         found.refusals.push(Refusal { span, why, whole: true });
         return found;
     }
+    enclose_loops(body);
     let mut places = barriers(body);
-    let loops = Loops::of(function, block, &calls, &places, has_shared);
+    let loops = Loops::of(function, block, &calls, &places, has_shared, density);
     if let Some((span, why)) = loops.whole() {
         found.refusals = loops.refusals;
         found.refusals.push(Refusal { span, why, whole: true });
@@ -54,8 +79,16 @@ pub(super) fn choose(module: &mut Module, kernel: FuncId, block: [u32; 3]) -> Fo
     }
     found.refusals.clone_from(&loops.refusals);
     let Some(body) = function.body.as_mut() else { return found };
+    if density == Density::Enough {
+        loops.keep_enough(body, &mut places);
+    }
     places.extend(loops.before_warp_ops(body));
+    places.extend(loops.behind(body));
     places.extend(loops.at_ends(body));
+    if loops.short {
+        let why = format!("each block ends soon: its threads execute at most {} instructions", budget(block));
+        found.refusals.push(Refusal { span: span_of(body, Body::ENTRY), why, whole: false });
+    }
     found.places = places;
     found
 }
@@ -204,7 +237,8 @@ fn barriers(body: &mut Body) -> Vec<Place> {
             }
             let site = split(body, at, place);
             let behind = split(body, site, 0);
-            places.push(Place { kind: SiteKind::Barrier, block: site, span });
+            let around = Some((at, behind, (!reduces).then_some(inst)));
+            places.push(Place { kind: SiteKind::Barrier, block: site, span, around, meeting: None });
             at = behind;
         }
         // A reduction that begins its block has no site before it yet.
@@ -212,8 +246,14 @@ fn barriers(body: &mut Body) -> Vec<Place> {
         if let Some(inst) = first.filter(|i| body.inst(*i).op == Op::BarrierRed) {
             let span = body.spans[inst.index()];
             let site = split(body, block, 0);
-            split(body, site, 0);
-            places.push(Place { kind: SiteKind::Barrier, block: site, span });
+            let behind = split(body, site, 0);
+            places.push(Place {
+                kind: SiteKind::Barrier,
+                block: site,
+                span,
+                around: Some((block, behind, None)),
+                meeting: None,
+            });
         }
     }
     places
@@ -222,86 +262,185 @@ fn barriers(body: &mut Body) -> Vec<Place> {
 /// What a loop becomes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fate {
-    Site(SiteKind),
-    /// It has a barrier in each turn, or ends soon.
-    None,
+    /// A site that is looked at every so many turns.
+    Site(SiteKind, u32),
+    /// It has a barrier in each turn, which is a site.
+    Met,
+    /// It ends soon.
+    Short,
     /// It cannot have one.
     Refused,
 }
 
+#[derive(Default)]
 struct Loops {
     headers: BTreeMap<Block, Fate>,
     /// Ops before which warps meet.
     meets: BTreeSet<(Block, Inst)>,
+    /// Where the lanes of a warp meet behind a loop that they leave one by one, by its header.
+    meetings: BTreeMap<Block, Block>,
     refusals: Vec<Refusal>,
     /// A loop that waits for other threads and is none.
     waiting: Option<Span>,
+    /// Blocks end soon.
+    short: bool,
 }
 
 impl Loops {
-    fn of(function: &Function, block: [u32; 3], calls: &Calls, barriers: &[Place], has_shared: bool) -> Self {
-        let mut result = Self { headers: BTreeMap::new(), meets: BTreeSet::new(), refusals: Vec::new(), waiting: None };
+    fn of(
+        function: &Function,
+        block: [u32; 3],
+        calls: &Calls,
+        barriers: &[Place],
+        has_shared: bool,
+        density: Density,
+    ) -> Self {
+        let mut result = Self::default();
         let Some(body) = &function.body else { return result };
         let cfg = Cfg::of(body);
         let dom = Dominators::of(&cfg);
         let forest = LoopForest::of(&cfg, &dom);
-        let uniform = among_the_living(function, block);
+        let living = Living::of(function, block);
+        let uniform = &living.uniform;
         let warp_op = |i: Inst| is_warp_op(body, i) || Calls::any(&calls.warp, body, i);
         let together = insts(body).any(warp_op);
         let is_site: BTreeSet<Block> = barriers.iter().map(|p| p.block).collect();
         let definitions = defining_blocks(body);
-        let mut costs = Costs { body, cfg: &cfg, dom: &dom, forest: &forest, definitions: &definitions };
-        for l in forest.ids() {
+        let mut costs = Costs {
+            body,
+            cfg: &cfg,
+            dom: &dom,
+            forest: &forest,
+            definitions: &definitions,
+            shape: block,
+            known: HashMap::new(),
+        };
+        let budget = budget(block);
+        let waits = |blocks: &[Block]| {
+            blocks.iter().flat_map(|b| &body.blocks[b.index()].insts).any(|i| reads_others(body, *i))
+        };
+        let waiting = forest.ids().any(|l| waits(forest.blocks(l)));
+        if density == Density::Enough && !waiting && costs.whole().is_some_and(|cost| cost <= budget) {
+            result.short = true;
+            return result;
+        }
+        let mut inner_first: Vec<_> = forest.ids().collect();
+        inner_first.sort_by_key(|l| std::cmp::Reverse(forest.get(*l).depth));
+        for &l in &inner_first {
             let header = forest.get(l).header;
             let every_turn = |b: &Block| forest.get(l).latches.iter().all(|e| dom.dominates(*b, e.from));
-            let met = forest.blocks(l).iter().filter(|b| is_site.contains(b)).any(every_turn);
-            let waits =
-                forest.blocks(l).iter().flat_map(|b| &body.blocks[b.index()].insts).any(|i| reads_others(body, *i));
-            let fate = if met || !waits && costs.of(l).is_some_and(|cost| cost <= SHORT) {
-                Fate::None
-            } else if together && uniform.control(header) <= Uniformity::Warp && uniform.exits(l) <= Uniformity::Warp {
-                Fate::Site(SiteKind::WarpLoop)
+            let is_met = |b: &&Block| is_site.contains(*b) || result.meetings.values().any(|m| m == *b);
+            let met = forest.blocks(l).iter().filter(is_met).any(every_turn);
+            let short = density == Density::Enough
+                && !waits(forest.blocks(l))
+                && costs.of(l).is_some_and(|cost| cost <= budget);
+            let turns = match (density, costs.turn(l)) {
+                (Density::Every, _) => 1,
+                (Density::Enough, Some(turn)) => budget / STRIP / turn.max(1),
+                (Density::Enough, None)
+                    if forest.ids().all(|i| forest.get(i).parent != Some(l) || costs.turn(i).is_some()) =>
+                {
+                    OUTER_TURNS
+                }
+                (Density::Enough, None) => 1,
+            };
+            let turns = if turns < 3 { 1 } else { turns as u32 };
+            let fate = if short {
+                Fate::Short
+            } else if met {
+                Fate::Met
+            } else if uniform.control(header) <= Uniformity::Warp && uniform.exits(l) <= Uniformity::Warp {
+                Fate::Site(SiteKind::WarpLoop, turns)
             } else {
-                Fate::Site(SiteKind::Loop)
+                let meeting = living.meeting(body, &forest, header);
+                let behind = match together {
+                    true => met_behind(body, &cfg, header, &is_site, meeting, uniform, &warp_op),
+                    false => Ok(Vec::new()),
+                };
+                let missed = match behind {
+                    Ok(meets) if has_shared && !meets.is_empty() => Some(
+                        "lanes that stay in this loop would wait for the others of their block, to store its shared memory, and                          these for them before an op of their warp"
+                            .to_owned(),
+                    ),
+                    Ok(meets) => {
+                        result.meets.extend(meets);
+                        None
+                    }
+                    Err(inst) => Some(format!(
+                        "lanes that stay in this loop would be missed by `{}` behind it, which not all of their warp come to",
+                        body.inst(inst).op.info().name
+                    )),
+                };
+                match missed {
+                    Some(why) => {
+                        result.refusals.push(Refusal { span: span_of(body, header), why, whole: false });
+                        Fate::Refused
+                    }
+                    None => {
+                        result.meetings.extend(meeting.map(|m| (header, m)));
+                        Fate::Site(SiteKind::Loop, turns)
+                    }
+                }
             };
             result.headers.insert(header, fate);
         }
-        if together {
-            for l in forest.ids() {
-                let header = forest.get(l).header;
-                if result.headers[&header] == Fate::Site(SiteKind::Loop) {
-                    match met_behind(body, &cfg, header, &is_site, &uniform, &warp_op) {
-                        Ok(meets) if has_shared && !meets.is_empty() => {
-                            result.headers.insert(header, Fate::Refused);
-                            let why = "lanes that stay in this loop would wait for the others of their block, to store its shared \
-                                       memory, and these for them before an op of their warp";
-                            result.refusals.push(Refusal {
-                                span: span_of(body, header),
-                                why: why.into(),
-                                whole: false,
-                            });
-                        }
-                        Ok(meets) => result.meets.extend(meets),
-                        Err(inst) => {
-                            result.headers.insert(header, Fate::Refused);
-                            let why = format!(
-                                "lanes that stay in this loop would be missed by `{}` behind it, which not all of their warp \
-                                 come to",
-                                body.inst(inst).op.info().name
-                            );
-                            result.refusals.push(Refusal { span: span_of(body, header), why, whole: false });
-                        }
-                    }
-                }
-            }
-        }
         result.waiting = forest.ids().find_map(|l| {
             let header = forest.get(l).header;
-            let waits =
-                forest.blocks(l).iter().flat_map(|b| &body.blocks[b.index()].insts).any(|i| reads_others(body, *i));
-            (waits && result.headers[&header] == Fate::Refused).then(|| span_of(body, header))
+            (waits(forest.blocks(l)) && result.headers[&header] == Fate::Refused).then(|| span_of(body, header))
         });
         result
+    }
+
+    /// Makes ordinary barriers again of those that need not be sites: the block stops soon without them, and no thread that waits
+    /// there waits for one that has left.
+    fn keep_enough(&self, body: &mut Body, places: &mut Vec<Place>) {
+        let cfg = Cfg::of(body);
+        let dom = Dominators::of(&cfg);
+        let forest = LoopForest::of(&cfg, &dom);
+        let mut kept: BTreeSet<Block> = BTreeSet::new();
+        // Behind a place that threads leave alone, all are sites.
+        let alone = self.headers.iter().filter(|(_, fate)| matches!(fate, Fate::Site(..))).map(|(header, _)| *header);
+        let mut work: Vec<Block> = alone.chain(self.meets.iter().map(|(block, _)| *block)).collect();
+        let mut behind: BTreeSet<Block> = BTreeSet::new();
+        while let Some(block) = work.pop() {
+            if behind.insert(block) {
+                work.extend(cfg.successors(block));
+            }
+        }
+        kept.extend(places.iter().map(|p| p.block).filter(|b| behind.contains(b)));
+        for l in forest.ids().filter(|l| self.headers.get(&forest.get(*l).header) == Some(&Fate::Met)) {
+            let every_turn = |b: Block| forest.get(l).latches.iter().all(|e| dom.dominates(b, e.from));
+            let inside: Vec<Block> =
+                places.iter().map(|p| p.block).filter(|b| forest.contains(l, *b) && every_turn(*b)).collect();
+            if inside.iter().any(|b| kept.contains(b)) {
+                continue;
+            }
+            // The last one, outside of loops inside.
+            let depth = |b: Block| forest.innermost(b) != Some(l);
+            let last = inside.iter().copied().reduce(|a, b| match (depth(a), depth(b)) {
+                (true, false) => b,
+                (false, true) => a,
+                _ if dom.dominates(a, b) => b,
+                _ => a,
+            });
+            kept.extend(last);
+        }
+        // Where it is not known how long the rest takes, they are better than nothing.
+        if kept.is_empty() && behind.is_empty() && !self.short {
+            return;
+        }
+        // From the last to the first, since each leads to the next.
+        for place in places.extract_if(.., |p| !kept.contains(&p.block)).collect::<Vec<_>>().into_iter().rev() {
+            let Some((before, behind, barrier)) = place.around else { continue };
+            body.blocks[before.index()].insts.pop();
+            body.blocks[before.index()].insts.extend(barrier);
+            let rest = std::mem::take(&mut body.blocks[behind.index()].insts);
+            body.blocks[before.index()].insts.extend(rest);
+            body.blocks[place.block.index()].insts.clear();
+            for unused in [place.block, behind] {
+                Builder { span: place.span, ..Builder::new(body, unused) }.effect(Op::Exit, Type::B1, 0, &[]);
+            }
+        }
     }
 
     /// Why the kernel has no sites after all.
@@ -324,8 +463,40 @@ impl Loops {
                 let span = body.spans[body.blocks[block.index()].insts[place].index()];
                 let site = split(body, block, place);
                 split(body, site, 0);
-                places.push(Place { kind: SiteKind::Warp, block: site, span });
+                places.push(Place { kind: SiteKind::Warp, block: site, span, around: None, meeting: None });
             }
+        }
+        places
+    }
+
+    /// Sites at which warps meet behind loops. What is computed in a loop comes to them as a parameter, so that lanes that have
+    /// stored themselves bring nothing.
+    fn behind(&self, body: &mut Body) -> Vec<Place> {
+        let mut places = Vec::new();
+        for block in self.meetings.values().copied().collect::<BTreeSet<Block>>() {
+            let span = span_of(body, block);
+            split(body, block, 0);
+            let cfg = Cfg::of(body);
+            let dom = Dominators::of(&cfg);
+            let homes = defining_blocks(body);
+            let headers: Vec<Block> = self.meetings.iter().filter(|(_, m)| **m == block).map(|(h, _)| *h).collect();
+            let mut definitions = ssa::Definitions::new();
+            for &value in Liveness::of(body, &cfg).live_in(block) {
+                let Some(home) = homes[value.index()] else { continue };
+                if headers.iter().all(|header| home != *header && dom.dominates(home, *header)) {
+                    continue;
+                }
+                let param = body.add_param(block, body.ty(value));
+                for edge in cfg.predecessors(block) {
+                    let Some(branch) = body.terminator(edge.from) else { continue };
+                    let mut args = body.target_args(body.targets(branch)[edge.target]).to_vec();
+                    args.push(value);
+                    body.set_target_args(branch, edge.target, &args);
+                }
+                definitions.insert(value, vec![(block, param)]);
+            }
+            ssa::repair(body, &definitions);
+            places.push(Place { kind: SiteKind::Warp, block, span, around: None, meeting: Some(block) });
         }
         places
     }
@@ -337,27 +508,77 @@ impl Loops {
         let mut places = Vec::new();
         for l in forest.ids() {
             let header = forest.get(l).header;
-            let Some(Fate::Site(kind)) = self.headers.get(&header).copied() else { continue };
-            let block = merge(body, header, &forest.get(l).latches);
-            places.push(Place { kind, block, span: span_of(body, header) });
+            let Some(Fate::Site(kind, turns)) = self.headers.get(&header).copied() else { continue };
+            let latches = &forest.get(l).latches;
+            let block = if turns > 1 {
+                let entries = cfg.predecessors(header).iter().filter(|e| !forest.contains(l, e.from));
+                strip(body, header, &entries.copied().collect::<Vec<_>>(), latches, turns)
+            } else {
+                merge(body, header, latches)
+            };
+            let meeting = self.meetings.get(&header).copied();
+            places.push(Place { kind, block, span: span_of(body, header), around: None, meeting });
         }
         places
     }
 }
 
-/// Leads the edges that go back to a loop's header through a new block.
-fn merge(body: &mut Body, header: Block, latches: &[Edge]) -> Block {
-    let span = span_of(body, header);
+/// Gives each loop a block before it and one at its end.
+fn enclose_loops(body: &mut Body) {
+    let cfg = Cfg::of(body);
+    let forest = LoopForest::of(&cfg, &Dominators::of(&cfg));
+    for l in forest.ids() {
+        let header = forest.get(l).header;
+        let entries: Vec<Edge> =
+            cfg.predecessors(header).iter().filter(|e| !forest.contains(l, e.from)).copied().collect();
+        merge(body, header, &entries);
+        merge(body, header, &forest.get(l).latches);
+    }
+}
+
+/// Leads edges through a new block; it has the parameters that their target had, and no end yet.
+fn lead(body: &mut Body, target: Block, edges: &[Edge]) -> (Block, Vec<Value>) {
     let new = body.add_block();
-    let types: Vec<_> = body.blocks[header.index()].params.iter().map(|p| body.ty(*p)).collect();
+    let types: Vec<_> = body.blocks[target.index()].params.iter().map(|p| body.ty(*p)).collect();
     let params: Vec<Value> = types.into_iter().map(|ty| body.add_param(new, ty)).collect();
-    for latch in latches {
-        if let Some(branch) = body.terminator(latch.from) {
-            body.targets_mut(branch)[latch.target].block = new;
+    for edge in edges {
+        if let Some(branch) = body.terminator(edge.from) {
+            body.targets_mut(branch)[edge.target].block = new;
         }
     }
+    (new, params)
+}
+
+/// Leads edges through a new block that only goes on.
+fn merge(body: &mut Body, header: Block, latches: &[Edge]) -> Block {
+    let span = span_of(body, header);
+    let (new, params) = lead(body, header, latches);
     Builder { span, ..Builder::new(body, new) }.jump(header, &params);
     new
+}
+
+/// Cuts a loop into strips of so many turns: a loop in a loop, of which the inner one is what there was, but for a count. Gives the
+/// block between two strips.
+fn strip(body: &mut Body, header: Block, entries: &[Edge], latches: &[Edge], turns: u32) -> Block {
+    let span = span_of(body, header);
+    let (outer, given) = lead(body, header, entries);
+    let (latch, next) = lead(body, header, latches);
+    let between = body.add_block();
+    let types: Vec<_> = given.iter().map(|p| body.ty(*p)).collect();
+    let kept: Vec<Value> = types.into_iter().map(|ty| body.add_param(between, ty)).collect();
+    let left = body.add_param(header, Type::I32);
+    let mut b = Builder { span, ..Builder::new(body, outer) };
+    let all = b.constant(Type::I32, turns.into());
+    b.jump(header, &[&given[..], &[all]].concat());
+    b.block = latch;
+    let one = b.constant(Type::I32, 1);
+    let less = b.op(Op::ISub, Type::I32, &[left, one]);
+    let none = b.constant(Type::I32, 0);
+    let over = b.op(Attrs::of(Op::ICmp).with(IntCmp::Eq), Type::I32, &[less, none]);
+    b.branch(over, (between, &next), (header, &[&next[..], &[less]].concat()));
+    b.block = between;
+    b.jump(outer, &kept);
+    between
 }
 
 fn span_of(body: &Body, block: Block) -> Span {
@@ -372,12 +593,13 @@ fn met_behind(
     cfg: &Cfg,
     header: Block,
     is_site: &BTreeSet<Block>,
+    meeting: Option<Block>,
     uniform: &Uniform,
     warp_op: &dyn Fn(Inst) -> bool,
 ) -> Result<Vec<(Block, Inst)>, Inst> {
     let (mut seen, mut work, mut meets) = (BTreeSet::new(), vec![header], Vec::new());
     while let Some(block) = work.pop() {
-        if is_site.contains(&block) || !seen.insert(block) {
+        if is_site.contains(&block) || meeting == Some(block) || !seen.insert(block) {
             continue;
         }
         match body.blocks[block.index()].insts.iter().copied().find(|i| warp_op(*i)) {
@@ -389,32 +611,52 @@ fn met_behind(
     Ok(meets)
 }
 
-/// The uniformity among the threads that have not ended: a branch on which one side only ends the thread keeps those
-/// together that take the other.
-fn among_the_living(function: &Function, block: [u32; 3]) -> Uniform {
-    let mut living = function.clone();
-    if let Some(body) = living.body.as_mut() {
-        let ends: Vec<bool> = body.block_ids().map(|b| only_ends(body, b)).collect();
-        for block in body.block_ids() {
-            let Some(branch) = body.terminator(block).filter(|t| body.inst(*t).op == Op::BrIf) else { continue };
-            let [yes, no] = [0, 1].map(|n| body.targets(branch)[n]);
-            let stays = match (ends[yes.block.index()], ends[no.block.index()]) {
-                (true, false) => no,
-                (false, true) => yes,
-                _ => continue,
-            };
-            let args = body.target_args(stays).to_vec();
-            let span = body.spans[branch.index()];
-            body.blocks[block.index()].insts.pop();
-            Builder { span, ..Builder::new(body, block) }.jump(stays.block, &args);
+/// The body as the threads see it that have not ended: a branch on which one side only ends the thread keeps those together that
+/// take the other.
+struct Living {
+    uniform: Uniform,
+    post: PostDominators,
+}
+
+impl Living {
+    fn of(function: &Function, block: [u32; 3]) -> Self {
+        let mut living = function.clone();
+        if let Some(body) = living.body.as_mut() {
+            let ends: Vec<bool> = body.block_ids().map(|b| only_ends(body, b)).collect();
+            for block in body.block_ids() {
+                let Some(branch) = body.terminator(block).filter(|t| body.inst(*t).op == Op::BrIf) else { continue };
+                let [yes, no] = [0, 1].map(|n| body.targets(branch)[n]);
+                let stays = match (ends[yes.block.index()], ends[no.block.index()]) {
+                    (true, false) => no,
+                    (false, true) => yes,
+                    _ => continue,
+                };
+                let args = body.target_args(stays).to_vec();
+                let span = body.spans[branch.index()];
+                body.blocks[block.index()].insts.pop();
+                Builder { span, ..Builder::new(body, block) }.jump(stays.block, &args);
+            }
         }
+        let none = Body::default();
+        let body = living.body.as_ref().unwrap_or(&none);
+        let cfg = Cfg::of(body);
+        let (post, forest) = (PostDominators::of(&cfg), LoopForest::of(&cfg, &Dominators::of(&cfg)));
+        let assumptions = Assumptions { block: Some(block), lockstep: false };
+        Self { uniform: Uniform::under(assumptions, &living, &cfg, &post, &forest), post }
     }
-    let none = Body::default();
-    let body = living.body.as_ref().unwrap_or(&none);
-    let cfg = Cfg::of(body);
-    let (post, forest) = (PostDominators::of(&cfg), LoopForest::of(&cfg, &Dominators::of(&cfg)));
-    let assumptions = Assumptions { block: Some(block), lockstep: false };
-    Uniform::under(assumptions, &living, &cfg, &post, &forest)
+
+    /// Where all lanes of a warp meet again that have come to a loop, if they do so before their end.
+    fn meeting(&self, body: &Body, forest: &LoopForest, header: Block) -> Option<Block> {
+        let mut at = self.post.immediate(header);
+        while let Some(block) = at {
+            let here = forest.around(block).all(|l| forest.contains(l, header));
+            if here && self.uniform.control(block) <= Uniformity::Warp {
+                return Some(block).filter(|block| !only_ends(body, *block));
+            }
+            at = self.post.immediate(block);
+        }
+        None
+    }
 }
 
 /// Whether a thread that comes to a block ends there without having to do with others.
@@ -422,126 +664,4 @@ fn only_ends(body: &Body, block: Block) -> bool {
     let insts = &body.blocks[block.index()].insts;
     let ends = insts.last().is_some_and(|t| matches!(body.inst(*t).op, Op::Ret | Op::Exit));
     ends && insts.iter().all(|i| !body.inst(*i).op.info().effects.has(Effects::CONVERGENT))
-}
-
-/// How long loops take that count to a constant.
-struct Costs<'a> {
-    body: &'a Body,
-    cfg: &'a Cfg,
-    dom: &'a Dominators,
-    forest: &'a LoopForest,
-    definitions: &'a [Option<Block>],
-}
-
-impl Costs<'_> {
-    /// Instructions that a thread executes in a loop, where that can be told.
-    fn of(&mut self, l: LoopId) -> Option<u64> {
-        let turns = self.turns(l)?;
-        let mut turn = 0u64;
-        for &block in self.forest.blocks(l) {
-            let insts = &self.body.blocks[block.index()].insts;
-            if insts.iter().any(|i| matches!(self.body.inst(*i).op, Op::Call | Op::CallIndirect | Op::Syscall)) {
-                return None;
-            }
-            match self.forest.innermost(block) {
-                Some(inner) if inner == l => turn += insts.len() as u64,
-                Some(inner) if self.forest.get(inner).header == block && self.forest.get(inner).parent == Some(l) => {
-                    turn = turn.checked_add(self.of(inner)?)?;
-                }
-                _ => {}
-            }
-        }
-        turns.checked_mul(turn)
-    }
-
-    /// At most so many turns: a parameter of the header counts in constant steps from a constant towards another, and the
-    /// loop is left when it gets there.
-    fn turns(&self, l: LoopId) -> Option<u64> {
-        let header = self.forest.get(l).header;
-        let latches = &self.forest.get(l).latches;
-        let exits = self.forest.exits(self.cfg, l);
-        let every_turn = |b: Block| latches.iter().all(|e| self.dom.dominates(b, e.from));
-        let limits = exits.iter().filter(|(e, _)| every_turn(e.from));
-        limits.filter_map(|(edge, _)| self.count(header, l, *edge, latches)).min()
-    }
-
-    fn count(&self, header: Block, l: LoopId, exit: Edge, latches: &[Edge]) -> Option<u64> {
-        let body = self.body;
-        let branch = body.terminator(exit.from).filter(|t| body.inst(*t).op == Op::BrIf)?;
-        let Def::Result(compare) = body.values[body.args(branch)[0].index()].def else { return None };
-        if body.inst(compare).op != Op::ICmp {
-            return None;
-        }
-        let (a, b) = (body.args(compare)[0], body.args(compare)[1]);
-        let (counted, limit) = match (body.constant(a), body.constant(b)) {
-            (None, Some(limit)) => (a, limit),
-            (Some(limit), None) => (b, limit),
-            _ => return None,
-        };
-        let ty = body.ty(counted);
-        let signed = |v: u64| -> i64 {
-            let shift = 64 - ty.bits().min(64);
-            ((v << shift) as i64) >> shift
-        };
-        // The parameter itself, or what it will be in the next turn.
-        let params = &body.blocks[header.index()].params;
-        let own = |v: Value| params.iter().position(|p| *p == v);
-        let place = own(counted).or_else(|| own(self.added(counted)?.0))?;
-        let mut step = None;
-        for latch in latches {
-            let branch = body.terminator(latch.from)?;
-            let next = body.target_args(body.targets(branch)[latch.target])[place];
-            let (from, by) = self.added(next)?;
-            if from != params[place] || step.is_some_and(|s| s != by) {
-                return None;
-            }
-            step = Some(by);
-        }
-        let step = signed(step?);
-        let mut starts = self.cfg.predecessors(header).iter().filter(|e| !self.forest.contains(l, e.from));
-        let start = starts.try_fold(None::<i64>, |known, edge| {
-            let branch = body.terminator(edge.from)?;
-            let start = signed(body.constant(body.target_args(body.targets(branch)[edge.target])[place])?);
-            Some(Some(known.map_or(start, |k| if step > 0 { k.min(start) } else { k.max(start) })))
-        })??;
-        let way = i128::from(signed(limit)) - i128::from(start);
-        // An equality that steps pass by, or a comparison the other way round, would go on for long.
-        let exact = matches!(body.inst(compare).attr::<IntCmp>(), IntCmp::Eq | IntCmp::Ne);
-        let unsigned = !exact && body.inst(compare).attr::<Sign>() == Sign::U;
-        if step == 0
-            || unsigned && step < 0
-            || way.signum() * i128::from(step.signum()) < 0
-            || exact && way % i128::from(step) != 0
-        {
-            return None;
-        }
-        let stays = body.targets(branch).iter().position(|t| self.forest.contains(l, t.block))?;
-        let goes_on_while_less = match body.inst(compare).attr::<IntCmp>() {
-            IntCmp::Ne => stays == 0,
-            IntCmp::Eq => stays == 1,
-            IntCmp::Lt | IntCmp::Le => {
-                (stays == 0) == (counted == a) && step > 0 || (stays == 1) == (counted == a) && step < 0
-            }
-            IntCmp::Gt | IntCmp::Ge => {
-                (stays == 0) == (counted == a) && step < 0 || (stays == 1) == (counted == a) && step > 0
-            }
-        };
-        goes_on_while_less.then(|| u64::try_from(way / i128::from(step) + 2).unwrap_or(u64::MAX))
-    }
-
-    /// The value and the constant that a value is the sum of.
-    fn added(&self, value: Value) -> Option<(Value, u64)> {
-        let Def::Result(inst) = self.body.values[value.index()].def else { return None };
-        self.definitions[value.index()]?;
-        let args = self.body.args(inst);
-        match self.body.inst(inst).op {
-            Op::IAdd => match (self.body.constant(args[0]), self.body.constant(args[1])) {
-                (None, Some(by)) => Some((args[0], by)),
-                (Some(by), None) => Some((args[1], by)),
-                _ => None,
-            },
-            Op::ISub => Some((args[0], self.body.constant(args[1])?.wrapping_neg() & self.body.ty(value).mask())),
-            _ => None,
-        }
-    }
 }

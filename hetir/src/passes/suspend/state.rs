@@ -38,6 +38,8 @@ pub enum Control {
     OldShared = 136,
     /// For tests: so many sites are passed before the kernel asks itself to stop; 0 for never.
     Force = 144,
+    /// A byte for each thread of the grid, zero before: whether it has stored itself and has still to meet its warp.
+    Stored = 152,
     /// The end.
     Bytes = 256,
 }
@@ -89,6 +91,7 @@ pub struct Areas {
     frames: u64,
     records: u64,
     marks: u64,
+    stored: u64,
     tables: u64,
     /// Bytes in all.
     pub bytes: u64,
@@ -130,12 +133,15 @@ impl Plan {
         let frames = u64::from(Control::Bytes as u32);
         let stride = u64::from(self.frame_bytes);
         let marks = align(frames + most_frames * stride);
-        let records = align(marks + if self.has_shared { blocks * 16 } else { 0 });
+        let stored = align(marks + if self.has_shared { blocks * 16 } else { 0 });
+        let meets = self.meetings.iter().any(Option::is_some);
+        let records = align(stored + if meets { most_frames } else { 0 });
         let tables = align(records + most_records * record);
         Some(Areas {
             frames,
             records,
             marks,
+            stored,
             tables,
             bytes: tables,
             shared,
@@ -187,6 +193,7 @@ impl Areas {
         put(&mut bytes, Control::FrameArea, at + self.frames);
         put(&mut bytes, Control::RecordArea, at + self.records);
         put(&mut bytes, Control::Marks, at + self.marks);
+        put(&mut bytes, Control::Stored, at + self.stored);
         put(&mut bytes, Control::SharedBytes, self.shared);
         bytes
     }
