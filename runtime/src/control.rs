@@ -57,7 +57,7 @@ static THREAD: AtomicU32 = AtomicU32::new(0);
 type Serve = dyn Fn(&Value, Tell<'_>) -> Value + Send + Sync;
 
 fn start(folder: &Path, serve: Arc<Serve>) -> io::Result<()> {
-    presence::make(folder)?;
+    presence::make_folder(folder)?;
     let path = path_of(folder, std::process::id());
     // A number is used again when its process is gone.
     let _ = std::fs::remove_file(&path);

@@ -1,9 +1,11 @@
 //! Launches under way, and the words that ask them to stop.
 
 use crate::Result;
+use crate::launch::LaunchRequest;
 use crate::memory::Memory;
 use crate::module::Function;
 use crate::system::DeviceState;
+use hetgpu_checkpoint::wire;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
@@ -13,22 +15,83 @@ const STRIDE: u64 = 64;
 /// Bytes of all stop words of a device; launches beyond them run to their end.
 const BYTES: u64 = 4096;
 
+/// Where a launch can stop.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FlightStops {
+    /// Nowhere.
+    AtItsEnd,
+    Between,
+    /// Also in the middle of its blocks.
+    Inside,
+}
+
+impl FlightStops {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AtItsEnd => "end",
+            Self::Between => "blocks",
+            Self::Inside => "inside",
+        }
+    }
+
+    /// For a person, of a kernel.
+    pub fn phrase(self) -> &'static str {
+        match self {
+            Self::AtItsEnd => "has to run to its end",
+            Self::Between => "can stop between two blocks only",
+            Self::Inside => "can stop in the middle of its blocks",
+        }
+    }
+}
+
 /// A launch under way, as it is shown.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Flight {
     pub kernel: String,
     /// How long it has been under way, pauses included.
     pub since: Duration,
+    /// Blocks of its grid, threads of a block, blocks of a cluster.
+    pub shape: [[u32; 3]; 3],
+    pub dynamic_shared: u32,
+    pub cooperative: bool,
+    pub stops: FlightStops,
+    /// Blocks that have not begun, where it was stopped.
+    pub unstarted: Option<u64>,
+}
+
+impl Flight {
     /// Blocks of its grid.
-    pub blocks: u64,
-    /// It can be asked to stop between two blocks.
-    pub stops: bool,
+    pub fn blocks(&self) -> u64 {
+        self.shape[0].iter().fold(1, |blocks, &n| blocks.saturating_mul(n.into()))
+    }
+
+    /// How many blocks have begun and how many have not, where only such as have ended and such as have not begun are left.
+    pub(crate) fn frames(&self, launch: u64) -> Option<wire::Frames> {
+        let fresh = self.unstarted.filter(|_| self.stops == FlightStops::Between)?;
+        Some(wire::Frames { launch, fresh, done: self.blocks().saturating_sub(fresh), ..wire::Frames::default() })
+    }
+
+    /// As a snapshot has it.
+    pub(crate) fn describe(self, number: u64, device: u32) -> wire::Launch {
+        let left = self.unstarted;
+        let [grid, block, cluster] = self.shape;
+        let (dynamic_shared, cooperative) = (self.dynamic_shared, self.cooperative);
+        let shape = wire::LaunchShape { grid, block, cluster, dynamic_shared, cooperative, params: Vec::new() };
+        let suspended = |left| wire::Progress::Suspended { suspension: wire::Suspension::default(), left };
+        let progress = left.map_or(wire::Progress::Waiting, suspended);
+        let session = device.into();
+        wire::Launch { number, session, device, name: self.kernel, shape, progress, ..wire::Launch::default() }
+    }
 }
 
 struct Entry {
     function: Arc<Function>,
     begun: Instant,
-    blocks: u64,
+    shape: [[u32; 3]; 3],
+    dynamic_shared: u32,
+    cooperative: bool,
+    stops: FlightStops,
+    unstarted: Option<u64>,
     word: Option<u64>,
     /// The word may be set.
     set: bool,
@@ -82,24 +145,28 @@ impl Flights {
         let show = |entry: &Entry| Flight {
             kernel: entry.function.info().name.to_string_lossy().into_owned(),
             since: entry.begun.elapsed(),
-            blocks: entry.blocks,
-            stops: entry.word.is_some(),
+            shape: entry.shape,
+            dynamic_shared: entry.dynamic_shared,
+            cooperative: entry.cooperative,
+            stops: entry.stops,
+            unstarted: entry.unstarted,
         };
         all.into_iter().map(|(_, entry)| show(entry)).collect()
     }
 }
 
 impl DeviceState {
-    /// A launch begins. With `stops` it gets a word by which it is asked to stop, if one is left.
+    /// A launch begins. It gets a word by which it is asked to stop, if one is left.
     /// `own` is the address of a word that it has already.
     pub(crate) fn take_off(
         &self,
         memory: &Memory,
         function: &Arc<Function>,
-        blocks: u64,
-        stops: bool,
+        request: &LaunchRequest,
         own: Option<u64>,
     ) -> Result<InFlight<'_>> {
+        // The blocks of a cooperative launch wait for each other: none may be left for later, but where all can stop.
+        let stops = !request.cooperative;
         let stops = stops && own.is_none() && self.device.caps().suspends;
         if stops {
             self.flights.page.get_or_init(|| {
@@ -114,7 +181,21 @@ impl DeviceState {
         let taken = if stops { state.free.pop() } else { None };
         state.next += 1;
         let (number, word) = (state.next, own.or(taken.map(|(word, _)| word)));
-        let entry = Entry { function: Arc::clone(function), begun: Instant::now(), blocks, word, set: false };
+        let entry = Entry {
+            function: Arc::clone(function),
+            begun: Instant::now(),
+            shape: [request.grid, request.block, request.cluster],
+            dynamic_shared: request.dynamic_shared,
+            cooperative: request.cooperative,
+            stops: match (own, word) {
+                (Some(_), _) => FlightStops::Inside,
+                (None, Some(_)) => FlightStops::Between,
+                (None, None) => FlightStops::AtItsEnd,
+            },
+            unstarted: None,
+            word,
+            set: false,
+        };
         state.entries.insert(number, entry);
         drop(state);
         let flight = InFlight { of: self, number, stop: word.unwrap_or(0), shared: own.is_none() };
@@ -132,6 +213,13 @@ impl InFlight<'_> {
         let Some(entry) = state.entries.get_mut(&self.number) else { return false };
         entry.word = None;
         std::mem::take(&mut entry.set)
+    }
+
+    /// It has stopped, and so many of its blocks have not begun.
+    pub(crate) fn stopped(&self, unstarted: u64) {
+        if let Some(entry) = self.of.flights.lock().entries.get_mut(&self.number) {
+            entry.unstarted = Some(unstarted);
+        }
     }
 
     /// It goes on with another word of its own.

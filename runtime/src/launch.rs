@@ -397,8 +397,7 @@ impl Prepared {
         let Self { module, function, kernel, request, processors, heap, .. } = self;
         let mut sitting = self.sit(session, memory)?;
         let word = sitting.as_ref().map(Sitting::stop);
-        // The blocks of a cooperative launch wait for each other: none may be left for later, but where all can stop.
-        let mut flight = session.device.take_off(memory, function, self.blocks(), !request.cooperative, word)?;
+        let mut flight = session.device.take_off(memory, function, request, word)?;
         let params: Arc<[u8]> = request.params.as_slice().into();
         let mut blocks = Blocks::default();
         let mut took = Duration::ZERO;
@@ -436,6 +435,7 @@ impl Prepared {
                     break;
                 }
                 Some(ref mut sitting) => {
+                    flight.stopped(unstarted.iter().map(|blocks| blocks.end - blocks.start).sum());
                     self.session.device.queue.stay();
                     match sitting.go_on(&self.session, unstarted, &request.params)? {
                         Some(left) => blocks = left,
@@ -445,6 +445,7 @@ impl Prepared {
                 }
                 None if unstarted.is_empty() => break,
                 None => {
+                    flight.stopped(unstarted.iter().map(|blocks| blocks.end - blocks.start).sum());
                     blocks = Blocks::some(unstarted.iter().cloned());
                     self.session.device.queue.stay();
                     flight.go_on()?;

@@ -40,6 +40,7 @@ mod seat;
 mod session;
 mod settings;
 mod share;
+mod snapshot;
 mod space;
 mod stream;
 mod sys;
@@ -55,7 +56,7 @@ pub use draft::Draft;
 pub use error::{CaptureError, Error, PeerError, Result};
 pub use event::Event;
 pub use external::ExternalMemory;
-pub use flight::Flight;
+pub use flight::{Flight, FlightStops};
 pub use graph::{
     AsGiven, Attributes, BatchNode, Block, Body, BranchKind, Condition, Conditional, CopyNode, Dependency, DotDetail,
     Edge, Executable, FillNode, Graph, GraphMemory, HostCall, InstantiateError, KernelNode, Node, NodeRequest,
@@ -88,6 +89,7 @@ pub use queue::{Lane, in_host_function};
 pub use session::{Attribute, Limits, Local, Session};
 pub use settings::{Check, SETTINGS, Setting, Settings};
 pub use share::{Ticket, adopt_program_file, program_file};
+pub use snapshot::{Filed, SaveRequest, Saved, Then};
 pub use stream::{Stream, StreamRef};
 pub use system::{CopyAsked, CopyRequest, DeviceState, FillRequest, Runtime};
 pub use twin::Suspending;

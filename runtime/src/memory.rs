@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Where device addresses begin. Drivers of every vendor can map memory at fixed addresses from here on.
 pub(crate) const RANGE_START: u64 = 0x10_0000_0000;
@@ -174,7 +174,14 @@ pub struct Memory {
     pub(crate) physical_used: Vec<Arc<AtomicU64>>,
     inner: Mutex<Inner>,
     /// Whom it tells how much of each device is in use.
-    presence: OnceLock<Presence>,
+    shown: Mutex<Shown>,
+}
+
+/// What tools are told.
+#[derive(Default)]
+struct Shown {
+    used: Vec<u64>,
+    presence: Option<Presence>,
 }
 
 impl Memory {
@@ -192,22 +199,34 @@ impl Memory {
             exposed: BTreeMap::new(),
         };
         let physical_used = devices.iter().map(|_| Arc::default()).collect();
-        let presence = OnceLock::new();
-        Self { devices, exact: check != Check::Off, physical_used, inner: Mutex::new(inner), presence }
+        let shown = Mutex::new(Shown { used: vec![0; devices.len()], presence: None });
+        Self { devices, exact: check != Check::Off, physical_used, inner: Mutex::new(inner), shown }
     }
 
     /// Tells how much of each device is in use, from now on.
     pub(crate) fn tell(&self, presence: Presence) {
-        let inner = self.lock();
-        inner.used.iter().enumerate().for_each(|(device, &bytes)| presence.used(device, bytes));
-        let _ = self.presence.set(presence);
+        let mut shown = self.shown();
+        shown.used.iter().enumerate().for_each(|(device, &bytes)| presence.used(device, bytes));
+        shown.presence = Some(presence);
+    }
+
+    /// Tells nobody any more, until `tell`.
+    pub(crate) fn hide(&self) {
+        self.shown().presence = None;
+    }
+
+    /// Held for a moment only, also where a call in front of a gate holds everything else.
+    fn shown(&self) -> MutexGuard<'_, Shown> {
+        self.shown.lock().unwrap_or_else(|e| e.into_inner())
     }
 
     /// Counts bytes of a device that were taken or given back.
     fn count(&self, inner: &mut Inner, device: usize, change: impl Fn(u64) -> u64) {
         let used = &mut inner.used[device];
         *used = change(*used);
-        if let Some(presence) = self.presence.get() {
+        let mut shown = self.shown();
+        shown.used[device] = *used;
+        if let Some(presence) = &shown.presence {
             presence.used(device, *used);
         }
     }

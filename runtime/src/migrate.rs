@@ -5,13 +5,15 @@
 //!    ▲                  │         │ ▲ ▲ │
 //!    └── deadline, abort┘         ▼ │ │ ▼
 //!                              moving released
+//!                              saving
 //! ```
 //! In a pause no operation is begun, those that were begun have ended or stay where they are, and whoever calls for the
 //! device stays in front of its gate. `seat` says how a device is exchanged then. A job whose device was released has all that
-//! was there in memory of the host, until it is restored.
+//! was there in memory of the host, or in a snapshot (`snapshot`), until it is restored.
 
 use crate::flight::Flight;
-use crate::seat::{Mode, Vault};
+use crate::seat::{Contents, Mode, Progress, Vault};
+use crate::snapshot::Filed;
 use crate::system::DeviceState;
 use crate::{Runtime, log};
 use hetgpu_device::{Caps, Device, DeviceError, ErrorKind, Queued};
@@ -28,6 +30,8 @@ pub enum Stage {
     Pausing,
     Paused,
     Moving,
+    /// What is on the device is written to a file.
+    Saving,
     /// Its device was released.
     Released,
 }
@@ -39,6 +43,7 @@ impl Stage {
             Self::Pausing => "pausing",
             Self::Paused => "paused",
             Self::Moving => "moving",
+            Self::Saving => "saving",
             Self::Released => "released",
         }
     }
@@ -68,6 +73,8 @@ pub enum TroubleKind {
     TooLong,
     /// A device failed.
     Failed,
+    /// A snapshot could not be written, or not be used.
+    Snapshot,
 }
 
 impl TroubleKind {
@@ -80,6 +87,7 @@ impl TroubleKind {
             Self::Aborted => "aborted",
             Self::TooLong => "too-long",
             Self::Failed => "failed",
+            Self::Snapshot => "snapshot",
         }
     }
 }
@@ -92,7 +100,7 @@ impl fmt::Display for Trouble {
 
 impl std::error::Error for Trouble {}
 
-fn trouble(kind: TroubleKind, text: impl Into<String>) -> Trouble {
+pub(crate) fn trouble(kind: TroubleKind, text: impl Into<String>) -> Trouble {
     Trouble { kind, text: text.into() }
 }
 
@@ -132,6 +140,8 @@ pub struct DeviceStatus {
     /// Bytes of memory and images.
     pub bytes: u64,
     pub flights: Vec<Flight>,
+    /// Where its contents are, if it was released for a snapshot.
+    pub filed: Option<Filed>,
 }
 
 /// What runtimes know about their devices' stages.
@@ -144,10 +154,11 @@ pub(crate) struct Control {
 }
 
 #[derive(Clone, Default)]
-struct Entry {
+pub(crate) struct Entry {
     stage: Stage,
-    name: String,
+    pub(crate) name: String,
     abort: Arc<AtomicBool>,
+    pub(crate) filed: Option<Filed>,
 }
 
 impl Control {
@@ -213,7 +224,21 @@ impl Runtime {
         self.control.targets.get()
     }
 
-    fn picked(&self, device: Option<usize>) -> Result<Vec<Arc<DeviceState>>, Trouble> {
+    pub(crate) fn control_entries(&self) -> Vec<Entry> {
+        self.control.lock(self.device_count()).clone()
+    }
+
+    pub(crate) fn set_name(&self, device: usize, name: String) {
+        self.control.lock(self.device_count())[device].name = name;
+    }
+
+    /// Notes where the contents of devices are.
+    pub(crate) fn set_filed(&self, devices: &[Arc<DeviceState>], filed: Option<Filed>) {
+        let mut entries = self.control.lock(self.device_count());
+        devices.iter().for_each(|device| entries[device.index].filed.clone_from(&filed));
+    }
+
+    pub(crate) fn picked(&self, device: Option<usize>) -> Result<Vec<Arc<DeviceState>>, Trouble> {
         let no = |index: usize| trouble(TroubleKind::NoDevice, format!("the program has no device {index}"));
         match device {
             Some(index) => Ok(vec![self.device(index).map_err(|_| no(index))?.clone()]),
@@ -224,7 +249,7 @@ impl Runtime {
     }
 
     /// Changes the stage of devices, all of which must be at one of `from`.
-    fn change_stage(&self, devices: &[Arc<DeviceState>], from: &[Stage], to: Stage) -> Result<(), Trouble> {
+    pub(crate) fn change_stage(&self, devices: &[Arc<DeviceState>], from: &[Stage], to: Stage) -> Result<(), Trouble> {
         let mut entries = self.control.lock(self.device_count());
         for device in devices {
             let stage = entries[device.index].stage;
@@ -264,18 +289,18 @@ impl Runtime {
         let devices = self.picked(device)?;
         let entries = self.control.lock(self.device_count());
         let under_way = devices.iter().map(|device| &entries[device.index]);
-        let under_way = under_way.filter(|entry| matches!(entry.stage, Stage::Pausing | Stage::Moving));
+        let under_way = under_way.filter(|entry| matches!(entry.stage, Stage::Pausing | Stage::Moving | Stage::Saving));
         Ok(under_way.map(|entry| entry.abort.store(true, Ordering::Relaxed)).count() > 0)
     }
 
-    fn aborts(&self, devices: &[Arc<DeviceState>]) -> Vec<Arc<AtomicBool>> {
+    pub(crate) fn aborts(&self, devices: &[Arc<DeviceState>]) -> Vec<Arc<AtomicBool>> {
         let entries = self.control.lock(self.device_count());
         let aborts: Vec<_> = devices.iter().map(|device| Arc::clone(&entries[device.index].abort)).collect();
         aborts.iter().for_each(|abort| abort.store(false, Ordering::Relaxed));
         aborts
     }
 
-    fn stop(&self, devices: &[Arc<DeviceState>], until: Instant) -> Result<(), Trouble> {
+    pub(crate) fn stop(&self, devices: &[Arc<DeviceState>], until: Instant) -> Result<(), Trouble> {
         let aborts = self.aborts(devices);
         for device in devices {
             device.queue.pause();
@@ -315,7 +340,7 @@ impl Runtime {
         against
     }
 
-    fn make_target(&self, name: &str) -> Result<Arc<dyn Device>, Trouble> {
+    pub(crate) fn make_target(&self, name: &str) -> Result<Arc<dyn Device>, Trouble> {
         let targets = self.targets().ok_or_else(|| trouble(TroubleKind::NoDevice, "there are no other devices"))?;
         let known = || format!("there is no device '{name}'; there are {}", targets.names().join(", "));
         targets.make(name).ok_or_else(|| trouble(TroubleKind::NoDevice, known()))
@@ -331,7 +356,7 @@ impl Runtime {
     ) -> Result<Moved, Trouble> {
         let target = self.make_target(to)?;
         let moved = self.move_onto(device, target, most, progress)?;
-        self.control.lock(self.device_count())[device].name = to.to_owned();
+        self.set_name(device, to.to_owned());
         log::info(format_args!(
             "device {device} is '{to}' now: {} bytes, {} of them copied, the job stood still for {:.3} ms",
             moved.bytes,
@@ -396,7 +421,7 @@ impl Runtime {
         // What the program did since it was looked at the first time may speak against it.
         let unfit = self.against(device, to.as_ref());
         let exchanged = match unfit.is_empty() {
-            true => device.seat.exchange(to, &watched).map_err(|error| {
+            true => device.seat.exchange(to, Contents::Copied, &watched).map_err(|error| {
                 let kind = match told.load(Ordering::Relaxed) {
                     n if n == TroubleKind::Aborted as u64 + 1 => TroubleKind::Aborted,
                     n if n == TroubleKind::TooLong as u64 + 1 => TroubleKind::TooLong,
@@ -423,13 +448,15 @@ impl Runtime {
     /// Puts a released job on new devices like those that it had. It is paused then.
     pub fn restore_devices(&self, device: Option<usize>) -> Result<(), Trouble> {
         let devices = self.picked(device)?;
-        let names: Vec<String> =
-            self.control.lock(self.device_count()).iter().map(|entry| entry.name.clone()).collect();
-        let fresh = |device: &DeviceState| self.make_target(&names[device.index]);
+        let entries = self.control_entries();
+        if entries.iter().any(|entry| entry.filed.is_some()) {
+            return self.load(None, &[], &|_, _| {}).map(drop);
+        }
+        let fresh = |device: &DeviceState| self.make_target(&entries[device.index].name);
         self.change_all(&devices, Stage::Released, Stage::Paused, fresh)
     }
 
-    /// Exchanges the devices of a job that stands still, all or none.
+    /// Exchanges the devices of a job that stands still, all or none, with all contents.
     fn change_all(
         &self,
         devices: &[Arc<DeviceState>],
@@ -438,6 +465,21 @@ impl Runtime {
         make: impl Fn(&DeviceState) -> Result<Arc<dyn Device>, Trouble>,
     ) -> Result<(), Trouble> {
         self.change_stage(devices, &[from], Stage::Moving)?;
+        let copied = |_: &DeviceState| Contents::Copied;
+        let changed = self.change_each(devices, make, copied, copied, &|_, _| Ok(()));
+        let _ = self.change_stage(devices, &[Stage::Moving], if changed.is_ok() { to } else { from });
+        changed
+    }
+
+    /// Exchanges devices, all or none. `undone` is what becomes of contents where one has to be put back.
+    pub(crate) fn change_each<'c>(
+        &self,
+        devices: &[Arc<DeviceState>],
+        make: impl Fn(&DeviceState) -> Result<Arc<dyn Device>, Trouble>,
+        contents: impl Fn(&DeviceState) -> Contents<'c>,
+        undone: impl Fn(&DeviceState) -> Contents<'c>,
+        progress: Progress<'_>,
+    ) -> Result<(), Trouble> {
         let mut before: Vec<(&Arc<DeviceState>, Arc<dyn Device>)> = Vec::new();
         let mut change = || {
             for device in devices {
@@ -448,7 +490,7 @@ impl Runtime {
                 }
                 let last = device.seat.current();
                 let failed = |error: DeviceError| trouble(TroubleKind::Failed, error.to_string());
-                device.seat.exchange(&next, &|_, _| Ok(())).map_err(failed)?;
+                device.seat.exchange(&next, contents(device), progress).map_err(failed)?;
                 before.push((device, last));
             }
             Ok(())
@@ -457,18 +499,17 @@ impl Runtime {
         if changed.is_err() {
             for (device, last) in before {
                 // It has let go of everything, and there was room for it before.
-                if let Err(error) = device.seat.exchange(&last, &|_, _| Ok(())) {
+                if let Err(error) = device.seat.exchange(&last, undone(device), &|_, _| Ok(())) {
                     log::error(format_args!("device {} could not be put back: {error}", device.index));
                 }
             }
         }
-        let _ = self.change_stage(devices, &[Stage::Moving], if changed.is_ok() { to } else { from });
         changed
     }
 
     /// The job on each of its devices.
     pub fn status(&self) -> Vec<DeviceStatus> {
-        let entries = self.control.lock(self.device_count()).clone();
+        let entries = self.control_entries();
         let show = |(index, entry): (usize, Entry)| {
             let device = self.device(index).ok()?;
             Some(DeviceStatus {
@@ -478,17 +519,18 @@ impl Runtime {
                 stage: entry.stage,
                 bytes: device.seat.bytes(),
                 flights: device.flights.list(),
+                filed: entry.filed,
             })
         };
         entries.into_iter().enumerate().filter_map(show).collect()
     }
 }
 
-const ABORTED: &str = "it was aborted";
+pub(crate) const ABORTED: &str = "it was aborted";
 /// Where nobody says how long a job may stand still.
-const LONGEST_FREEZE: Duration = Duration::from_secs(600);
+pub(crate) const LONGEST_FREEZE: Duration = Duration::from_secs(600);
 
-fn go_on(devices: &[Arc<DeviceState>]) {
+pub(crate) fn go_on(devices: &[Arc<DeviceState>]) {
     devices.iter().for_each(|device| device.seat.gate().set(Mode::Open));
     devices.iter().for_each(|device| device.queue.resume());
 }
@@ -500,10 +542,9 @@ fn held(devices: &[Arc<DeviceState>]) -> String {
         let busy = device.queue.busy();
         let flights = device.flights.list();
         for flight in &flights {
-            let how =
-                if flight.stops { "which can stop between two blocks only" } else { "which has to run to its end" };
+            let how = flight.stops.phrase();
             let (kernel, since) = (&flight.kernel, flight.since.as_secs_f64());
-            what.push(format!("kernel {kernel}, {how}, under way for {since:.3} s"));
+            what.push(format!("kernel {kernel}, which {how}, under way for {since:.3} s"));
         }
         let others = busy.iter().filter(|what| !["a kernel", "a part of a graph"].contains(what) || flights.is_empty());
         what.extend(others.map(|what| (*what).to_owned()));

@@ -53,14 +53,36 @@ pub(crate) fn user() -> u32 {
     fs::metadata("/proc/self").map_or(0, |metadata| metadata.uid())
 }
 
-/// When a process began, in the system's ticks; none where there is no such process.
+/// When a process began, in the system's ticks; none where there is no such process. Processes whose clocks were moved, as
+/// those of restored ones are, say the same as others but for a tick.
 pub fn start_of(pid: u32) -> Option<u64> {
     const START_TIME: usize = 22;
     // The second field is a name in parentheses, which may hold anything.
     const AFTER_NAME: usize = 3;
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, fields) = text.rsplit_once(')')?;
-    fields.split_ascii_whitespace().nth(START_TIME - AFTER_NAME)?.parse().ok()
+    let start: i64 = fields.split_ascii_whitespace().nth(START_TIME - AFTER_NAME)?.parse().ok()?;
+    Some(start.saturating_sub(own_offset()).max(0) as u64)
+}
+
+/// Ticks by which this process's clocks are ahead of the system's.
+fn own_offset() -> i64 {
+    let text = fs::read_to_string("/proc/self/timens_offsets").unwrap_or_default();
+    parse_offset(&text).unwrap_or(0)
+}
+
+fn parse_offset(text: &str) -> Option<i64> {
+    /// A second of ticks, and one tick in nanoseconds.
+    const SECOND: i64 = 100;
+    const TICK: i64 = 10_000_000;
+    let mut words = text.lines().find_map(|line| line.strip_prefix("boottime"))?.split_ascii_whitespace();
+    let (seconds, nanoseconds): (i64, i64) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    Some(seconds.saturating_mul(SECOND).saturating_add(nanoseconds / TICK))
+}
+
+/// Whether the process of that number is one that began then.
+pub fn began(pid: u32, start: u64) -> bool {
+    start_of(pid).is_some_and(|found| found.abs_diff(start) <= 1)
 }
 
 /// Whether the process that began then still runs. One that has ended and that nobody has asked about yet does not.
@@ -69,7 +91,7 @@ pub(crate) fn runs(pid: u32, start: u64) -> bool {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         stat.rsplit_once(')')?.1.trim_start().chars().next()
     };
-    start_of(pid) == Some(start) && !matches!(state(), Some('Z' | 'X') | None)
+    began(pid, start) && !matches!(state(), Some('Z' | 'X') | None)
 }
 
 /// A folder that belongs to this user, and that nobody else writes to.
@@ -81,8 +103,8 @@ fn own(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes the folder, if it is not there.
-pub(crate) fn make(folder: &Path) -> io::Result<()> {
+/// Makes a folder for processes of this user, if it is not there.
+pub fn make_folder(folder: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     own(folder)
 }
@@ -90,7 +112,7 @@ pub(crate) fn make(folder: &Path) -> io::Result<()> {
 impl Presence {
     /// Says that this process uses these devices.
     pub fn announce(folder: &Path, uuids: &[[u8; 16]]) -> io::Result<Self> {
-        make(folder)?;
+        make_folder(folder)?;
         let pid = std::process::id();
         let mut text = format!("{FORMAT}\nstart {}\n", start_of(pid).unwrap_or(0));
         let mut places = Vec::new();
@@ -142,7 +164,7 @@ pub fn processes(folder: &Path) -> Vec<Process> {
         }
         let Ok(pid) = name.trim_end_matches(".part").parse() else { continue };
         match read(&entry.path()).and_then(|text| parse(&text)) {
-            Some((start, devices)) if start_of(pid) == Some(start) => {
+            Some((start, devices)) if began(pid, start) => {
                 if !name.ends_with(".part") {
                     found.push(Process { pid, devices });
                 }
@@ -225,6 +247,15 @@ mod tests {
         let left: Vec<_> = fs::read_dir(&folder).unwrap().flatten().map(|entry| entry.file_name()).collect();
         assert_eq!(left, ["notes"], "what is none of ours stays");
         fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn clocks_that_were_moved_are_seen_through() {
+        assert_eq!(parse_offset("monotonic           0         0\nboottime            0         0\n"), Some(0));
+        assert_eq!(parse_offset("monotonic 5 0\nboottime  -1 500000000\n"), Some(-50));
+        assert_eq!(parse_offset(""), None);
+        let start = start_of(std::process::id()).unwrap();
+        assert!(began(std::process::id(), start + 1) && !began(std::process::id(), start + 2));
     }
 
     #[test]

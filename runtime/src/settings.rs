@@ -70,6 +70,8 @@ settings! {
     /// kernels that can be paused in the middle of their blocks: auto (those that take over a tenth of a second, or may
     /// never end), always, never
     suspending: Suspending = "HETGPU_SUSPEND", "auto", Suspending::of;
+    /// the program that saves processes for whole checkpoints: CRIU 4.2 or newer; the first criu in PATH if empty
+    criu: Option<PathBuf> = "HETGPU_CRIU", "", |text| Some((!text.is_empty()).then(|| text.into()));
     /// threads of the CPU device; 0: as many as there are processors
     cpu_threads: u32 = "HETGPU_CPU_THREADS", "0", |text| text.parse().ok();
     /// the driver library of a card's vendor, by its absolute path; found where the system keeps it if empty

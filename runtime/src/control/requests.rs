@@ -1,9 +1,10 @@
 //! What can be asked of a job.
 
 use super::{THREAD, Tell, VERSION, refusal};
-use crate::{DeviceStatus, Flight, Runtime, Trouble};
+use crate::{DeviceStatus, Filed, Flight, Moved, Runtime, SaveRequest, Then, Trouble};
 use serde_json::{Value, json};
 use std::cell::Cell;
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -43,6 +44,9 @@ pub(super) fn serve(runtime: &Runtime, request: &Value, tell: Tell<'_>) -> Value
         Some("restore") => device(request)
             .and_then(|device| runtime.restore_devices(device).map_err(|trouble| failed(&trouble)))
             .map(|()| json!({ "ok": true })),
+        Some("save") => save(runtime, request, tell),
+        Some("load") => load(runtime, request, tell),
+        Some("rewind") => rewind(runtime, request, tell),
         Some("abort") => device(request)
             .and_then(|device| runtime.abort(device).map_err(|trouble| failed(&trouble)))
             .map(|aborted| json!({ "ok": true, "aborted": aborted })),
@@ -63,7 +67,11 @@ fn target(request: &Value) -> Result<(usize, &str), Value> {
 
 fn flight(flight: &Flight) -> Value {
     let seconds = flight.since.as_secs_f64();
-    json!({ "kernel": flight.kernel, "seconds": seconds, "blocks": flight.blocks, "stops": flight.stops })
+    json!({ "kernel": flight.kernel, "seconds": seconds, "blocks": flight.blocks(), "stops": flight.stops.name() })
+}
+
+fn filed(filed: &Filed) -> Value {
+    json!({ "folder": filed.folder, "name": filed.name, "identity": filed.identity.to_string() })
 }
 
 fn status(runtime: &Runtime) -> Value {
@@ -75,6 +83,7 @@ fn status(runtime: &Runtime) -> Value {
             "stage": device.stage.name(),
             "bytes": device.bytes,
             "kernels": device.flights.iter().map(flight).collect::<Vec<_>>(),
+            "snapshot": device.filed.as_ref().map(filed),
         })
     };
     let devices: Vec<Value> = runtime.status().iter().map(show).collect();
@@ -108,21 +117,86 @@ fn pause(runtime: &Runtime, request: &Value) -> Result<Value, Value> {
     Ok(json!({ "ok": true, "stop_ms": start.elapsed().as_secs_f64() * 1e3 }))
 }
 
-fn go(runtime: &Runtime, request: &Value, tell: Tell<'_>) -> Result<Value, Value> {
-    let ((device, to), most) = (target(request)?, milliseconds(request, "max_freeze_ms")?);
+/// Says how far something is, from time to time.
+fn reporter<'t>(tell: Tell<'t>) -> impl Fn(u64, u64) + 't {
     let last = Cell::new(None::<Instant>);
-    let progress = |done: u64, all: u64| {
+    move |done: u64, all: u64| {
         if last.get().is_none_or(|last| last.elapsed() >= REPORT) || done == all {
             last.set(Some(Instant::now()));
             tell(json!({ "event": "progress", "done": done, "all": all }));
         }
-    };
-    let moved = runtime.move_to(device, to, most, &progress).map_err(|trouble| failed(&trouble))?;
-    Ok(json!({
+    }
+}
+
+fn moved(moved: &Moved) -> Value {
+    json!({
         "ok": true,
         "freeze_ms": moved.freeze.as_secs_f64() * 1e3,
         "stop_ms": moved.stop.as_secs_f64() * 1e3,
         "bytes": moved.bytes,
         "copied": moved.copied,
+    })
+}
+
+fn go(runtime: &Runtime, request: &Value, tell: Tell<'_>) -> Result<Value, Value> {
+    let ((device, to), most) = (target(request)?, milliseconds(request, "max_freeze_ms")?);
+    let done = runtime.move_to(device, to, most, &reporter(tell)).map_err(|trouble| failed(&trouble))?;
+    Ok(moved(&done))
+}
+
+fn flag(request: &Value, name: &str) -> bool {
+    request[name] == json!(true)
+}
+
+/// Folder and name of a snapshot. The folder is absolute: who asks may be elsewhere.
+fn place(request: &Value) -> Result<(PathBuf, String), Value> {
+    let text = |name: &str| request.get(name).and_then(Value::as_str).map(str::to_owned);
+    let folder = text("folder").map(PathBuf::from).filter(|folder| folder.is_absolute());
+    let folder = folder.ok_or_else(|| refusal("request", "folder is an absolute path"))?;
+    Ok((folder, text("name").ok_or_else(|| refusal("request", "a snapshot has a name"))?))
+}
+
+fn save(runtime: &Runtime, request: &Value, tell: Tell<'_>) -> Result<Value, Value> {
+    let (folder, name) = place(request)?;
+    let wanted = SaveRequest {
+        folder,
+        name,
+        base: request.get("base").and_then(Value::as_str).map(str::to_owned),
+        then: if flag(request, "let_go") { Then::LetsGo } else { Then::GoesOn },
+        running: flag(request, "running"),
+        copy: flag(request, "copy"),
+        most: milliseconds(request, "max_freeze_ms")?,
+    };
+    let saved = runtime.save(&wanted, &reporter(tell)).map_err(|trouble| failed(&trouble))?;
+    let stats = &saved.stats;
+    Ok(json!({
+        "ok": true,
+        "identity": saved.identity.to_string(),
+        "path": saved.path,
+        "stop_ms": saved.stop.as_secs_f64() * 1e3,
+        "freeze_ms": saved.freeze.as_secs_f64() * 1e3,
+        "bytes": stats.memory,
+        "zeros": stats.zeros,
+        "known": stats.known,
+        "stored": stats.stored,
+        "file": stats.file,
     }))
+}
+
+fn load(runtime: &Runtime, request: &Value, tell: Tell<'_>) -> Result<Value, Value> {
+    let at = if request.get("folder").is_some() { Some(place(request)?) } else { None };
+    let names = |to: &Value| match to {
+        Value::Null => Ok(Vec::new()),
+        Value::Array(all) => Ok(all.iter().map(|name| name.as_str().map(str::to_owned)).collect()),
+        _ => Err(refusal("request", "to is a list of devices")),
+    };
+    let to = names(request.get("to").unwrap_or(&Value::Null))?;
+    let done = runtime.load(at, &to, &reporter(tell)).map_err(|trouble| failed(&trouble))?;
+    Ok(moved(&done))
+}
+
+fn rewind(runtime: &Runtime, request: &Value, tell: Tell<'_>) -> Result<Value, Value> {
+    let (folder, name) = place(request)?;
+    let done = runtime.rewind(&folder, &name, &reporter(tell)).map_err(|trouble| failed(&trouble))?;
+    Ok(moved(&done))
 }

@@ -24,6 +24,32 @@ pub(crate) struct Exchange {
     pub(crate) copied: u64,
 }
 
+/// What becomes of contents.
+#[derive(Clone, Copy)]
+pub(crate) enum Contents<'c> {
+    /// They are copied.
+    Copied,
+    /// They are kept elsewhere, and the new device has none of them.
+    Left,
+    /// They come from elsewhere: what is on the old device is nothing.
+    From(&'c dyn Kept),
+}
+
+/// Contents that are kept elsewhere.
+pub(crate) trait Kept {
+    /// Gives a device all memory, which is mapped there and zeroed.
+    fn memory(&self, to: &dyn Device, progress: Progress<'_>) -> Result<(), DeviceError>;
+
+    /// Gives a device the texels of an image, which it calls `here`.
+    fn image(
+        &self,
+        image: ImageId,
+        description: &ImageDescription,
+        to: &Arc<dyn Device>,
+        here: ImageId,
+    ) -> Result<(), DeviceError>;
+}
+
 /// Bytes that are copied at once.
 const PIECE: u64 = 4 << 20;
 
@@ -117,13 +143,18 @@ impl Seat {
 
     /// Puts a device, on which nothing is yet, in the place of the present one. The gate is closed, and nobody is inside.
     /// Where it fails the present one stays, as it was.
-    pub(crate) fn exchange(&self, to: &Arc<dyn Device>, progress: Progress<'_>) -> Result<Exchange, DeviceError> {
+    pub(crate) fn exchange(
+        &self,
+        to: &Arc<dyn Device>,
+        contents: Contents<'_>,
+        progress: Progress<'_>,
+    ) -> Result<Exchange, DeviceError> {
         debug_assert!(self.gate().is_closed() && self.gate().is_empty(), "the gate is closed");
         let from = self.current();
         let record = self.record().clone();
-        let adopted = to.adopt(from.as_ref());
-        let mut moved =
-            Arrival { to, from: &from, progress, done: 0, all: record.bytes(), report: Exchange::default() };
+        let adopted = matches!(contents, Contents::Copied) && to.adopt(from.as_ref());
+        let (all, report) = (record.bytes(), Exchange::default());
+        let mut moved = Arrival { to, from: &from, contents, progress, done: 0, all, report };
         match moved.arrive(&record, adopted) {
             Ok(names) => {
                 let report = moved.report;
@@ -181,6 +212,7 @@ struct Names {
 struct Arrival<'a> {
     to: &'a Arc<dyn Device>,
     from: &'a Arc<dyn Device>,
+    contents: Contents<'a>,
     progress: Progress<'a>,
     done: u64,
     all: u64,
@@ -209,7 +241,9 @@ impl Arrival<'_> {
                 Kind::Own => {
                     self.to.map(at, region.bytes, &region.name)?;
                     names.regions.push(at);
-                    self.memory(at, region.bytes)?;
+                    if let Contents::Copied = self.contents {
+                        self.memory(at, region.bytes)?;
+                    }
                 }
                 Kind::Host(span) => {
                     self.to.share(span.clone())?;
@@ -220,6 +254,9 @@ impl Arrival<'_> {
                 }
             }
         }
+        if let Contents::From(kept) = self.contents {
+            kept.memory(self.to.as_ref(), self.progress)?;
+        }
         for state in self.from.heaps() {
             self.to.set_heap(&state);
         }
@@ -229,7 +266,11 @@ impl Arrival<'_> {
         for (&name, picture) in &record.images {
             let here = self.to.create_image(&picture.description)?;
             names.images.insert(name, here);
-            self.image(&picture.description, picture.here, here)?;
+            match self.contents {
+                Contents::Copied => self.image(&picture.description, picture.here, here)?,
+                Contents::Left => {}
+                Contents::From(kept) => kept.image(name, &picture.description, self.to, here)?,
+            }
         }
         for (&handle, object) in &record.objects {
             let unknown = || DeviceError::new(ErrorKind::InvalidRequest, "an object over an image that is gone");
@@ -264,28 +305,58 @@ impl Arrival<'_> {
 
     fn image(&mut self, description: &ImageDescription, from: ImageId, to: ImageId) -> Result<(), DeviceError> {
         let (out, into) = (self.from.open_queue(0)?, self.to.open_queue(0)?);
-        let row_texel = description.format.texel_bytes() as u64 * u64::from(description.samples);
-        for level in 0..description.levels {
-            let [width, rows, slices] = description.extents(level).map(u64::from);
-            let row = width * row_texel;
-            for slice in 0..slices {
-                // A slice at a time, so that the host needs no room for all of it.
-                let shape = Shape::packed(row, rows, 1);
-                let no_memory = || DeviceError::new(ErrorKind::OutOfMemory, "no host memory for an image");
-                let buffer = HostBuffer::new((row * rows) as usize).ok_or_else(no_memory)?;
-                let place = |image| Place::Image(ImagePlace { image, level, origin: [0, 0, slice as u32] });
-                let host = || Place::Host(buffer.span());
-                run(out.as_ref(), Transfer { to: host(), from: place(from), shape })?;
-                run(into.as_ref(), Transfer { to: place(to), from: host(), shape })?;
-                self.count(row * rows, true)?;
-            }
+        for slice in slices(description) {
+            let buffer = slice.buffer()?;
+            slice.read(out.as_ref(), from, &buffer)?;
+            slice.write(into.as_ref(), to, &buffer)?;
+            self.count(slice.bytes(), true)?;
         }
         Ok(())
     }
 }
 
-fn run(queue: &dyn Queue, transfer: Transfer) -> Result<(), DeviceError> {
-    queue.run(Work::Copy(transfer))
+/// A slice of an image's level, so that the host needs no room for all of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Slice {
+    pub(crate) level: u32,
+    slice: u32,
+    row: u64,
+    rows: u64,
+}
+
+/// All of an image, in order.
+pub(crate) fn slices(description: &ImageDescription) -> impl Iterator<Item = Slice> {
+    let texel = description.format.texel_bytes() as u64 * u64::from(description.samples);
+    let description = *description;
+    (0..description.levels).flat_map(move |level| {
+        let [width, rows, slices] = description.extents(level);
+        (0..slices).map(move |slice| Slice { level, slice, row: u64::from(width) * texel, rows: rows.into() })
+    })
+}
+
+impl Slice {
+    pub(crate) fn bytes(&self) -> u64 {
+        self.row * self.rows
+    }
+
+    pub(crate) fn buffer(&self) -> Result<HostBuffer, DeviceError> {
+        let no_memory = || DeviceError::new(ErrorKind::OutOfMemory, "no host memory for an image");
+        HostBuffer::new(self.bytes() as usize).ok_or_else(no_memory)
+    }
+
+    fn place(&self, image: ImageId) -> Place {
+        Place::Image(ImagePlace { image, level: self.level, origin: [0, 0, self.slice] })
+    }
+
+    pub(crate) fn read(&self, queue: &dyn Queue, image: ImageId, into: &HostBuffer) -> Result<(), DeviceError> {
+        let shape = Shape::packed(self.row, self.rows, 1);
+        queue.run(Work::Copy(Transfer { to: Place::Host(into.span()), from: self.place(image), shape }))
+    }
+
+    pub(crate) fn write(&self, queue: &dyn Queue, image: ImageId, from: &HostBuffer) -> Result<(), DeviceError> {
+        let shape = Shape::packed(self.row, self.rows, 1);
+        queue.run(Work::Copy(Transfer { to: self.place(image), from: Place::Host(from.span()), shape }))
+    }
 }
 
 fn is_zero(bytes: &[u8]) -> bool {

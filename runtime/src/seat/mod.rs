@@ -9,7 +9,9 @@ mod gate;
 mod record;
 mod vault;
 
+pub(crate) use exchange::{Contents, Kept, Progress, slices};
 pub(crate) use gate::{Held, InOperation, Mode};
+pub(crate) use record::{Kind, Picture, Record, Region};
 pub(crate) use vault::Vault;
 
 use gate::Gate;
@@ -19,7 +21,7 @@ use hetgpu_device::{
 };
 use hetir::entity::FuncId;
 use hetir::ir::Module;
-use record::{Kind, Loaded, Picture, Record, Region};
+use record::Loaded;
 use std::ops::Deref;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -80,6 +82,11 @@ impl Inner {
         self.lines.lock().unwrap_or_else(|e| e.into_inner())
     }
 
+    /// All that was asked of the device and still holds.
+    pub(crate) fn record_now(&self) -> Record {
+        self.record().clone()
+    }
+
     /// Bytes of the device that are in use, as it was asked for them.
     pub(crate) fn bytes(&self) -> u64 {
         self.record().bytes()
@@ -131,7 +138,7 @@ impl Device for Seat {
     fn map(&self, at: u64, bytes: u64, name: &str) -> Result<(), DeviceError> {
         let _inside = self.gate.enter();
         self.present().map(at, bytes, name)?;
-        self.record().regions.insert(at, Region { bytes, name: name.to_owned(), kind: Kind::Own });
+        self.record().put(at, bytes, name, Kind::Own);
         Ok(())
     }
 
@@ -139,14 +146,14 @@ impl Device for Seat {
         let _inside = self.gate.enter();
         self.present().share(host.clone())?;
         let (at, bytes) = (host.start().addr() as u64, host.bytes() as u64);
-        self.record().regions.insert(at, Region { bytes, name: "host memory".to_owned(), kind: Kind::Host(host) });
+        self.record().put(at, bytes, "host memory", Kind::Host(host));
         Ok(())
     }
 
     fn reach(&self, peer: [u8; 16], at: u64) -> Result<(), DeviceError> {
         let _inside = self.gate.enter();
         self.present().reach(peer, at)?;
-        self.record().regions.insert(at, Region { bytes: 0, name: String::new(), kind: Kind::Peer });
+        self.record().put(at, 0, "", Kind::Peer);
         Ok(())
     }
 
@@ -301,7 +308,7 @@ impl PhysicalMemory for Seat {
         let _inside = self.gate.enter();
         let here = self.record().memory(memory)?;
         self.with_physical(|physical| physical.map(here, at, name))?;
-        self.record().regions.insert(at, Region { bytes: 0, name: name.to_owned(), kind: Kind::Physical });
+        self.record().put(at, 0, name, Kind::Physical);
         Ok(())
     }
 

@@ -23,6 +23,8 @@ pub(crate) enum Kind {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Region {
+    /// Names it and no other, also where another lies at its address later.
+    pub(crate) number: u64,
     pub(crate) bytes: u64,
     pub(crate) name: String,
     pub(crate) kind: Kind,
@@ -65,6 +67,12 @@ impl Record {
     pub(crate) fn name(&mut self) -> u64 {
         self.next += 1;
         self.next
+    }
+
+    /// Notes what lies at an address now.
+    pub(crate) fn put(&mut self, at: u64, bytes: u64, name: &str, kind: Kind) {
+        let region = Region { number: self.name(), bytes, name: name.to_owned(), kind };
+        self.regions.insert(at, region);
     }
 
     pub(crate) fn module(&self, module: LoadedModule) -> Result<LoadedModule, DeviceError> {

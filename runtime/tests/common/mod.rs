@@ -29,6 +29,8 @@ struct State {
     stubborn: bool,
     /// So many more mappings succeed.
     mappings_left: Option<usize>,
+    /// Nothing can be read.
+    blind: bool,
     modules: usize,
     heaps: Vec<HeapState>,
     images: Images,
@@ -118,6 +120,11 @@ impl TestDevice {
         self.state.lock().unwrap().mappings_left = Some(mappings);
     }
 
+    /// Whether memory can be read from now on.
+    pub(crate) fn be_blind(&self, blind: bool) {
+        self.state.lock().unwrap().blind = blind;
+    }
+
     /// How many modules are loaded.
     pub(crate) fn modules(&self) -> usize {
         self.state.lock().unwrap().modules
@@ -172,7 +179,11 @@ impl SyncDevice for TestDevice {
     }
 
     fn read(&self, at: u64, out: &mut [u8]) -> Result<(), DeviceError> {
-        out.copy_from_slice(self.state.lock().unwrap().bytes(at, out.len() as u64)?);
+        let mut state = self.state.lock().unwrap();
+        if state.blind {
+            return Err(DeviceError::new(ErrorKind::LaunchFailed, "it cannot be read"));
+        }
+        out.copy_from_slice(state.bytes(at, out.len() as u64)?);
         Ok(())
     }
 

@@ -26,6 +26,7 @@ fn say(line: impl Display) {
 }
 
 /// Why a command ends early, and with which exit status.
+#[derive(Debug)]
 struct Stop {
     status: u8,
     text: String,

@@ -1,5 +1,11 @@
 //! `hetgpu-migrate`: looks after jobs that run, pauses them and moves them to other devices.
 
+mod criu;
+mod folder;
+mod jobs;
+mod process;
+mod show;
+
 use crate::devices::columns;
 use crate::line::{Command, Flag, Line};
 use crate::{JSON, Outcome, Stop, Tool, refused, say};
@@ -7,7 +13,8 @@ use hetgpu_registry as registry;
 use hetgpu_runtime::control::{self, Silence};
 use hetgpu_runtime::{Settings, Targets, presence};
 use serde_json::{Value, json};
-use std::io::{IsTerminal, Write};
+use show::{Show, size};
+use std::path::Path;
 use std::time::Duration;
 
 /// The name by which the command is called for this.
@@ -23,13 +30,14 @@ const EVENTS: Flag = Flag { name: "--json", value: None, about: "what happens as
 
 pub(crate) const TOOL: Tool = Tool {
     name: NAME,
-    about: "Pauses CUDA programs that run on hetGPU, and moves them to other devices while they run.",
+    about: "Pauses CUDA programs that run on hetGPU, moves them to other devices while they run, and saves them.",
     commands: COMMANDS,
     notes: &[
         "Exit status: 0 done; 1 the other device cannot take the job, and nothing was done; 2 the command line is wrong;",
         "3 no such process, or it does not answer; 4 the job did not stop in time, or would have stood still for too long;",
-        "5 the job's present stage does not allow it; 6 given up by `abort`; 7 a device failed. Whatever fails, the job goes on",
-        "where it was.",
+        "5 the job's present stage does not allow it; 6 given up by `abort`; 7 a device failed; 8 a checkpoint could not be",
+        "written or not be used; 9 CRIU is missing, not permitted, or failed. Whatever fails, the job goes on where it was, or the",
+        "message says where it is.",
     ],
 };
 
@@ -52,8 +60,8 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "inspect",
-        arguments: "PID",
-        about: "shows a job: devices, memory, kernels under way and where they can stop",
+        arguments: "PID|FOLDER|FILE",
+        about: "shows a job, running or in a checkpoint: devices, memory, kernels under way and where they can stop",
         flags: &[JSON],
         takes_all: false,
         run: inspect,
@@ -69,7 +77,7 @@ const COMMANDS: &[Command] = &[
     Command {
         name: "move",
         arguments: "PID",
-        about: "moves a job to another device while it runs; kernels under way stop between two blocks",
+        about: "moves a job to another device while it runs; kernels under way stop where they are and go on over there",
         flags: &[
             TO,
             DEVICE,
@@ -82,6 +90,56 @@ const COMMANDS: &[Command] = &[
         ],
         takes_all: false,
         run: go,
+    },
+    Command {
+        name: "checkpoint",
+        arguments: "PID",
+        about: "saves a whole job, devices and process, and ends it; `restore` brings it back",
+        flags: &[
+            Flag { name: "-o", value: Some("FOLDER"), about: "where to: a new folder, or an empty one" },
+            Flag { name: "--leave-running", value: None, about: "the job goes on" },
+            Flag {
+                name: "--base",
+                value: Some("FOLDER|FILE"),
+                about: "an earlier checkpoint of it: what has not changed since is not written again",
+            },
+            Flag {
+                name: "--gpu-only",
+                value: None,
+                about: "only what is on devices; the process stays, and waits for `restore` unless it is left running",
+            },
+            Flag {
+                name: "--max-freeze",
+                value: Some("MS"),
+                about: "give up where writing what is on devices would take longer",
+            },
+            EVENTS,
+        ],
+        takes_all: false,
+        run: jobs::checkpoint,
+    },
+    Command {
+        name: "restore",
+        arguments: "FOLDER",
+        about: "brings back a job from a checkpoint, into its process if that is still there",
+        flags: &[
+            Flag {
+                name: "--to",
+                value: Some("DEVICES"),
+                about: "onto these, one for each of the program's, with commas between; otherwise such as it had",
+            },
+            EVENTS,
+        ],
+        takes_all: false,
+        run: jobs::restore,
+    },
+    Command {
+        name: "verify",
+        arguments: "FOLDER|FILE",
+        about: "reads all of a checkpoint and says what is damaged; exit status 8 if something is",
+        flags: &[JSON],
+        takes_all: false,
+        run: jobs::verify,
     },
     Command {
         name: "pause",
@@ -102,7 +160,7 @@ const COMMANDS: &[Command] = &[
     Command {
         name: "resume",
         arguments: "PID",
-        about: "lets a paused job go on",
+        about: "lets a job go on that is paused, or that waits in a snapshot",
         flags: &[DEVICE, EVENTS],
         takes_all: false,
         run: resume,
@@ -160,6 +218,7 @@ fn status_of(kind: &str) -> u8 {
         "held" | "too-long" => 4,
         "stage" | "busy" => 5,
         "aborted" => 6,
+        "snapshot" => 8,
         _ => 7,
     }
 }
@@ -168,34 +227,30 @@ fn silent(pid: u32, silence: &Silence) -> Stop {
     Stop { status: 3, text: format!("process {pid}: {silence}") }
 }
 
-/// Asks, and prints what comes back where lines of JSON are wanted. An answer that is a refusal ends the command.
-fn ask(line: &Line, pid: u32, request: &Value, patience: Duration, tell: &dyn Fn(&Value)) -> Result<Value, Stop> {
-    let json = line.has("--json");
-    let told = |event: Value| {
-        if json {
-            say(&event);
-        }
-        tell(&event);
-    };
+fn trouble(status: u8, text: impl Into<String>) -> Stop {
+    Stop { status, text: text.into() }
+}
+
+fn io_trouble(path: &Path, what: &str, error: &std::io::Error) -> Stop {
+    trouble(8, format!("{}: {what}: {error}", path.display()))
+}
+
+/// Asks, and shows what comes before the answer. An answer that is a refusal ends the command.
+fn ask_shown(show: &Show, pid: u32, request: &Value, patience: Duration) -> Result<Value, Stop> {
+    let told = |event: Value| show.tell(&event);
     let answer = control::ask(pid, request, patience, &told).map_err(|silence| silent(pid, &silence))?;
     if answer["ok"] == json!(true) {
         return Ok(answer);
     }
-    if json {
+    if show.is_json() {
         say(&answer);
     }
     let text = answer["error"].as_str().unwrap_or("it was refused");
-    Err(Stop { status: status_of(answer["kind"].as_str().unwrap_or_default()), text: format!("process {pid}: {text}") })
+    Err(trouble(status_of(answer["kind"].as_str().unwrap_or_default()), format!("process {pid}: {text}")))
 }
 
-/// Bytes as people read them.
-fn size(bytes: u64) -> String {
-    match bytes {
-        0..1024 => format!("{bytes} B"),
-        1024..0x10_0000 => format!("{:.1} KiB", bytes as f64 / 1024.0),
-        0x10_0000..0x4000_0000 => format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20)),
-        _ => format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30)),
-    }
+fn ask(line: &Line, pid: u32, request: &Value, patience: Duration) -> Result<Value, Stop> {
+    ask_shown(&Show::new(line), pid, request, patience)
 }
 
 fn text<'v>(value: &'v Value, name: &str) -> &'v str {
@@ -256,8 +311,13 @@ fn devices(line: &Line) -> Outcome {
 }
 
 fn inspect(line: &Line) -> Outcome {
+    if let [what] = &line.arguments[..]
+        && what.parse::<u32>().is_err()
+    {
+        return jobs::inspect(line, Path::new(what));
+    }
     let pid = pid(line)?;
-    let job = ask(line, pid, &json!({ "request": "status" }), PATIENCE, &|_| {})?;
+    let job = ask(line, pid, &json!({ "request": "status" }), PATIENCE)?;
     if line.has("--json") {
         say(&job);
         return Ok(0);
@@ -267,8 +327,15 @@ fn inspect(line: &Line) -> Outcome {
         let bytes = size(device["bytes"].as_u64().unwrap_or(0));
         let (name, stage) = (text(device, "name"), text(device, "stage"));
         say(format_args!("device {}: {name} ({}), {stage}, {bytes}", device["device"], text(device, "shown")));
+        if let Some(folder) = device["snapshot"]["folder"].as_str() {
+            say(format_args!("  what was on it is in {folder}"));
+        }
         for kernel in list(device, "kernels") {
-            let stops = if kernel["stops"] == json!(true) { "can stop between two blocks" } else { "runs to its end" };
+            let stops = match text(kernel, "stops") {
+                "inside" => "can stop in the middle of its blocks",
+                "blocks" => "can stop between two blocks",
+                _ => "runs to its end",
+            };
             let seconds = kernel["seconds"].as_f64().unwrap_or(0.0);
             let (name, blocks) = (text(kernel, "kernel"), &kernel["blocks"]);
             say(format_args!("  kernel {name}: {blocks} blocks, under way for {seconds:.3} s, {stops}"));
@@ -287,7 +354,7 @@ fn wanted(line: &Line) -> Result<(u32, Value), Stop> {
 fn check(line: &Line) -> Outcome {
     let (pid, mut request) = wanted(line)?;
     request["request"] = json!("check");
-    let answer = ask(line, pid, &request, PATIENCE, &|_| {})?;
+    let answer = ask(line, pid, &request, PATIENCE)?;
     let against = list(&answer, "against");
     if line.has("--json") {
         say(&answer);
@@ -303,18 +370,9 @@ fn go(line: &Line) -> Outcome {
     let (pid, mut request) = wanted(line)?;
     request["request"] = json!("move");
     request["max_freeze_ms"] = json!(number(line, "--max-freeze")?);
-    let shown = !line.has("--json") && std::io::stderr().is_terminal();
-    let progress = |event: &Value| {
-        let (done, all) = (event["done"].as_u64().unwrap_or(0), event["all"].as_u64().unwrap_or(0));
-        if shown && all > 0 {
-            let _ = write!(std::io::stderr(), "\r{:3} % of {}", done * 100 / all, size(all));
-        }
-    };
-    let answer = ask(line, pid, &request, LONG_PATIENCE, &progress);
-    if shown {
-        let _ = write!(std::io::stderr(), "\r\x1b[K");
-    }
-    let answer = answer?;
+    let show = Show::new(line);
+    let answer = ask_shown(&show, pid, &request, LONG_PATIENCE)?;
+    drop(show);
     if line.has("--json") {
         say(&answer);
         return Ok(0);
@@ -339,7 +397,7 @@ fn simple(line: &Line, what: &str, more: Value, shown: impl Fn(&Value) -> String
     if let (Some(request), Value::Object(more)) = (request.as_object_mut(), more) {
         request.extend(more);
     }
-    let answer = ask(line, pid, &request, LONG_PATIENCE, &|_| {})?;
+    let answer = ask(line, pid, &request, LONG_PATIENCE)?;
     match line.has("--json") {
         true => say(&answer),
         false => say(format_args!("process {pid} {}", shown(&answer))),
@@ -355,6 +413,15 @@ fn pause(line: &Line) -> Outcome {
 }
 
 fn resume(line: &Line) -> Outcome {
+    let pid = pid(line)?;
+    // Who saved it may be gone.
+    if process::state(pid) == Some('T') {
+        process::go_on(pid);
+    }
+    let job = ask(line, pid, &json!({ "request": "status" }), PATIENCE)?;
+    if list(&job, "devices").iter().any(|device| !device["snapshot"].is_null()) {
+        ask(line, pid, &json!({ "request": "load" }), LONG_PATIENCE)?;
+    }
     simple(line, "resume", json!({}), |_| "goes on".into())
 }
 
@@ -372,12 +439,16 @@ mod tests {
     #[test]
     fn every_kind_of_trouble_has_a_status_of_its_own_group() {
         use hetgpu_runtime::TroubleKind as Kind;
-        let all = [Kind::NoDevice, Kind::Stage, Kind::Held, Kind::Unfit, Kind::Aborted, Kind::TooLong, Kind::Failed];
-        assert_eq!(all.map(|kind| status_of(kind.name())), [2, 5, 4, 1, 6, 4, 7]);
-    }
-
-    #[test]
-    fn sizes_are_read_by_people() {
-        assert_eq!([0, 1023, 1024, 3 << 20, 5 << 30].map(size), ["0 B", "1023 B", "1.0 KiB", "3.0 MiB", "5.0 GiB"]);
+        let all = [
+            Kind::NoDevice,
+            Kind::Stage,
+            Kind::Held,
+            Kind::Unfit,
+            Kind::Aborted,
+            Kind::TooLong,
+            Kind::Failed,
+            Kind::Snapshot,
+        ];
+        assert_eq!(all.map(|kind| status_of(kind.name())), [2, 5, 4, 1, 6, 4, 7, 8]);
     }
 }

@@ -1,0 +1,142 @@
+//! CRIU: saves processes and brings them back. Which one: `HETGPU_CRIU`, else the first in the path.
+
+use super::folder::{Folder, Manifest};
+use super::{io_trouble, trouble};
+use crate::Stop;
+use hetgpu_runtime::Settings;
+use std::fs::DirBuilder;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Older ones fail with today's kernels.
+const OLDEST: (u32, u32) = (4, 2);
+/// Deleted files that the process still has open are saved up to this size.
+const GHOSTS: &str = "256M";
+
+/// A CRIU that can be used.
+pub(crate) struct Criu {
+    program: PathBuf,
+    /// Somebody who is not root needs leave of the system.
+    rootless: bool,
+}
+
+fn needed(what: &str) -> Stop {
+    let (major, minor) = OLDEST;
+    let text = format!(
+        "{what}; the process of a job is saved by CRIU {major}.{minor} or newer, run by root or by somebody with \
+         CAP_CHECKPOINT_RESTORE and CAP_SYS_PTRACE: install it, and let HETGPU_CRIU name it where it is not in PATH. Without it, \
+         `checkpoint --gpu-only` saves what is on devices, and `move` moves jobs"
+    );
+    trouble(9, text)
+}
+
+fn version(text: &str) -> Option<(u32, u32)> {
+    let number = text.lines().find_map(|line| line.strip_prefix("Version:"))?.trim();
+    let mut parts = number.split(['.', '-']).map(str::parse);
+    Some((parts.next()?.ok()?, parts.next()?.ok()?))
+}
+
+impl Criu {
+    pub(crate) fn find() -> Result<Self, Stop> {
+        let program = Settings::from_environment().criu.unwrap_or_else(|| "criu".into());
+        let about = Command::new(&program).arg("--version").output();
+        let about = about.map_err(|error| needed(&format!("{}: {error}", program.display())))?;
+        let text = String::from_utf8_lossy(&about.stdout).into_owned();
+        let found = version(&text).ok_or_else(|| needed(&format!("{} does not say its version", program.display())))?;
+        if found < OLDEST {
+            return Err(needed(&format!("{} is version {}.{}", program.display(), found.0, found.1)));
+        }
+        let rootless = std::fs::metadata("/proc/self").is_ok_and(|about| about.uid() != 0);
+        let criu = Self { program, rootless };
+        let checked = criu.command("check").stdout(Stdio::null()).output();
+        match checked {
+            Ok(output) if output.status.success() => Ok(criu),
+            Ok(output) => {
+                let said = String::from_utf8_lossy(&output.stderr);
+                let last = errors(&said).unwrap_or_else(|| format!("`criu check` ended with {}", output.status));
+                Err(needed(&format!("CRIU cannot work here: {last}")))
+            }
+            Err(error) => Err(needed(&error.to_string())),
+        }
+    }
+
+    fn command(&self, action: &str) -> Command {
+        let mut command = Command::new(&self.program);
+        command.arg(action).stdin(Stdio::null());
+        if self.rootless {
+            command.arg("--unprivileged");
+        }
+        command
+    }
+
+    /// Saves a process and its children, and leaves them stopped. Where it fails they run.
+    pub(crate) fn dump(&self, pid: u32, folder: &Folder) -> Result<(), Stop> {
+        let images = folder.process();
+        let made = DirBuilder::new().mode(0o700).create(&images);
+        made.map_err(|error| io_trouble(&images, "making it", &error))?;
+        let mut command = self.command("dump");
+        command.arg("--tree").arg(pid.to_string()).arg("--images-dir").arg(&images);
+        command.args(["--leave-stopped", "--shell-job", "--file-locks", "--ghost-limit", GHOSTS]);
+        self.run(command, &images.join("dump.log"), &format!("process {pid} could not be saved"))
+    }
+
+    /// Brings a process and its children back, where they were.
+    pub(crate) fn restore(&self, manifest: &Manifest, folder: &Folder) -> Result<(), Stop> {
+        let images = folder.process();
+        let mut command = self.command("restore");
+        command.arg("--images-dir").arg(&images).args(["--restore-detached", "--shell-job", "--file-locks"]);
+        // What were pipes to somebody else are this command's own input, output and errors.
+        for (file, pipe) in &manifest.pipes {
+            command.arg("--inherit-fd").arg(format!("fd[{file}]:{pipe}"));
+        }
+        command.stdin(Stdio::inherit()).stdout(Stdio::inherit()).stderr(Stdio::inherit());
+        self.run(command, &images.join("restore.log"), &format!("process {} could not be restored", manifest.pid))
+    }
+
+    fn run(&self, mut command: Command, log: &Path, what: &str) -> Result<(), Stop> {
+        command.arg("--log-file").arg(log).arg("-v2");
+        let status = command.status().map_err(|error| trouble(9, format!("{}: {error}", self.program.display())))?;
+        if status.success() {
+            return Ok(());
+        }
+        let said = std::fs::read_to_string(log).unwrap_or_default();
+        let why = errors(&said).unwrap_or_else(|| format!("CRIU ended with {status}"));
+        Err(trouble(9, format!("{what}: {why}")))
+    }
+}
+
+/// What CRIU complained about, the first of it.
+fn errors(said: &str) -> Option<String> {
+    let about = |line: &str| {
+        let (_, rest) = line.split_once("Error (")?;
+        let (_, text) = rest.split_once("): ")?;
+        // It says so whenever it may not raise its own limits, and works all the same.
+        (!text.starts_with("rlimit:")).then(|| text.trim().to_owned())
+    };
+    said.lines().find_map(about)
+}
+
+/// The pipes that are a process's standard input, output and errors.
+pub(crate) fn pipes(pid: u32) -> Vec<(u32, String)> {
+    let pipe = |file: u32| {
+        let target = std::fs::read_link(format!("/proc/{pid}/fd/{file}")).ok()?.to_string_lossy().into_owned();
+        target.starts_with("pipe:[").then_some((file, target))
+    };
+    (0..3).filter_map(pipe).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_and_complaints_are_read() {
+        assert_eq!(version("Version: 4.2.1\nGitID: x\n"), Some((4, 2)));
+        assert_eq!(version("Version: 3.17"), Some((3, 17)));
+        assert_eq!(version("criu"), None);
+        let log = "(00.01) Error (criu/util.c:1534): rlimit: Can't setup\n(00.02) Error (criu/sk-unix.c:9): sk unix: no peer\n";
+        assert_eq!(errors(log).as_deref(), Some("sk unix: no peer"));
+        assert_eq!(errors("(00.01) Warn (a): b\n"), None);
+    }
+}

@@ -1,0 +1,310 @@
+//! `checkpoint`, `restore`, `verify`, and `inspect` of files.
+
+use super::criu::{self, Criu};
+use super::folder::{self, Folder, Manifest, SNAPSHOT};
+use super::show::{Show, size};
+use super::{LONG_PATIENCE, NAME, PATIENCE, ask_shown, number, process, silent, trouble};
+use crate::line::Line;
+use crate::{Outcome, Stop, refused, say};
+use hetgpu_checkpoint::{Snapshot, SystemDisk};
+use hetgpu_runtime::{control, presence};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long a process that came back may take to answer.
+const ARRIVAL: Duration = Duration::from_secs(10);
+
+fn status(pid: u32) -> Result<Value, Stop> {
+    control::ask(pid, &json!({ "request": "status" }), PATIENCE, &|_| {}).map_err(|silence| silent(pid, &silence))
+}
+
+fn folder_of(line: &Line) -> Result<PathBuf, Stop> {
+    match &line.arguments[..] {
+        [folder] => Ok(folder.into()),
+        _ => Err(refused("one folder of a checkpoint is wanted")),
+    }
+}
+
+fn seconds(answer: &Value, name: &str) -> f64 {
+    answer[name].as_f64().unwrap_or(0.0)
+}
+
+fn bytes(answer: &Value, name: &str) -> String {
+    size(answer[name].as_u64().unwrap_or(0))
+}
+
+fn names(status: &Value) -> Vec<String> {
+    let devices = status["devices"].as_array().map(Vec::as_slice).unwrap_or_default();
+    devices.iter().filter_map(|device| device["name"].as_str()).map(str::to_owned).collect()
+}
+
+/// What a checkpoint of a job says of it.
+fn describe(pid: u32, status: &Value, identity: &Value) -> Manifest {
+    Manifest {
+        pid,
+        start: presence::start_of(pid).unwrap_or(0),
+        boot: folder::boot(),
+        host: std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned(),
+        program: status["program"].as_str().unwrap_or_default().to_owned(),
+        sockets: presence::folder(),
+        identity: identity.as_str().unwrap_or_default().to_owned(),
+        devices: names(status),
+        images: None,
+        pipes: criu::pipes(pid),
+    }
+}
+
+pub(super) fn checkpoint(line: &Line) -> Outcome {
+    let pid = super::pid(line)?;
+    let out = line.value("-o").ok_or_else(|| refused("-o names the folder that is to hold the checkpoint"))?;
+    let show = Show::new(line);
+    let gpu_only = line.has("--gpu-only");
+    // All that may be missing is looked for before anything is done.
+    let criu = if gpu_only { None } else { Some(Criu::find()?) };
+    let before = status(pid)?;
+    let user = process::user(pid).ok_or_else(|| trouble(3, format!("process {pid}: there is no such process")))?;
+    let folder = Folder::make(Path::new(out), user)?;
+    let made = save(line, &show, pid, &before, &folder, criu.as_ref());
+    let answer = match made {
+        Ok(answer) => answer,
+        Err(Stop { status, mut text }) => {
+            if status_of_snapshot(pid) {
+                text +=
+                    &format!("; the job stands still, and is in {0}: `{NAME} restore {0}`", folder.path().display());
+            } else {
+                folder.discard();
+            }
+            return Err(Stop { status, text });
+        }
+    };
+    show.end(&answer, || {
+        let place = folder.path().display();
+        let what = format!("{} of device memory, {} in the snapshot", bytes(&answer, "bytes"), bytes(&answer, "file"));
+        match (criu.is_some(), line.has("--leave-running")) {
+            (true, false) => {
+                format!("process {pid} is in {place} and has ended; {what}; `{NAME} restore {place}` brings it back")
+            }
+            (false, false) => {
+                format!(
+                    "the devices of process {pid} are in {place}, and it stands still; {what}; `{NAME} restore {place}`"
+                )
+            }
+            (_, true) => {
+                let frozen = seconds(&answer, "freeze_ms");
+                format!("process {pid} is in {place} and goes on; it stood still for {frozen:.1} ms; {what}")
+            }
+        }
+    });
+    Ok(0)
+}
+
+/// Whether a job is in a snapshot and nowhere else. Where it does not say, it may be.
+fn status_of_snapshot(pid: u32) -> bool {
+    let now = status(pid);
+    let devices = now.as_ref().ok().and_then(|now| now["devices"].as_array());
+    match devices {
+        Some(devices) => devices.iter().any(|device| !device["snapshot"].is_null()),
+        None => process::state(pid).is_some(),
+    }
+}
+
+fn save(
+    line: &Line,
+    show: &Show,
+    pid: u32,
+    before: &Value,
+    folder: &Folder,
+    criu: Option<&Criu>,
+) -> Result<Value, Stop> {
+    let leaves = line.has("--leave-running");
+    let mut base = line.value("--base").map(|base| folder.link(Path::new(base))).transpose()?;
+    if leaves && criu.is_some() && base.is_none() {
+        // Most of it is written while the job runs.
+        show.phase("running");
+        let early = json!({ "request": "save", "folder": folder.path(), "name": folder::BEFORE, "running": true });
+        ask_shown(show, pid, &early, LONG_PATIENCE)?;
+        base = Some(folder::BEFORE.to_owned());
+    }
+    show.phase("devices");
+    let start = Instant::now();
+    let request = json!({
+        "request": "save",
+        "folder": folder.path(),
+        "name": SNAPSHOT,
+        "base": base,
+        "let_go": criu.is_some() || !leaves,
+        "copy": true,
+        "max_freeze_ms": number(line, "--max-freeze")?,
+    });
+    let mut answer = ask_shown(show, pid, &request, LONG_PATIENCE)?;
+    let mut manifest = describe(pid, before, &answer["identity"]);
+    // So it can be restored into the process, whatever becomes of this command.
+    folder.finish(&manifest).inspect_err(|_| put_back(pid, criu.is_some() || !leaves))?;
+    let Some(criu) = criu else { return Ok(answer) };
+    // From here on the job is in the snapshot alone, and its process stands still: whatever fails, it goes on from there.
+    let saved = || -> Result<(), Stop> {
+        show.phase("process");
+        criu.dump(pid, folder)?;
+        manifest.images = Some(folder.images()?);
+        folder.finish(&manifest)
+    };
+    let mut saved = saved;
+    if let Err(stop) = saved() {
+        process::go_on(pid);
+        put_back(pid, true);
+        return Err(stop);
+    }
+    if leaves {
+        show.phase("resuming");
+        process::go_on(pid);
+        load(show, pid, folder, &Value::Null)?;
+        answer["freeze_ms"] = json!(start.elapsed().as_secs_f64() * 1e3);
+    } else {
+        process::end(pid);
+    }
+    Ok(answer)
+}
+
+/// Lets a job go on whose devices were saved, after something else failed.
+fn put_back(pid: u32, let_go: bool) {
+    if let_go {
+        let _ = control::ask(pid, &json!({ "request": "load" }), LONG_PATIENCE, &|_| {});
+        let _ = control::ask(pid, &json!({ "request": "resume" }), PATIENCE, &|_| {});
+    }
+}
+
+/// Puts the contents of a folder onto devices, and lets the job go on.
+fn load(show: &Show, pid: u32, folder: &Folder, to: &Value) -> Result<Value, Stop> {
+    let request = json!({ "request": "load", "folder": folder.path(), "name": SNAPSHOT, "to": to });
+    let answer = ask_shown(show, pid, &request, LONG_PATIENCE)?;
+    ask_shown(show, pid, &json!({ "request": "resume" }), PATIENCE)?;
+    Ok(answer)
+}
+
+pub(super) fn restore(line: &Line) -> Outcome {
+    let folder = Folder::open(&folder_of(line)?)?;
+    let manifest = folder.manifest()?;
+    let show = Show::new(line);
+    let snapshot = folder.snapshot()?;
+    if snapshot.identity().to_string() != manifest.identity {
+        return Err(trouble(8, format!("{}: its snapshot is another job's", folder.path().display())));
+    }
+    let to: Vec<Value> = match line.value("--to") {
+        // By number, as the program has them.
+        Some(names) => names.split(',').map(|name| if name.is_empty() { Value::Null } else { json!(name) }).collect(),
+        None => Vec::new(),
+    };
+    let pid = manifest.pid;
+    let here = manifest.boot == folder::boot() && process::lives(pid, manifest.start);
+    let answer = match (here, &manifest.images) {
+        (true, _) => restore_living(&show, &folder, &manifest, &json!(to))?,
+        (false, Some(_)) => restore_process(&show, &folder, &manifest, &json!(to))?,
+        (false, None) => {
+            let text = format!("process {pid} is gone, and this is a snapshot of its devices alone");
+            return Err(trouble(3, text));
+        }
+    };
+    show.end(&answer, || {
+        let took = seconds(&answer, "freeze_ms");
+        format!("process {pid} goes on; {} were put back in {took:.0} ms", bytes(&answer, "bytes"))
+    });
+    Ok(0)
+}
+
+/// The process is still there.
+fn restore_living(show: &Show, folder: &Folder, manifest: &Manifest, to: &Value) -> Result<Value, Stop> {
+    let pid = manifest.pid;
+    if process::state(pid) == Some('T') {
+        process::go_on(pid);
+    }
+    let now = status(pid)?;
+    let devices = now["devices"].as_array().map(Vec::as_slice).unwrap_or_default();
+    show.phase("devices");
+    if devices.iter().any(|device| device["snapshot"]["identity"] == json!(manifest.identity)) {
+        return load(show, pid, folder, to);
+    }
+    if manifest.images.is_some() {
+        let text =
+            format!("process {pid}, of which this is a checkpoint, runs: end it first, since it cannot be there twice");
+        return Err(trouble(5, text));
+    }
+    let request = json!({ "request": "rewind", "folder": folder.path(), "name": SNAPSHOT });
+    ask_shown(show, pid, &request, LONG_PATIENCE)
+}
+
+/// The process comes back from its image.
+fn restore_process(show: &Show, folder: &Folder, manifest: &Manifest, to: &Value) -> Result<Value, Stop> {
+    let pid = manifest.pid;
+    if presence::start_of(pid).is_some() {
+        return Err(trouble(5, format!("there is another process {pid}, and a process comes back with its number")));
+    }
+    let criu = Criu::find()?;
+    show.phase("process");
+    // It listens there, as it did.
+    presence::make_folder(&manifest.sockets)
+        .map_err(|error| super::io_trouble(&manifest.sockets, "making it", &error))?;
+    criu.restore(manifest, folder)?;
+    let arrived = Instant::now();
+    while status(pid).is_err() && arrived.elapsed() < ARRIVAL && process::state(pid).is_some() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    show.phase("devices");
+    load(show, pid, folder, to).inspect_err(|_| {
+        // It has done nothing yet, and the checkpoint is whole: it can be restored again.
+        process::end(pid);
+    })
+}
+
+pub(super) fn verify(line: &Line) -> Outcome {
+    let path = folder_of(line)?;
+    let json = line.has("--json");
+    let disk = Arc::new(SystemDisk) as _;
+    let (verdict, mut damage) = if path.is_dir() {
+        let folder = Folder::open(&path)?;
+        let manifest = folder.manifest()?;
+        let verdict = hetgpu_checkpoint::verify(&disk, &folder.snapshot_path(), 0);
+        (verdict, manifest.images.map(|images| folder.damage(&images)).unwrap_or_default())
+    } else {
+        (hetgpu_checkpoint::verify(&disk, &path, 0), Vec::new())
+    };
+    let whole = verdict.is_whole() && damage.is_empty();
+    if json {
+        say(json!({ "whole": whole, "snapshot": verdict.json(), "process": damage }));
+    } else {
+        if !verdict.is_whole() {
+            damage.insert(0, verdict.to_string());
+        }
+        match whole {
+            true => say(format_args!("{}: all of it was read, and it is what was written", path.display())),
+            false => damage.iter().for_each(say),
+        }
+    }
+    Ok(if whole { 0 } else { 8 })
+}
+
+/// A checkpoint or a snapshot, as people or programs want it.
+pub(super) fn inspect(line: &Line, path: &Path) -> Outcome {
+    let disk: Arc<dyn hetgpu_checkpoint::Disk> = Arc::new(SystemDisk);
+    let open = |path: &Path| Snapshot::open(&disk, path).map_err(|error| trouble(8, error.to_string()));
+    let (manifest, snapshot) = if path.is_dir() {
+        let folder = Folder::open(path)?;
+        (Some(folder.manifest()?), folder.snapshot()?)
+    } else {
+        (None, open(path)?)
+    };
+    let summary = snapshot.summary();
+    if line.has("--json") {
+        say(json!({ "job": manifest.as_ref().map(Manifest::show), "snapshot": summary.json() }));
+        return Ok(0);
+    }
+    if let Some(manifest) = &manifest {
+        let images = manifest.images.as_ref().map(|images| images.iter().map(|image| image.bytes).sum::<u64>());
+        let process = images.map_or("only its devices".to_owned(), |bytes| format!("its process in {}", size(bytes)));
+        let (pid, program, host) = (manifest.pid, &manifest.program, &manifest.host);
+        say(format_args!("process {pid} of {host}, {program}, on {}; {process}", manifest.devices.join(", ")));
+    }
+    say(summary);
+    Ok(0)
+}

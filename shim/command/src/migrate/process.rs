@@ -1,0 +1,48 @@
+//! Other processes: whether they are there, and signals to them.
+
+use hetgpu_runtime::presence;
+use std::os::unix::fs::MetadataExt;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// The user of a process.
+pub(crate) fn user(pid: u32) -> Option<u32> {
+    std::fs::metadata(format!("/proc/{pid}")).ok().map(|about| about.uid())
+}
+
+/// What the system calls its state: running, sleeping, stopped; none where it is gone or only its parent has not noticed.
+pub(crate) fn state(pid: u32) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let state = stat.rsplit_once(')')?.1.trim_start().chars().next()?;
+    (!matches!(state, 'Z' | 'X')).then_some(state)
+}
+
+/// Whether the process that began then is there.
+pub(crate) fn lives(pid: u32, start: u64) -> bool {
+    presence::began(pid, start) && state(pid).is_some()
+}
+
+/// Sends a signal by name. Whether it got there.
+pub(crate) fn signal(pid: u32, name: &str) -> bool {
+    let sent = Command::new("sh").args(["-c", &format!("kill -s {name} {pid} 2>/dev/null")]).status();
+    sent.is_ok_and(|status| status.success())
+}
+
+/// Lets a process go on that was stopped.
+pub(crate) fn go_on(pid: u32) {
+    signal(pid, "CONT");
+    wait(Duration::from_secs(5), || state(pid) != Some('T'));
+}
+
+/// Ends a process, and waits until it is gone.
+pub(crate) fn end(pid: u32) {
+    signal(pid, "KILL");
+    wait(Duration::from_secs(20), || state(pid).is_none());
+}
+
+fn wait(most: Duration, done: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !done() && start.elapsed() < most {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
