@@ -114,7 +114,7 @@ fn converse(stream: &UnixStream, serve: &Serve) {
         return;
     };
     let parsed = serde_json::from_slice::<Value>(&line).ok().filter(Value::is_object);
-    let tell = |event: Value| reply(stream, &event);
+    let tell = |event: Value| _ = reply(stream, &event);
     let last = match parsed {
         Some(parsed) => {
             let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| serve(&parsed, &tell)));
@@ -125,7 +125,13 @@ fn converse(stream: &UnixStream, serve: &Serve) {
             refusal("request", "a request is one line with an object of JSON")
         }
     };
-    reply(stream, &last);
+    if !reply(stream, &last) && last["let_go"] == json!(true) {
+        // Who wanted the devices to go is gone: nobody knows where the job is.
+        log::warn(format_args!("the job was saved for somebody who is gone: it goes on"));
+        for request in ["load", "resume"] {
+            serve(&json!({ "request": request }), &|_| {});
+        }
+    }
 }
 
 /// The line of a request, without its end; none where it does not end in time, or is too long.
@@ -152,12 +158,12 @@ fn request(stream: &UnixStream) -> Option<Vec<u8>> {
     }
 }
 
-/// Who asked may have gone.
-fn reply(stream: &UnixStream, line: &Value) {
+/// Who asked may have gone: whether he has not.
+fn reply(stream: &UnixStream, line: &Value) -> bool {
     let _ = stream.set_write_timeout(Some(PATIENCE));
     let mut text = line.to_string();
     text.push('\n');
-    let _ = (&mut &*stream).write_all(text.as_bytes());
+    (&mut &*stream).write_all(text.as_bytes()).is_ok()
 }
 
 fn refusal(kind: &str, text: &str) -> Value {

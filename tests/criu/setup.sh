@@ -14,7 +14,7 @@ command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || give_up "no a
 keys=/usr/share/keyrings/debian-archive-keyring.gpg
 [ -r "$keys" ] || give_up "no keys of Debian's in $keys"
 rm -rf "$folder"
-mkdir -p "$folder"/apt/{lists,archives}/partial "$folder/root"
+mkdir -p "$folder"/apt/{lists,archives}/partial "$folder/files"
 touch "$folder/apt/status"
 echo "deb [signed-by=$keys] http://deb.debian.org/debian sid main" >"$folder/apt/sources.list"
 cat >"$folder/apt/conf" <<CONF
@@ -33,13 +33,13 @@ CONF
 export APT_CONFIG=$folder/apt/conf
 timeout 60 apt-get update -qq >/dev/null 2>&1 || give_up "Debian's list of packages cannot be fetched"
 timeout 60 apt-get install -qq -y --download-only criu >/dev/null 2>&1 || give_up "its packages cannot be fetched"
-for package in "$folder"/apt/archives/*.deb; do dpkg-deb -x "$package" "$folder/root"; done
+for package in "$folder"/apt/archives/*.deb; do dpkg-deb -x "$package" "$folder/files"; done
 rm -rf "$folder/apt"
-loader=$(find "$folder/root" -name 'ld-linux*' -type f | head -n 1)
+loader=$(find "$folder/files" -name 'ld-linux*' -type f | head -n 1)
 [ -n "$loader" ] || give_up "its packages hold no loader"
 cat >"$folder/criu" <<RUN
 #!/bin/sh
-exec "$loader" --library-path "$(dirname "$loader")" "$folder/root/usr/sbin/criu" "\$@"
+exec "$loader" --library-path "$(dirname "$loader")" "$folder/files/usr/sbin/criu" "\$@"
 RUN
 chmod +x "$folder/criu"
 "$folder/criu" --version >/dev/null 2>&1 || { rm -rf "$folder"; give_up "it does not start"; }

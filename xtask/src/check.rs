@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::report::Counts;
 use crate::tool::{accept, cargo, conformance, counted, filetest, generate, root, succeeds};
-use crate::{bench, clients, demo, tidy};
+use crate::{bench, clients, demo, jobs, tidy};
 
 type Stage = (&'static str, fn() -> Result<Counts, String>);
 
@@ -39,6 +39,11 @@ const STAGES: &[Stage] = &[
     ("accept", || accept(&[])),
     ("fuzz", fuzz),
     ("demo", demo::run),
+    ("jobs", || {
+        let mut counts = jobs::demo()?;
+        counts += jobs::faults(&[])?;
+        Ok(counts)
+    }),
     ("library", library),
     ("bench", bench::smoke),
     ("clients", || clients::run(None, false)),

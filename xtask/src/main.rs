@@ -6,6 +6,7 @@ mod check;
 mod clients;
 mod demo;
 mod dist;
+mod jobs;
 mod report;
 mod ring;
 mod tidy;
@@ -26,6 +27,8 @@ cargo xtask bless                       accepts what the golden files and genera
 cargo xtask clients [NAME] [--write]    clients of CUDA from Python and Rust, run on the CPU device, and their own tests
 cargo xtask ring [NAME...]              filetests whose kernels are suspended again and again, and move between devices
 cargo xtask demo                        a CUDA program built by nvcc, run through our libcuda.so.1
+cargo xtask demo-migrate                the same of a program that is moved, saved, killed and brought back
+cargo xtask faults [COUNT [SEED]]       jobs that are moved and saved while everything goes wrong: 120 times, or as often as said
 cargo xtask dist                        an archive and a Debian package for users, in .build/dist, and tries them
 cargo xtask bench parse                 how fast a large PTX module is parsed and lifted
 cargo xtask bench jit [FEATURES]        how long kernels take to compile; native (default), sse2, avx2 or avx512
@@ -59,6 +62,8 @@ fn main() -> ExitCode {
         "bless" => none_left(rest).and_then(|()| tool::bless()),
         "clients" => clients(rest),
         "demo" => none_left(rest).and_then(|()| demo::run()),
+        "demo-migrate" => none_left(rest).and_then(|()| jobs::demo()),
+        "faults" => jobs::faults(rest),
         "ring" => ring::run(rest),
         "dist" => none_left(rest).and_then(|()| dist::run()),
         "bench" => match rest {

@@ -171,6 +171,7 @@ fn save(runtime: &Runtime, request: &Value, tell: Tell<'_>) -> Result<Value, Val
     let stats = &saved.stats;
     Ok(json!({
         "ok": true,
+        "let_go": wanted.then == Then::LetsGo,
         "identity": saved.identity.to_string(),
         "path": saved.path,
         "stop_ms": saved.stop.as_secs_f64() * 1e3,

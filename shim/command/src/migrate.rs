@@ -126,7 +126,12 @@ const COMMANDS: &[Command] = &[
             Flag {
                 name: "--to",
                 value: Some("DEVICES"),
-                about: "onto these, one for each of the program's, with commas between; otherwise such as it had",
+                about: "onto these, in the order in which the program numbers them, with commas between; otherwise such as it had",
+            },
+            Flag {
+                name: "--cut-files",
+                value: None,
+                about: "files that the job had open for writing, and that have grown since, are cut to what they were",
             },
             EVENTS,
         ],
@@ -415,9 +420,7 @@ fn pause(line: &Line) -> Outcome {
 fn resume(line: &Line) -> Outcome {
     let pid = pid(line)?;
     // Who saved it may be gone.
-    if process::state(pid) == Some('T') {
-        process::go_on(pid);
-    }
+    process::go_on(pid);
     let job = ask(line, pid, &json!({ "request": "status" }), PATIENCE)?;
     if list(&job, "devices").iter().any(|device| !device["snapshot"].is_null()) {
         ask(line, pid, &json!({ "request": "load" }), LONG_PATIENCE)?;

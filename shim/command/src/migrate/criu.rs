@@ -117,6 +117,44 @@ fn errors(said: &str) -> Option<String> {
     said.lines().find_map(about)
 }
 
+/// A process and its children.
+fn tree(pid: u32) -> Vec<u32> {
+    let mut all = vec![pid];
+    let mut next = 0;
+    while let Some(&pid) = all.get(next) {
+        for task in std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+            let children = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
+            all.extend(children.split_ascii_whitespace().filter_map(|child| child.parse::<u32>().ok()));
+        }
+        next += 1;
+    }
+    all
+}
+
+/// Plain files that a process and its children, which are stopped, have open for writing, and their sizes.
+pub(crate) fn written_files(pid: u32) -> Vec<(PathBuf, u64)> {
+    let mut found = std::collections::BTreeMap::new();
+    for pid in tree(pid) {
+        for entry in std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten() {
+            let about = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{}", entry.file_name().to_string_lossy()));
+            let flags = about.ok().and_then(|about| {
+                let line = about.lines().find_map(|line| line.strip_prefix("flags:"))?.trim().to_owned();
+                u32::from_str_radix(&line, 8).ok()
+            });
+            let (Ok(path), Ok(file)) = (std::fs::read_link(entry.path()), std::fs::metadata(entry.path())) else {
+                continue;
+            };
+            // One that is deleted has no place to be found at.
+            let there =
+                std::fs::metadata(&path).is_ok_and(|other| other.ino() == file.ino() && other.dev() == file.dev());
+            if flags.is_some_and(|flags| flags & 3 != 0) && file.is_file() && there {
+                found.insert(path, file.len());
+            }
+        }
+    }
+    found.into_iter().collect()
+}
+
 /// The pipes that are a process's standard input, output and errors.
 pub(crate) fn pipes(pid: u32) -> Vec<(u32, String)> {
     let pipe = |file: u32| {

@@ -54,6 +54,8 @@ pub(crate) struct Manifest {
     pub(crate) images: Option<Vec<Image>>,
     /// Pipes that were its standard input, output and errors.
     pub(crate) pipes: Vec<(u32, String)>,
+    /// Files that it had open for writing, and their sizes.
+    pub(crate) files: Vec<(PathBuf, u64)>,
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -266,6 +268,7 @@ impl Manifest {
             "devices": self.devices,
             "process": self.images.as_ref().map(|images| images.iter().map(image).collect::<Vec<_>>()),
             "pipes": self.pipes,
+            "files": self.files,
         })
     }
 
@@ -281,6 +284,7 @@ impl Manifest {
             images => Some(images.as_array()?.iter().map(image).collect::<Option<_>>()?),
         };
         let pipe = |pipe: &Value| Some((u32::try_from(pipe[0].as_u64()?).ok()?, pipe[1].as_str()?.to_owned()));
+        let file = |file: &Value| Some((file[0].as_str()?.into(), file[1].as_u64()?));
         let name = |name: &Value| name.as_str().map(str::to_owned);
         Some(Self {
             pid: u32::try_from(value["pid"].as_u64()?).ok()?,
@@ -293,6 +297,7 @@ impl Manifest {
             devices: value["devices"].as_array()?.iter().map(name).collect::<Option<_>>()?,
             images,
             pipes: value["pipes"].as_array()?.iter().map(pipe).collect::<Option<_>>()?,
+            files: value["files"].as_array()?.iter().map(file).collect::<Option<_>>()?,
         })
     }
 }
@@ -316,6 +321,7 @@ mod tests {
             devices: vec!["cpu".into()],
             images: Some(vec![image]),
             pipes: vec![(1, "pipe:[5]".into())],
+            files: vec![("/tmp/log".into(), 5)],
             ..Manifest::default()
         }
     }

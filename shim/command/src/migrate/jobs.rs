@@ -53,6 +53,7 @@ fn describe(pid: u32, status: &Value, identity: &Value) -> Manifest {
         devices: names(status),
         images: None,
         pipes: criu::pipes(pid),
+        files: Vec::new(),
     }
 }
 
@@ -147,6 +148,7 @@ fn save(
     let saved = || -> Result<(), Stop> {
         show.phase("process");
         criu.dump(pid, folder)?;
+        manifest.files = criu::written_files(pid);
         manifest.images = Some(folder.images()?);
         folder.finish(&manifest)
     };
@@ -200,7 +202,10 @@ pub(super) fn restore(line: &Line) -> Outcome {
     let here = manifest.boot == folder::boot() && process::lives(pid, manifest.start);
     let answer = match (here, &manifest.images) {
         (true, _) => restore_living(&show, &folder, &manifest, &json!(to))?,
-        (false, Some(_)) => restore_process(&show, &folder, &manifest, &json!(to))?,
+        (false, Some(_)) => {
+            check_files(&manifest, line.has("--cut-files"))?;
+            restore_process(&show, &folder, &manifest, &json!(to))?
+        }
         (false, None) => {
             let text = format!("process {pid} is gone, and this is a snapshot of its devices alone");
             return Err(trouble(3, text));
@@ -216,9 +221,7 @@ pub(super) fn restore(line: &Line) -> Outcome {
 /// The process is still there.
 fn restore_living(show: &Show, folder: &Folder, manifest: &Manifest, to: &Value) -> Result<Value, Stop> {
     let pid = manifest.pid;
-    if process::state(pid) == Some('T') {
-        process::go_on(pid);
-    }
+    process::go_on(pid);
     let now = status(pid)?;
     let devices = now["devices"].as_array().map(Vec::as_slice).unwrap_or_default();
     show.phase("devices");
@@ -234,14 +237,51 @@ fn restore_living(show: &Show, folder: &Folder, manifest: &Manifest, to: &Value)
     ask_shown(show, pid, &request, LONG_PATIENCE)
 }
 
+/// Files that the job had open for writing are as long as they were: it goes on where it stood in them.
+fn check_files(manifest: &Manifest, cuts: bool) -> Result<(), Stop> {
+    let now = |path: &Path| std::fs::metadata(path).map(|about| about.len());
+    for (path, bytes) in &manifest.files {
+        let found = now(path).map_err(|error| super::io_trouble(path, "the job had it open", &error))?;
+        let place = path.display();
+        match () {
+            () if found < *bytes => {
+                return Err(trouble(
+                    8,
+                    format!("{place}: it has {found} bytes, and had {bytes} when the job was saved"),
+                ));
+            }
+            () if found > *bytes && !cuts => {
+                let text = format!(
+                    "{place}: it has {found} bytes, and had {bytes} when the job was saved, which would write the rest again: \
+                     --cut-files cuts it to what it was"
+                );
+                return Err(trouble(8, text));
+            }
+            () => {}
+        }
+    }
+    for (path, bytes) in &manifest.files {
+        if now(path).is_ok_and(|found| found > *bytes) {
+            let cut = std::fs::OpenOptions::new().write(true).open(path).and_then(|file| file.set_len(*bytes));
+            cut.map_err(|error| super::io_trouble(path, "cutting it", &error))?;
+        }
+    }
+    Ok(())
+}
+
 /// The process comes back from its image.
 fn restore_process(show: &Show, folder: &Folder, manifest: &Manifest, to: &Value) -> Result<Value, Stop> {
     let pid = manifest.pid;
-    if presence::start_of(pid).is_some() {
+    if !process::is_free(pid) {
         return Err(trouble(5, format!("there is another process {pid}, and a process comes back with its number")));
     }
     let criu = Criu::find()?;
     show.phase("process");
+    // CRIU believes what it reads.
+    let damage = folder.damage(manifest.images.as_deref().unwrap_or_default());
+    if !damage.is_empty() {
+        return Err(trouble(8, damage.join("; ")));
+    }
     // It listens there, as it did.
     presence::make_folder(&manifest.sockets)
         .map_err(|error| super::io_trouble(&manifest.sockets, "making it", &error))?;

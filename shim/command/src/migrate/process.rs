@@ -28,10 +28,22 @@ pub(crate) fn signal(pid: u32, name: &str) -> bool {
     sent.is_ok_and(|status| status.success())
 }
 
-/// Lets a process go on that was stopped.
+/// Lets a process go on that was stopped, also where CRIU still has it.
 pub(crate) fn go_on(pid: u32) {
-    signal(pid, "CONT");
-    wait(Duration::from_secs(5), || state(pid) != Some('T'));
+    wait(Duration::from_secs(60), || match state(pid) {
+        Some('T') => {
+            signal(pid, "CONT");
+            false
+        }
+        Some('t') => false,
+        _ => true,
+    });
+}
+
+/// Whether nobody has that number, once parents have taken notice of who ended.
+pub(crate) fn is_free(pid: u32) -> bool {
+    wait(Duration::from_secs(10), || state(pid).is_some() || presence::start_of(pid).is_none());
+    presence::start_of(pid).is_none()
 }
 
 /// Ends a process, and waits until it is gone.

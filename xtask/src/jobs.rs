@@ -1,0 +1,258 @@
+//! Jobs that are moved, saved and brought back: the demonstration, and faults at every step.
+
+mod faults;
+
+pub(crate) use faults::run as faults;
+
+use serde_json::Value;
+use std::fs::File;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::report::Counts;
+use crate::tool::{cargo, nvcc, root, succeeds};
+
+/// Far more than anything takes here.
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// What is needed to run jobs: our library, the command, the program, and CRIU where it works.
+struct Bench {
+    work: PathBuf,
+    criu: Result<PathBuf, String>,
+}
+
+/// A job that runs, perhaps not as a child of ours.
+struct Job {
+    pid: u32,
+    child: Option<Child>,
+    log: PathBuf,
+}
+
+impl Bench {
+    fn new(name: &str) -> Result<Self, String> {
+        let work = root().join(".build/jobs").join(name);
+        let _ = std::fs::remove_dir_all(&work);
+        std::fs::create_dir_all(&work).map_err(|error| format!("{}: {error}", work.display()))?;
+        println!("building libcuda.so.1 and the commands");
+        if !succeeds(cargo().args(["build", "--quiet", "--package", "hetgpu-shim", "--package", "hetgpu"]))? {
+            return Err("they are not built".into());
+        }
+        for (from, to) in [("libcuda.so", "libcuda.so.1"), ("hetgpu", "hetgpu-migrate")] {
+            let link = std::os::unix::fs::symlink(root().join("target/debug").join(from), work.join(to));
+            link.map_err(|error| format!("{to}: {error}"))?;
+        }
+        let mut compile = Command::new(nvcc()?);
+        compile.args(["-std=c++17", "-gencode", "arch=compute_75,code=compute_75", "-o"]).arg(work.join("nbody"));
+        match succeeds(compile.arg(root().join("tests/programs/nbody.cu")))? {
+            true => Ok(Self { work, criu: criu() }),
+            false => Err("nvcc does not build nbody".into()),
+        }
+    }
+
+    fn program(&self, bodies: u32, steps: u32) -> Command {
+        let mut command = Command::new(self.work.join("nbody"));
+        command.args([bodies.to_string(), steps.to_string()]).env("LD_LIBRARY_PATH", &self.work);
+        command.env("HETGPU_LOG", "error").stdin(Stdio::null());
+        command
+    }
+
+    /// Its last line, if nobody disturbs it.
+    fn undisturbed(&self, bodies: u32, steps: u32) -> Result<String, String> {
+        let output = self.program(bodies, steps).output().map_err(|error| format!("nbody: {error}"))?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        match text.lines().last().filter(|line| line.starts_with("checksum ")) {
+            Some(line) => Ok(line.to_owned()),
+            None => Err(format!("nbody: {}\n{text}{}", output.status, String::from_utf8_lossy(&output.stderr))),
+        }
+    }
+
+    /// Starts a job, and waits until it has begun to compute.
+    fn start(&self, name: &str, bodies: u32, steps: u32) -> Result<Job, String> {
+        let log = self.work.join(format!("{name}.log"));
+        let file = File::create(&log).map_err(|error| format!("{}: {error}", log.display()))?;
+        let both = file.try_clone().map_err(|error| error.to_string())?;
+        let mut command = self.program(bodies, steps);
+        // A terminal's keys are not for it.
+        let child = command.stdout(file).stderr(both).process_group(0).spawn().map_err(|e| format!("nbody: {e}"))?;
+        let mut job = Job { pid: child.id(), child: Some(child), log };
+        job.wait(|job| job.last().starts_with("step"))?;
+        Ok(job)
+    }
+
+    fn migrate(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(self.work.join("hetgpu-migrate"));
+        command.args(words).stdin(Stdio::null());
+        if let Ok(criu) = &self.criu {
+            command.env("HETGPU_CRIU", criu);
+        }
+        command
+    }
+
+    /// Runs the command; what it said and its exit status.
+    fn said(&self, words: &[&str]) -> Result<(Option<i32>, String), String> {
+        let output = self.migrate(words).output().map_err(|error| format!("hetgpu-migrate: {error}"))?;
+        Ok((output.status.code(), text(&output)))
+    }
+
+    /// The same, where it must succeed.
+    fn done(&self, words: &[&str]) -> Result<String, String> {
+        match self.said(words)? {
+            (Some(0), said) => Ok(said),
+            (status, said) => Err(format!("hetgpu-migrate {}: {status:?}: {said}", words.join(" "))),
+        }
+    }
+
+    /// Devices that jobs can be moved to, but for the interpreter, which is slow.
+    fn devices(&self) -> Result<Vec<String>, String> {
+        let all: Value =
+            serde_json::from_str(&self.done(&["devices", "--json"])?).map_err(|error| error.to_string())?;
+        let names = all.as_array().into_iter().flatten().filter_map(|device| device["name"].as_str());
+        Ok(names.filter(|name| *name != "interp").map(str::to_owned).collect())
+    }
+}
+
+fn text(output: &Output) -> String {
+    let all = [&output.stdout[..], &output.stderr[..]].concat();
+    String::from_utf8_lossy(&all).trim_end().to_owned()
+}
+
+/// A CRIU that works, or why there is none.
+fn criu() -> Result<PathBuf, String> {
+    let named = std::env::var_os("HETGPU_CRIU").map(PathBuf::from);
+    let own = Some(root().join(".build/criu/criu")).filter(|own| own.is_file());
+    let program = named.or(own).unwrap_or_else(|| "criu".into());
+    let output = Command::new(&program).arg("check").output();
+    match output {
+        Ok(output) if output.status.success() => Ok(program),
+        Ok(output) => Err(format!("CRIU does not work here: {}", text(&output).lines().last().unwrap_or_default())),
+        Err(_) => Err("there is no CRIU (tests/criu/setup.sh fetches it)".into()),
+    }
+}
+
+impl Job {
+    fn text(&self) -> String {
+        // While it is written the end of it may be half a line.
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    fn last(&self) -> String {
+        self.text().lines().last().unwrap_or_default().to_owned()
+    }
+
+    /// Whether the process is there, and has not only not been noticed to be gone.
+    fn lives(&mut self) -> bool {
+        if let Some(child) = &mut self.child
+            && let Ok(Some(_)) = child.try_wait()
+        {
+            self.child = None;
+        }
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+    }
+
+    fn kill(&mut self) {
+        let _ = Command::new("sh").args(["-c", &format!("kill -KILL {} 2>/dev/null", self.pid)]).status();
+        let start = Instant::now();
+        while self.lives() && start.elapsed() < LIMIT {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn wait(&mut self, done: impl Fn(&Self) -> bool) -> Result<(), String> {
+        let start = Instant::now();
+        while !done(self) {
+            if start.elapsed() > LIMIT {
+                return Err(format!("process {} does not get on: {}", self.pid, self.last()));
+            }
+            if !self.lives() && !done(self) {
+                return Err(format!("process {} is gone: {}", self.pid, self.last()));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
+    /// Its last line, once it has ended by itself.
+    fn ended(&mut self) -> Result<String, String> {
+        self.wait(|job| job.last().starts_with("checksum "))?;
+        Ok(self.last())
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Prints why something is not done.
+fn skipped(what: &str, why: &str) -> Counts {
+    println!("skipped {what}: {why}");
+    Counts { skipped: 1, ..Counts::default() }
+}
+
+/// `cargo xtask demo-migrate`: an n-body program built by nvcc is moved between devices while it runs, saved, killed and
+/// brought back, and computes what it would have computed without that.
+pub(crate) fn demo() -> Result<Counts, String> {
+    const BODIES: u32 = 24_576;
+    const STEPS: u32 = 60;
+    let bench = Bench::new("demo")?;
+    let devices = bench.devices()?;
+    println!("running nbody undisturbed");
+    let expected = bench.undisturbed(BODIES, STEPS)?;
+    println!("{expected}");
+    let mut job = bench.start("nbody", BODIES, STEPS)?;
+    let pid = job.pid.to_string();
+    for move_number in 0..3 {
+        let device = &devices[(move_number + 1) % devices.len()];
+        std::thread::sleep(Duration::from_millis(700));
+        println!("{}; moving it to {device}", job.last());
+        println!("  {}", bench.done(&["move", &pid, "--to", device])?);
+    }
+    let mut counts = Counts::default();
+    match &bench.criu {
+        Err(why) => {
+            counts += skipped("the part with a checkpoint of the whole job", why);
+            let folder = folder(&bench, "devices");
+            println!("{}; saving what is on its device", job.last());
+            println!("  {}", bench.done(&["checkpoint", &pid, "-o", &folder, "--gpu-only"])?);
+            println!("  {}", bench.done(&["restore", &folder])?);
+        }
+        Ok(_) => {
+            let folder = folder(&bench, "checkpoint");
+            println!("{}; saving all of it", job.last());
+            println!("  {}", bench.done(&["checkpoint", &pid, "-o", &folder])?);
+            println!("  {}", if job.lives() { "it is still there" } else { "it is gone" });
+            println!("  {}", bench.done(&["verify", &folder])?);
+            println!("{}; bringing it back on {}", job.last(), devices[0]);
+            println!("  {}", bench.done(&["restore", &folder, "--to", &devices[0]])?);
+        }
+    }
+    let ended = job.ended()?;
+    println!("{ended}");
+    // Nothing that it printed is there twice or missing.
+    let steps = job.text().lines().filter(|line| line.starts_with("step ")).count();
+    if ended != expected || steps != STEPS as usize {
+        println!("expected {expected} after {STEPS} steps, there were {steps}");
+    }
+    counts += Counts::one(ended == expected && steps == STEPS as usize);
+    Ok(counts)
+}
+
+/// A folder of that name that is not there.
+fn folder(bench: &Bench, name: &str) -> String {
+    let folder = bench.work.join(name);
+    let _ = std::fs::remove_dir_all(&folder);
+    folder.display().to_string()
+}
+
+/// Whether a program was killed.
+fn was_killed(output: &Output) -> bool {
+    output.status.signal().is_some()
+}
+
+fn exists(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok()
+}
