@@ -457,6 +457,25 @@ impl Snapshot {
         Some((index != ZEROS).then(|| self.digests[index as usize]))
     }
 
+    /// The memory that is not known to hold what it held in another snapshot, in order; all of it where there is none.
+    pub fn changed_since(&self, other: Option<&Self>) -> Vec<Range> {
+        let Some(other) = other else { return self.memory() };
+        let mut changed: Vec<Range> = Vec::new();
+        for region in &self.regions {
+            for (at, bytes) in pieces(region.start, region.bytes) {
+                let (now, before) = (self.contents_at(at, bytes), other.contents_at(at, bytes));
+                if now.is_some() && now == before {
+                    continue;
+                }
+                match changed.last_mut().filter(|last| last.start.0 + last.bytes == at) {
+                    Some(last) => last.bytes += bytes,
+                    None => changed.push(Range { start: Address(at), bytes }),
+                }
+            }
+        }
+        changed
+    }
+
     /// Reads contents and checks them.
     pub(crate) fn read_contents(&self, digest: &Digest, out: &mut [u8]) -> Result<()> {
         let Some(Found { snapshot, chunk }) = self.find(digest) else {

@@ -34,6 +34,7 @@ mod send;
 
 pub use frame::{FRAME, Key};
 pub use receive::{Landing, Received, receive};
+pub(crate) use send::encode_job;
 pub use send::{Budget, Live, Progress, Sent, ask, send};
 
 use crate::codec::wire;

@@ -25,6 +25,11 @@ pub trait Landing {
     /// Zeros in one of the ranges.
     fn zero(&mut self, at: u64, bytes: u64) -> Result<()>;
 
+    /// A round is over while the job runs. What takes long when all is here may be done for what is here by now.
+    fn round(&mut self) -> Result<()> {
+        Ok(())
+    }
+
     /// The sizes of contents without an address, which come next: an error if that is too much.
     fn blobs(&mut self, bytes: &[u64]) -> Result<()>;
 
@@ -150,6 +155,7 @@ impl Receiver<'_, '_, '_> {
             match frame.message {
                 Message::Data | Message::Zeros => self.memory(&frame)?,
                 Message::Round if frame.at == next => {
+                    self.landing.round()?;
                     self.wire.say_with(Message::Ack, next, &[])?;
                     next += 1;
                 }

@@ -17,6 +17,11 @@ pub trait Live {
     /// Whose job it is.
     fn manifest(&self) -> Manifest;
 
+    /// The transfer has this name: by it the other side can be asked later (`ask`).
+    fn named(&mut self, session: [u8; 16]) {
+        let _ = session;
+    }
+
     /// Its memory by now: ranges in order.
     fn ranges(&mut self) -> Result<Vec<Range>>;
 
@@ -106,6 +111,7 @@ pub fn send(
     let mut wire = Wire::open(reader, writer, key, Role::Sender)?;
     let mut session = [0; 16];
     session.copy_from_slice(&nonce()?[..16]);
+    live.named(session);
     let mut sender = Sender {
         wire: &mut wire,
         live,
@@ -365,7 +371,7 @@ impl Sender<'_, '_, '_> {
 }
 
 /// A job's sections, one behind the other.
-pub(super) fn encode_job(job: &Job) -> Vec<u8> {
+pub(crate) fn encode_job(job: &Job) -> Vec<u8> {
     let mut out = Vec::new();
     for section in [
         encode(&job.manifest),

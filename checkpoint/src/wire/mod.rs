@@ -22,6 +22,7 @@ pub use memory::*;
 pub use texels::*;
 pub use work::*;
 
+use crate::Digest;
 use crate::codec::{Flaw, Reader, Wire};
 use serde_json::Value;
 use std::fmt;
@@ -85,6 +86,13 @@ impl Wire for Blob {
 
     fn show(&self) -> Value {
         Value::from(format!("blob {}", self.0))
+    }
+}
+
+impl Job {
+    /// Names this record and no other. A snapshot that is written anew elsewhere, with the same record, has another identity.
+    pub fn digest(&self) -> Digest {
+        Digest::of(&crate::transport::encode_job(self))
     }
 }
 

@@ -66,6 +66,8 @@ pub struct Filed {
     pub folder: PathBuf,
     pub name: String,
     pub identity: Digest,
+    /// What it says of the job but contents: it stands in a copy of the snapshot too that is written anew elsewhere.
+    pub record: Digest,
 }
 
 fn refused(error: &hetgpu_checkpoint::Error) -> Trouble {
@@ -236,7 +238,8 @@ impl Runtime {
         let vault = |device: &DeviceState| Ok(Arc::new(Queued::new(Vault::new(device.device.caps()))) as _);
         let back = |device: &DeviceState| Contents::From(&back[device.index]);
         self.change_each(still.devices, vault, |_| Contents::Left, back, &|_, _| Ok(()))?;
-        let filed = Filed { folder: request.folder.clone(), name: request.name.clone(), identity: saved.identity };
+        let (identity, record) = (saved.identity, snapshot.job().digest());
+        let filed = Filed { folder: request.folder.clone(), name: request.name.clone(), identity, record };
         self.set_filed(still.devices, Some(filed));
         still.thaws = false;
         Ok(())
@@ -261,7 +264,7 @@ impl Runtime {
         let filed = self.filed().ok_or_else(none)?;
         let (folder, name) = at.unwrap_or_else(|| (filed.folder.clone(), filed.name.clone()));
         let snapshot = Store::open(&folder).and_then(|store| store.load(&name)).map_err(|error| refused(&error))?;
-        if snapshot.identity() != filed.identity {
+        if snapshot.job().digest() != filed.record {
             let text = format!("{}: it is another snapshot than the job was saved in", snapshot.path().display());
             return Err(trouble(TroubleKind::Snapshot, text));
         }

@@ -4,7 +4,10 @@ mod criu;
 mod folder;
 mod jobs;
 mod process;
+mod receive;
+mod send;
 mod show;
+mod way;
 
 use crate::devices::columns;
 use crate::line::{Command, Flag, Line};
@@ -36,8 +39,9 @@ pub(crate) const TOOL: Tool = Tool {
         "Exit status: 0 done; 1 the other device cannot take the job, and nothing was done; 2 the command line is wrong;",
         "3 no such process, or it does not answer; 4 the job did not stop in time, or would have stood still for too long;",
         "5 the job's present stage does not allow it; 6 given up by `abort`; 7 a device failed; 8 a checkpoint could not be",
-        "written or not be used; 9 CRIU is missing, not permitted, or failed. Whatever fails, the job goes on where it was, or the",
-        "message says where it is.",
+        "written or not be used; 9 CRIU is missing, not permitted, or failed; 10 the other side of a transfer or the way there failed;",
+        "11 it is not known whether the job runs on the other side, and it stands still here. Whatever fails, the job goes on where it",
+        "was, or the message says where it is.",
     ],
 };
 
@@ -145,6 +149,45 @@ const COMMANDS: &[Command] = &[
         flags: &[JSON],
         takes_all: false,
         run: jobs::verify,
+    },
+    Command {
+        name: "send",
+        arguments: "PID HOST:PORT|-",
+        about: "sends a job to another machine while it runs, where `receive` waits; - for standard input and output",
+        flags: &[
+            Flag { name: "--key", value: Some("FILE"), about: "a file with a secret that the other side has too" },
+            Flag {
+                name: "--max-freeze",
+                value: Some("MS"),
+                about: "memory is sent in rounds until the rest takes no longer; 500 if left out",
+            },
+            Flag { name: "--spool", value: Some("FOLDER"), about: "where what is sent is gathered; /tmp if left out" },
+            EVENTS,
+        ],
+        takes_all: false,
+        run: send::send,
+    },
+    Command {
+        name: "receive",
+        arguments: "[ADDRESS:]PORT|-",
+        about: "takes a job from another machine, and runs it here",
+        flags: &[
+            Flag { name: "--key", value: Some("FILE"), about: "a file with a secret that the other side has too" },
+            Flag { name: "--to", value: Some("DEVICES"), about: "onto these; otherwise such as it had" },
+            Flag {
+                name: "--spool",
+                value: Some("FOLDER"),
+                about: "where what comes is gathered, and what came is remembered; hetgpu-received in /tmp if left out",
+            },
+            Flag {
+                name: "--cut-files",
+                value: None,
+                about: "files that the job had open for writing, and that are longer here, are cut to what they were",
+            },
+            EVENTS,
+        ],
+        takes_all: false,
+        run: receive::receive,
     },
     Command {
         name: "pause",
@@ -377,7 +420,7 @@ fn go(line: &Line) -> Outcome {
     request["max_freeze_ms"] = json!(number(line, "--max-freeze")?);
     let show = Show::new(line);
     let answer = ask_shown(&show, pid, &request, LONG_PATIENCE)?;
-    drop(show);
+    show.clear();
     if line.has("--json") {
         say(&answer);
         return Ok(0);

@@ -272,7 +272,7 @@ impl Manifest {
         })
     }
 
-    fn parse(value: &Value) -> Option<Self> {
+    pub(crate) fn parse(value: &Value) -> Option<Self> {
         let text = |name: &str| value[name].as_str().map(str::to_owned);
         let image = |value: &Value| {
             let name = value["name"].as_str().filter(|name| !name.contains('/') && name.ends_with(".img"))?;

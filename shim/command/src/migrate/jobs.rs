@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 /// How long a process that came back may take to answer.
 const ARRIVAL: Duration = Duration::from_secs(10);
 
-fn status(pid: u32) -> Result<Value, Stop> {
+pub(super) fn status(pid: u32) -> Result<Value, Stop> {
     control::ask(pid, &json!({ "request": "status" }), PATIENCE, &|_| {}).map_err(|silence| silent(pid, &silence))
 }
 
@@ -41,7 +41,7 @@ fn names(status: &Value) -> Vec<String> {
 }
 
 /// What a checkpoint of a job says of it.
-fn describe(pid: u32, status: &Value, identity: &Value) -> Manifest {
+pub(super) fn describe(pid: u32, status: &Value, identity: &Value) -> Manifest {
     Manifest {
         pid,
         start: presence::start_of(pid).unwrap_or(0),
@@ -102,7 +102,7 @@ pub(super) fn checkpoint(line: &Line) -> Outcome {
 }
 
 /// Whether a job is in a snapshot and nowhere else. Where it does not say, it may be.
-fn status_of_snapshot(pid: u32) -> bool {
+pub(super) fn status_of_snapshot(pid: u32) -> bool {
     let now = status(pid);
     let devices = now.as_ref().ok().and_then(|now| now["devices"].as_array());
     match devices {
@@ -145,32 +145,32 @@ fn save(
     folder.finish(&manifest).inspect_err(|_| put_back(pid, criu.is_some() || !leaves))?;
     let Some(criu) = criu else { return Ok(answer) };
     // From here on the job is in the snapshot alone, and its process stands still: whatever fails, it goes on from there.
-    let saved = || -> Result<(), Stop> {
+    let mut saved = || -> Result<(), Stop> {
         show.phase("process");
         criu.dump(pid, folder)?;
         manifest.files = criu::written_files(pid);
+        if leaves {
+            show.phase("resuming");
+            process::go_on(pid);
+            load(show, pid, folder, &Value::Null)?;
+            answer["freeze_ms"] = json!(start.elapsed().as_secs_f64() * 1e3);
+        }
         manifest.images = Some(folder.images()?);
         folder.finish(&manifest)
     };
-    let mut saved = saved;
     if let Err(stop) = saved() {
         process::go_on(pid);
         put_back(pid, true);
         return Err(stop);
     }
-    if leaves {
-        show.phase("resuming");
-        process::go_on(pid);
-        load(show, pid, folder, &Value::Null)?;
-        answer["freeze_ms"] = json!(start.elapsed().as_secs_f64() * 1e3);
-    } else {
+    if !leaves {
         process::end(pid);
     }
     Ok(answer)
 }
 
 /// Lets a job go on whose devices were saved, after something else failed.
-fn put_back(pid: u32, let_go: bool) {
+pub(super) fn put_back(pid: u32, let_go: bool) {
     if let_go {
         let _ = control::ask(pid, &json!({ "request": "load" }), LONG_PATIENCE, &|_| {});
         let _ = control::ask(pid, &json!({ "request": "resume" }), PATIENCE, &|_| {});
@@ -238,7 +238,7 @@ fn restore_living(show: &Show, folder: &Folder, manifest: &Manifest, to: &Value)
 }
 
 /// Files that the job had open for writing are as long as they were: it goes on where it stood in them.
-fn check_files(manifest: &Manifest, cuts: bool) -> Result<(), Stop> {
+pub(super) fn check_files(manifest: &Manifest, cuts: bool) -> Result<(), Stop> {
     let now = |path: &Path| std::fs::metadata(path).map(|about| about.len());
     for (path, bytes) in &manifest.files {
         let found = now(path).map_err(|error| super::io_trouble(path, "the job had it open", &error))?;
@@ -271,11 +271,23 @@ fn check_files(manifest: &Manifest, cuts: bool) -> Result<(), Stop> {
 
 /// The process comes back from its image.
 fn restore_process(show: &Show, folder: &Folder, manifest: &Manifest, to: &Value) -> Result<Value, Stop> {
+    bring_back(show, &Criu::find()?, folder, manifest, to, &|| Ok(()))
+}
+
+/// Brings a process back, puts its contents onto devices, and lets it go on after `before` has been done. Where that fails
+/// nothing of it is left but the folder.
+pub(super) fn bring_back(
+    show: &Show,
+    criu: &Criu,
+    folder: &Folder,
+    manifest: &Manifest,
+    to: &Value,
+    before: &dyn Fn() -> Result<(), Stop>,
+) -> Result<Value, Stop> {
     let pid = manifest.pid;
     if !process::is_free(pid) {
         return Err(trouble(5, format!("there is another process {pid}, and a process comes back with its number")));
     }
-    let criu = Criu::find()?;
     show.phase("process");
     // CRIU believes what it reads.
     let damage = folder.damage(manifest.images.as_deref().unwrap_or_default());
@@ -286,15 +298,20 @@ fn restore_process(show: &Show, folder: &Folder, manifest: &Manifest, to: &Value
     presence::make_folder(&manifest.sockets)
         .map_err(|error| super::io_trouble(&manifest.sockets, "making it", &error))?;
     criu.restore(manifest, folder)?;
-    let arrived = Instant::now();
-    while status(pid).is_err() && arrived.elapsed() < ARRIVAL && process::state(pid).is_some() {
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    show.phase("devices");
-    load(show, pid, folder, to).inspect_err(|_| {
-        // It has done nothing yet, and the checkpoint is whole: it can be restored again.
-        process::end(pid);
-    })
+    let back = || {
+        let arrived = Instant::now();
+        while status(pid).is_err() && arrived.elapsed() < ARRIVAL && process::state(pid).is_some() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        show.phase("devices");
+        let request = json!({ "request": "load", "folder": folder.path(), "name": SNAPSHOT, "to": to });
+        let answer = ask_shown(show, pid, &request, LONG_PATIENCE)?;
+        before()?;
+        ask_shown(show, pid, &json!({ "request": "resume" }), PATIENCE)?;
+        Ok(answer)
+    };
+    // It has done nothing yet, and the checkpoint is whole: it can be restored again.
+    back().inspect_err(|_| process::end(pid))
 }
 
 pub(super) fn verify(line: &Line) -> Outcome {

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 pub(crate) struct Show {
     json: bool,
     terminal: bool,
+    aside: bool,
     begun: Cell<Instant>,
     dirty: Cell<bool>,
 }
@@ -19,7 +20,12 @@ impl Show {
     pub(crate) fn new(line: &Line) -> Self {
         let json = line.has("--json");
         let terminal = !json && std::io::stderr().is_terminal();
-        Self { json, terminal, begun: Cell::new(Instant::now()), dirty: Cell::new(false) }
+        Self { json, terminal, aside: false, begun: Cell::new(Instant::now()), dirty: Cell::new(false) }
+    }
+
+    /// All that is said goes where errors go: the standard output is something else's.
+    pub(crate) fn aside(self) -> Self {
+        Self { aside: true, ..self }
     }
 
     pub(crate) fn is_json(&self) -> bool {
@@ -31,14 +37,14 @@ impl Show {
         self.clear();
         self.begun.set(Instant::now());
         if self.json {
-            say(json!({ "event": "phase", "phase": name }));
+            self.line(json!({ "event": "phase", "phase": name }));
         }
     }
 
     /// An event.
     pub(crate) fn tell(&self, event: &Value) {
         if self.json {
-            say(event);
+            self.line(event);
         } else if self.terminal && event["event"] == json!("progress") {
             let (done, all) = (event["done"].as_u64().unwrap_or(0), event["all"].as_u64().unwrap_or(0));
             if all > 0 {
@@ -52,21 +58,31 @@ impl Show {
     pub(crate) fn end(&self, answer: &Value, text: impl FnOnce() -> String) {
         self.clear();
         match self.json {
-            true => say(answer),
-            false => say(text()),
+            true => self.line(answer),
+            false => self.line(text()),
         }
     }
 
-    fn clear(&self) {
+    /// A line for a person alone.
+    pub(crate) fn note(&self, text: impl FnOnce() -> String) {
+        if !self.json {
+            self.clear();
+            self.line(text());
+        }
+    }
+
+    fn line(&self, text: impl std::fmt::Display) {
+        match self.aside {
+            true => drop(writeln!(std::io::stderr(), "{text}")),
+            false => say(text),
+        }
+    }
+
+    /// Takes the line on the terminal away.
+    pub(crate) fn clear(&self) {
         if self.dirty.take() {
             let _ = write!(std::io::stderr(), "\r\x1b[K");
         }
-    }
-}
-
-impl Drop for Show {
-    fn drop(&mut self) {
-        self.clear();
     }
 }
 
