@@ -289,6 +289,8 @@ macro_rules! for_each_op {
             StoreAsync "store_async" "i64 i64 T+ -> " One Any [Space] None READ_WRITE "Writes (address, mbarrier, values...) consecutive values to shared memory, then completes their bytes at the mbarrier, which is in the same block.";
             RedAsync "red_async" "i64 i64 T -> " Word Any [AtomOp Space] None READ_WRITE "Replaces (address, mbarrier, operand) shared memory by op(memory, operand), then completes the bytes at the mbarrier, which is in the same block.";
 
+            TensorMapAcquire "tensormap_acquire" "i64 -> " Any Any [Scope] None READ_WRITE "A fence behind which copies by the tensor map at a generic address see what was released of it.";
+
             // Barriers in memory: the module `mbarrier` says what their 64 bits mean
             MbarrierInit "mbarrier_init" "i64 i32 -> " Any Any [Space] Offset READ_WRITE "Makes an mbarrier of 8 bytes of shared memory: phase 0, (address, arrivals) expected in each phase.";
             MbarrierInval "mbarrier_inval" "i64 -> " Any Any [Space] Offset READ_WRITE "Ends an mbarrier; its memory holds zeros.";
@@ -349,6 +351,7 @@ macro_rules! for_each_op {
             Syscall "syscall" "* -> *" Any Any [Syscall] None READ_WRITE "A library call that every device provides.";
             Call "call" "* -> *" Any Any [] Func CONVERGENT "Calls a function of the module.";
             CallIndirect "calli" "i64 * -> *" Any Any [] Sig CONVERGENT "Calls the function at an address, which has the signature named.";
+            NoUnroll "nounroll" " -> " Any Any [] None VARIES "The loop that begins with this block is not to be unrolled: a hint.";
             Breakpoint "brkpt" " -> " Any Any [] None WRITE "Stops under a debugger; faults without one.";
             Br "br" " -> " Any Any [] None TERMINATOR "Goes on at the target.";
             BrIf "brif" "b1 -> " Any Any [] None TERMINATOR "Goes on at the first target where the condition holds, else at the second.";

@@ -36,6 +36,8 @@ const STAGES: &[Stage] = &[
     ("ring", || crate::ring::run(&[])),
     ("coverage", || filetest(None, "coverage")),
     ("ptxas", || filetest(None, "ptxas")),
+    ("reprint", || filetest(None, "reprint")),
+    ("print", || filetest(None, "print")),
     ("accept", || accept(&[])),
     ("fuzz", fuzz),
     ("demo", demo::run),

@@ -19,7 +19,7 @@ use report::Counts;
 const USAGE: &str = "\
 cargo xtask check [STAGE...]            everything that CI runs, or the stages named
 cargo xtask tidy                        the rules of the house: rooms, names, unsafe, sizes, licences
-cargo xtask filetest [NAME] [--on DEV]  filetests whose name contains NAME; DEV: a device, ptxas, coverage
+cargo xtask filetest [NAME] [--on DEV]  filetests whose name contains NAME; DEV: a device, ptxas, print, reprint, coverage
 cargo xtask conformance DEV [NAME]      what every device must do, checked on one
 cargo xtask gen [--check]               writes the generated pages of docs/, or compares them
 cargo xtask accept [FLAG...]            what the front end and ptxas accept, compared: a sample, or --whole

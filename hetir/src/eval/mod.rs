@@ -209,6 +209,7 @@ impl Pure {
             | Op::Atom
             | Op::Cas
             | Op::Fence
+            | Op::TensorMapAcquire
             | Op::ToGeneric
             | Op::FromGeneric
             | Op::IsSpace
@@ -277,6 +278,7 @@ impl Pure {
             | Op::GridDepLaunch
             | Op::NanoSleep
             | Op::PmEvent
+            | Op::NoUnroll
             | Op::SetMaxReg
             | Op::Tex
             | Op::TexGather

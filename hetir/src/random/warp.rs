@@ -148,6 +148,7 @@ impl Generator<'_, '_> {
             1 => {
                 let mask = self.source.below(0x1_0000) as u64;
                 self.emit(Op::PmEvent, Type::B1, none, mask, &[], &[]);
+                self.emit(Op::NoUnroll, Type::B1, none, 0, &[], &[]);
             }
             2 => {
                 let attrs = attributes(self.source, Op::Fence);

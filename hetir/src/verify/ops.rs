@@ -128,6 +128,7 @@ pub(super) fn check(c: &Checker<'_>, x: &Context<'_>) -> Checked {
         | Op::NanoSleep
         | Op::ImageQuery
         | Op::IsImage
+        | Op::NoUnroll
         | Op::Breakpoint
         | Op::Br
         | Op::BrIf
@@ -219,6 +220,7 @@ pub(super) fn check(c: &Checker<'_>, x: &Context<'_>) -> Checked {
             need(Rule::Atomic, known, || format!("there is no cas of {t}"))
         }
         Op::Fence => order(x, &[Order::Acquire, Order::Release, Order::AcqRel, Order::SeqCst]),
+        Op::TensorMapAcquire => need(Rule::Scope, x.attr::<Scope>() != Scope::None, || "a fence needs a scope".into()),
         Op::ToGeneric | Op::FromGeneric | Op::IsSpace => {
             need(Rule::Spaces, x.attr::<Space>() != Space::Generic, || "generic is no window".into())
         }

@@ -502,6 +502,7 @@ impl<'u, 'm, 'c> Lowering<'u, 'm, 'c> {
             | Op::BulkCommit
             | Op::BulkWait
             | Op::PmEvent
+            | Op::NoUnroll
             | Op::SetMaxReg
             | Op::GridDepWait
             | Op::GridDepLaunch

@@ -89,6 +89,7 @@ impl<'m, 'c> Lowering<'_, 'm, 'c> {
                     }
                 }
                 Op::Br | Op::BrIf | Op::Switch => work.other += 1,
+                Op::NoUnroll => {}
                 op if op.info().effects == Effects::PURE && hetir::eval::is_pure(op) => {
                     if results.iter().all(|r| self.shapes.get(*r) == Shape::Varying) {
                         work.other += self.weight(inst);

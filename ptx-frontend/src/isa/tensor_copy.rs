@@ -48,10 +48,11 @@ pub(crate) const FORMS: &[Form] = &[
         c.fence(Order::Release, scope, FenceKind::TensorMap)
     }),
     form("fence.proxy.tensormap::generic.acquire.scope [addr], size", &[SCOPE], |c| {
-        c.whole_address(0, Space::Generic)?;
+        let map = c.whole_address(0, Space::Generic)?;
         c.whole_map(1)?;
         let scope = c.scope();
-        c.fence(Order::Acquire, scope, FenceKind::TensorMap)
+        c.effect(Attrs::of(Op::TensorMapAcquire).with(scope), Type::B1, 0, &[map]);
+        Ok(())
     }),
     form("prefetch{.space}.tensormap [a]", &["space=const param"], |c| {
         let operand = c.operand(0);

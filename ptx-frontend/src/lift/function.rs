@@ -116,7 +116,7 @@ impl Lifter<'_, '_> {
             match *statement {
                 Statement::Label(label) => self.enter_label(label),
                 Statement::Loc(n) => pending_loc = Some(n),
-                Statement::Pragma(_) => {}
+                Statement::Pragma(text) => self.pragma(text),
                 Statement::Inst(inst) => {
                     if let Some(n) = pending_loc.take() {
                         let loc = code.locs[n as usize];
@@ -233,6 +233,15 @@ impl Lifter<'_, '_> {
         self.block = Some(first);
         self.count_edges();
         Ok(())
+    }
+
+    /// A pragma applies to the loop that begins here; others than this one change nothing that is kept.
+    fn pragma(&mut self, text: ast::Symbol) {
+        if self.ast.name(text) == "nounroll" && self.block.is_some() {
+            let span = std::mem::take(&mut self.inst.span);
+            self.effect(Op::NoUnroll, Type::B1, 0, &[]);
+            self.inst.span = span;
+        }
     }
 
     fn piece_place(&mut self, variable: &ast::Variable) -> Place {

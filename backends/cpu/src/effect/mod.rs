@@ -230,7 +230,7 @@ pub(crate) fn execute(call: &mut Call<'_>) -> Done {
             hetir::interp::texture::execute(call)?
         }
         Op::IsSpace => is_space(call),
-        Op::Fence => std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst),
+        Op::Fence | Op::TensorMapAcquire => std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst),
         // Copies happen when they are issued; the others are hints.
         Op::CpAsyncCommit
         | Op::CpAsyncWait
@@ -241,6 +241,7 @@ pub(crate) fn execute(call: &mut Call<'_>) -> Done {
         | Op::Discard
         | Op::ApplyPriority
         | Op::PmEvent
+        | Op::NoUnroll
         | Op::SetMaxReg
         | Op::GridDepWait
         | Op::GridDepLaunch => {}

@@ -427,12 +427,27 @@ impl<'c, 'a> Printer<'c, 'a> {
         self.code.put(&format!("mov.{}", to.class.declared()), to, [from]);
     }
 
-    /// Writes what an edge hands to a block.
+    /// Writes what an edge hands to a block. What parameters of the block itself hold is read before these are written, as far as
+    /// that goes, so that a parameter and what is written for it may be one register.
     fn hand_over(&mut self, block: Block, args: &[Value]) {
-        for (n, &arg) in args.iter().enumerate() {
-            let param = self.body.blocks[block.index()].params[n];
-            let (to, from) = (self.incoming(param), self.source(arg));
-            self.move_to(to, from, self.body.ty(param));
+        let params = &self.body.blocks[block.index()].params;
+        let mut left: Vec<usize> = (0..args.len()).collect();
+        let mut readers: HashMap<Value, usize> = HashMap::new();
+        for arg in args {
+            *readers.entry(self.root(*arg)).or_default() += 1;
+        }
+        while !left.is_empty() {
+            let free = |n: &usize| {
+                let own = usize::from(self.root(args[*n]) == params[*n]);
+                readers.get(&params[*n]).copied().unwrap_or(0) == own
+            };
+            let place = left.iter().position(free).unwrap_or(0);
+            let n = left.remove(place);
+            if let Some(count) = readers.get_mut(&self.root(args[n])) {
+                *count -= 1;
+            }
+            let (to, from) = (self.incoming(params[n]), self.source(args[n]));
+            self.move_to(to, from, self.body.ty(params[n]));
         }
     }
 

@@ -417,6 +417,14 @@ impl Printer<'_, '_> {
                     .collect();
                 self.join(to, data.ty, &halves, Type::I64);
             }
+            _ if matches!(data.ty, Type::F32 | Type::F64) => {
+                let operands = [yes, no].map(|v| {
+                    let source = self.source(v);
+                    self.float(source, data.ty)
+                });
+                let [yes, no] = operands;
+                self.code.put(&format!("selp.f{}", data.ty.bits()), to, [yes, no, condition.into()]);
+            }
             bits => {
                 let whole = word_of(data.ty.as_int());
                 let [yes, no] = [yes, no].map(|v| {

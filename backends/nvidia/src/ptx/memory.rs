@@ -363,6 +363,13 @@ impl Printer<'_, '_> {
         Ok(())
     }
 
+    pub(super) fn acquire_map(&mut self, inst: Inst, data: &InstData) -> Printing {
+        let map = self.native_generic(self.body.args(inst)[0]);
+        let head = format!("fence.proxy.tensormap::generic.acquire{}", scope(data.attr()));
+        self.code.act(&head, [], [Operand::at(map, 0), "128".into()]);
+        Ok(())
+    }
+
     /// Hints on a place in memory.
     pub(super) fn hint(&mut self, inst: Inst, data: &InstData) -> Printing {
         let (place, space) = self.place(data.attr(), self.body.args(inst)[0], 0)?;

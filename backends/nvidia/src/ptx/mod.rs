@@ -11,6 +11,7 @@
 
 mod address;
 mod call;
+mod coalesce;
 mod constant;
 mod context;
 mod copies;

@@ -4,7 +4,7 @@ use super::address::param_name;
 use super::call::{library, prototype};
 use super::context::{Context, SHARED, entry_name, hidden_name};
 use super::function::Printer;
-use super::{Hidden, Printed, Request, Unprintable, constant_name};
+use super::{Hidden, Printed, Request, Unprintable, coalesce, constant_name};
 use hetir::diag::Span;
 use hetir::entity::{FuncId, GlobalId};
 use hetir::ir::{FunctionKind, KernelParam, LaunchBounds};
@@ -98,6 +98,9 @@ fn body(cx: &mut Context<'_>, id: FuncId) -> Result<String, Unprintable> {
         printer.begin_addresses_given();
     }
     printer.blocks()?;
+    printer.code.prune();
+    coalesce::run(&mut printer.code);
+    coalesce::forget_repeated(&mut printer.code);
     let mut text = "{\n".to_string();
     printer.code.finish(&mut text);
     text.push_str("}\n");

@@ -53,6 +53,7 @@ impl Printer<'_, '_> {
             Atom => self.atom(inst, data),
             Cas => self.compare_and_swap(inst, data),
             Fence => self.fence(data),
+            TensorMapAcquire => self.acquire_map(inst, data),
             ToGeneric => self.generic_from_own(inst, data),
             FromGeneric => self.own_from_generic(inst, data),
             IsSpace => self.is_space(inst, data),
@@ -90,6 +91,10 @@ impl Printer<'_, '_> {
             }
             Ret => {
                 self.leave(inst);
+                Ok(())
+            }
+            NoUnroll => {
+                self.code.plain(".pragma \"nounroll\";");
                 Ok(())
             }
             // They end blocks, which print them.

@@ -103,6 +103,18 @@ impl Operand {
     pub(super) fn pair(a: impl Into<Self>, b: impl Into<Self>) -> Self {
         Self::Pair(Box::new(a.into()), Box::new(b.into()))
     }
+    fn rename(&mut self, name: &impl Fn(Reg) -> Reg) {
+        match self {
+            Self::Reg(r) | Self::Not(r) => *r = name(*r),
+            Self::Text(_) | Self::Sink => {}
+            Self::At(base, _) => base.rename(name),
+            Self::Pair(a, b) => {
+                a.rename(name);
+                b.rename(name);
+            }
+            Self::Image(all) | Self::Vector(all) | Self::List(all) => all.iter_mut().for_each(|o| o.rename(name)),
+        }
+    }
     fn each_reg(&self, visit: &mut impl FnMut(Reg)) {
         match self {
             Self::Reg(r) | Self::Not(r) => visit(*r),
@@ -155,15 +167,70 @@ pub(super) struct Guard {
     pub(super) negated: bool,
 }
 
+/// Where control goes from an instruction.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Flow {
+    On,
+    /// To one of these labels; under a condition also on.
+    To(Vec<String>),
+    /// Nowhere; under a condition on.
+    End,
+}
+
+/// An instruction.
 #[derive(Clone, Debug)]
-enum Line {
-    Inst {
-        guard: Option<Guard>,
-        head: String,
-        outputs: Vec<Operand>,
-        inputs: Vec<Operand>,
-        needed: bool,
-    },
+pub(super) struct Instruction {
+    pub(super) guard: Option<Guard>,
+    head: String,
+    outputs: Vec<Operand>,
+    inputs: Vec<Operand>,
+    /// It does more than compute its outputs.
+    needed: bool,
+    pub(super) flow: Flow,
+}
+
+impl Instruction {
+    /// Calls `visit` with each register that is read.
+    pub(super) fn each_read(&self, mut visit: impl FnMut(Reg)) {
+        self.guard.iter().for_each(|g| visit(g.pred));
+        self.inputs.iter().for_each(|o| o.each_reg(&mut visit));
+    }
+    /// Calls `visit` with each register that is written.
+    pub(super) fn each_written(&self, mut visit: impl FnMut(Reg)) {
+        self.outputs.iter().for_each(|o| o.each_reg(&mut visit));
+    }
+    /// The registers of a move from one to another.
+    pub(super) fn copy(&self) -> Option<(Reg, Reg)> {
+        match (&self.outputs[..], &self.inputs[..]) {
+            ([Operand::Reg(to)], [Operand::Reg(from)]) if to.class == from.class && self.head.starts_with("mov.") => {
+                Some((*to, *from))
+            }
+            _ => None,
+        }
+    }
+    /// The register and the number of a move of one.
+    pub(super) fn number(&self) -> Option<(Reg, &str)> {
+        match (&self.outputs[..], &self.inputs[..]) {
+            ([Operand::Reg(to)], [Operand::Text(text)])
+                if self.head.starts_with("mov.") && text.starts_with(|c: char| c.is_ascii_digit() || c == '-') =>
+            {
+                Some((*to, text))
+            }
+            _ => None,
+        }
+    }
+    /// Puts other registers in the place of all.
+    pub(super) fn rename(&mut self, name: impl Fn(Reg) -> Reg) {
+        if let Some(guard) = &mut self.guard {
+            guard.pred = name(guard.pred);
+        }
+        self.outputs.iter_mut().chain(&mut self.inputs).for_each(|o| o.rename(&name));
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Line {
+    Inst(Instruction),
     Label(String),
     /// A declaration or a brace.
     Plain(String),
@@ -172,7 +239,7 @@ enum Line {
 /// The lines of a function.
 #[derive(Default, Debug)]
 pub(super) struct Code {
-    lines: Vec<Line>,
+    pub(super) lines: Vec<Line>,
     counts: [u32; 6],
     /// Labels that are branched to.
     targets: HashSet<String>,
@@ -188,7 +255,9 @@ impl Code {
         Reg { class, n }
     }
     fn add(&mut self, head: &str, outputs: Vec<Operand>, inputs: Vec<Operand>, needed: bool) {
-        self.lines.push(Line::Inst { guard: self.guard, head: head.to_string(), outputs, inputs, needed });
+        let flow = if matches!(head, "exit" | "ret") { Flow::End } else { Flow::On };
+        let head = head.to_string();
+        self.lines.push(Line::Inst(Instruction { guard: self.guard, head, outputs, inputs, needed, flow }));
     }
     /// An instruction that does nothing but compute its result.
     pub(super) fn put(&mut self, head: &str, output: impl Into<Operand>, inputs: impl Into<Vec<Operand>>) {
@@ -207,19 +276,21 @@ impl Code {
     /// A branch, executed where the condition holds.
     pub(super) fn branch(&mut self, guard: Guard, label: &str) {
         let outer = self.guard.replace(guard);
-        self.act("bra", [], [label.into()]);
+        self.go("bra", [label.into()].into(), &[label.to_string()]);
         self.guard = outer;
-        self.targets.insert(label.to_string());
     }
     /// A branch of all.
     pub(super) fn jump(&mut self, label: &str) {
-        self.act("bra.uni", [], [label.into()]);
-        self.targets.insert(label.to_string());
+        self.go("bra.uni", [label.into()].into(), &[label.to_string()]);
     }
     /// A branch to one of several labels, which get a list of this name.
     pub(super) fn jump_among(&mut self, list: &str, index: Reg, labels: &[String]) {
         self.plain(format!("{list}: .branchtargets {};", labels.join(", ")));
-        self.act("brx.idx", [], [index.into(), list.into()]);
+        self.go("brx.idx", [index.into(), list.into()].into(), labels);
+    }
+    fn go(&mut self, head: &str, inputs: Vec<Operand>, labels: &[String]) {
+        let (guard, head, flow) = (self.guard, head.to_string(), Flow::To(labels.to_vec()));
+        self.lines.push(Line::Inst(Instruction { guard, head, outputs: Vec::new(), inputs, needed: true, flow }));
         self.targets.extend(labels.iter().cloned());
     }
     /// A label.
@@ -231,62 +302,66 @@ impl Code {
         self.lines.push(Line::Plain(text.into()));
     }
 
-    /// Which lines are needed.
-    fn needed(&self) -> Vec<bool> {
-        let offsets: Vec<usize> = self
-            .counts
-            .iter()
-            .scan(0, |sum, n| {
-                *sum += *n as usize;
-                Some(*sum - *n as usize)
-            })
-            .collect();
-        let index = |r: Reg| offsets[r.class as usize] + r.n as usize;
-        let mut writers: Vec<Vec<u32>> = vec![Vec::new(); self.counts.iter().map(|n| *n as usize).sum()];
+    /// How many registers there are, and the number of one among all.
+    pub(super) fn numbers(&self) -> (usize, impl Fn(Reg) -> usize + use<>) {
+        let mut offsets = [0usize; 6];
+        let mut sum = 0;
+        for (offset, count) in offsets.iter_mut().zip(self.counts) {
+            *offset = sum;
+            sum += count as usize;
+        }
+        (sum, move |r: Reg| offsets[r.class as usize] + r.n as usize)
+    }
+
+    /// Leaves out what nobody needs.
+    pub(super) fn prune(&mut self) {
+        let (count, index) = self.numbers();
+        let mut writers: Vec<Vec<u32>> = vec![Vec::new(); count];
         let mut keep = vec![false; self.lines.len()];
         let mut work = Vec::new();
         for (n, line) in self.lines.iter().enumerate() {
             match line {
-                Line::Inst { outputs, needed, .. } => {
-                    outputs.iter().for_each(|o| o.each_reg(&mut |r| writers[index(r)].push(n as u32)));
-                    if *needed {
+                Line::Inst(inst) => {
+                    inst.each_written(|r| writers[index(r)].push(n as u32));
+                    if inst.needed {
                         keep[n] = true;
                         work.push(n);
                     }
                 }
-                Line::Label(_) | Line::Plain(_) => keep[n] = true,
+                Line::Label(name) => keep[n] = self.targets.contains(name),
+                Line::Plain(_) => keep[n] = true,
             }
         }
         while let Some(n) = work.pop() {
-            let Line::Inst { guard, inputs, .. } = &self.lines[n] else { continue };
-            let mut reach = |r: Reg| {
+            let Line::Inst(inst) = &self.lines[n] else { continue };
+            inst.each_read(|r| {
                 for writer in std::mem::take(&mut writers[index(r)]) {
                     if !std::mem::replace(&mut keep[writer as usize], true) {
                         work.push(writer as usize);
                     }
                 }
-            };
-            guard.iter().for_each(|g| reach(g.pred));
-            inputs.iter().for_each(|o| o.each_reg(&mut reach));
+            });
         }
-        keep
+        let mut n = 0;
+        self.lines.retain(|_| {
+            n += 1;
+            keep[n - 1]
+        });
     }
 
     /// The lines with the declarations of their registers, each indented.
     pub(super) fn finish(self, out: &mut String) {
-        let keep = self.needed();
         for class in Class::ALL {
             if self.counts[class as usize] > 0 {
                 let (kind, prefix) = (class.declared(), class.prefix());
                 let _ = writeln!(out, "\t.reg .{kind} %{prefix}<{}>;", self.counts[class as usize]);
             }
         }
-        for (line, _) in self.lines.iter().zip(&keep).filter(|(_, keep)| **keep) {
+        for line in &self.lines {
             match line {
-                Line::Label(name) if !self.targets.contains(name) => {}
                 Line::Label(name) => _ = writeln!(out, "{name}:"),
                 Line::Plain(text) => _ = writeln!(out, "\t{text}"),
-                Line::Inst { guard, head, outputs, inputs, .. } => {
+                Line::Inst(Instruction { guard, head, outputs, inputs, .. }) => {
                     out.push('\t');
                     if let Some(Guard { pred, negated }) = guard {
                         let _ = write!(out, "@{}{pred} ", if *negated { "!" } else { "" });

@@ -250,6 +250,7 @@ pub(super) fn select(data: &InstData, pure: Option<&Pure>) -> Exec {
         | Op::Discard
         | Op::ApplyPriority
         | Op::PmEvent
+        | Op::NoUnroll
         | Op::SetMaxReg
         | Op::GridDepWait
         | Op::GridDepLaunch
@@ -259,7 +260,7 @@ pub(super) fn select(data: &InstData, pure: Option<&Pure>) -> Exec {
 
         Op::Load => Exec::Run(memory::load),
         Op::Store => Exec::Run(memory::store),
-        Op::Fence => Exec::Run(checks::fence),
+        Op::Fence | Op::TensorMapAcquire => Exec::Run(checks::fence),
         Op::Atom => Exec::Run(atomic::atom),
         Op::Cas => Exec::Run(atomic::cas),
 
