@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 /// Between two stop words, so that each is on a line of its own.
 const STRIDE: u64 = 64;
+/// Nanoseconds; who asks a shorter kernel to stop waits for its end.
+const SHORT: u64 = 1_000_000;
 /// Bytes of all stop words of a device; launches beyond them run to their end.
 const BYTES: u64 = 4096;
 
@@ -156,18 +158,21 @@ impl Flights {
 }
 
 impl DeviceState {
-    /// A launch begins. It gets a word by which it is asked to stop, if one is left.
-    /// `own` is the address of a word that it has already.
+    /// A launch begins that takes about so many nanoseconds, where that is known. It gets a word by which it is asked to
+    /// stop, if one is left. `own` is the address of a word that it has already.
     pub(crate) fn take_off(
         &self,
         memory: &Memory,
         function: &Arc<Function>,
         request: &LaunchRequest,
+        guess: Option<u64>,
         own: Option<u64>,
     ) -> Result<InFlight<'_>> {
+        let caps = self.device.caps();
+        // Where that takes another form of the kernel, it is worth while for what is known to be long.
+        let worth_while = !caps.asynchronous || guess.is_some_and(|nanoseconds| nanoseconds > SHORT);
         // The blocks of a cooperative launch wait for each other: none may be left for later, but where all can stop.
-        let stops = !request.cooperative;
-        let stops = stops && own.is_none() && self.device.caps().suspends;
+        let stops = !request.cooperative && worth_while && own.is_none() && caps.suspends;
         if stops {
             self.flights.page.get_or_init(|| {
                 // Without words launches run to their end, as on devices that know of none.

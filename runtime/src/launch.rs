@@ -397,7 +397,7 @@ impl Prepared {
         let Self { module, function, kernel, request, processors, heap, .. } = self;
         let mut sitting = self.sit(session, memory)?;
         let word = sitting.as_ref().map(Sitting::stop);
-        let mut flight = session.device.take_off(memory, function, request, word)?;
+        let mut flight = session.device.take_off(memory, function, request, self.guess(), word)?;
         let params: Arc<[u8]> = request.params.as_slice().into();
         let mut blocks = Blocks::default();
         let mut took = Duration::ZERO;

@@ -1,7 +1,7 @@
 //! What a card is, as the driver tells.
 
 use crate::driver::Card;
-use hetgpu_device::{Caps, DeviceError, PHYSICAL_GRANULARITY, Pci};
+use hetgpu_device::{Caps, DeviceError, ImageCaps, PHYSICAL_GRANULARITY, Pci, SurfaceCaps};
 
 /// What programs are told of it. `compute` is what the settings say instead of the card's own capability.
 pub(crate) fn of(card: &Card, compute: Option<(u32, u32)>) -> Result<Caps, DeviceError> {
@@ -23,6 +23,7 @@ pub(crate) fn of(card: &Card, compute: Option<(u32, u32)>) -> Result<Caps, Devic
         shares_host_memory: is(19) && is(91),
         host_atomics: is(86),
         physical: is(102) && is(103),
+        images: Some(images(card)),
         asynchronous: true,
         concurrent_queues: 16,
         copy_engines: number(40),
@@ -50,6 +51,46 @@ pub(crate) fn of(card: &Card, compute: Option<(u32, u32)>) -> Result<Caps, Devic
         constant_bytes: number(9),
         ..Caps::default()
     })
+}
+
+fn images(card: &Card) -> ImageCaps {
+    let number = |attribute| card.attribute(attribute);
+    let two = |first: i32| [number(first), number(first + 1)];
+    let three = |first: i32| [number(first), number(first + 1), number(first + 2)];
+    ImageCaps {
+        chooses_handles: false,
+        linear: true,
+        multisample: false,
+        alignment: number(14),
+        pitch_alignment: number(51),
+        width_1d: number(21),
+        width_1d_linear: number(69),
+        extent_2d: two(22),
+        extent_2d_linear: three(70),
+        extent_3d: three(24),
+        width_cube: number(52),
+        layers: number(29),
+        width_1d_layered: number(42),
+        extent_2d_layered: two(27),
+        width_cube_layered: number(53),
+        layers_cube: number(54),
+        extent_2d_gather: two(45),
+        extent_3d_alternate: three(47),
+        width_1d_levels: number(77),
+        extent_2d_levels: two(73),
+        surface: SurfaceCaps {
+            alignment: number(30),
+            width_1d: number(55),
+            extent_2d: two(56),
+            extent_3d: three(58),
+            width_1d_layered: number(61),
+            extent_2d_layered: two(63),
+            width_cube: number(66),
+            width_cube_layered: number(67),
+            layers: number(62),
+            layers_cube: number(68),
+        },
+    }
 }
 
 /// What its instructions are.

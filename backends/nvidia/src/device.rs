@@ -1,6 +1,6 @@
 //! The card as a device.
 
-use crate::driver::{Context, Driver, Stream};
+use crate::driver::{Array, ArrayShape, Context, Driver, Object, Over, Stream};
 use crate::kernels::{Compiler, Form, Kernel, Loaded};
 use crate::memory::Memory;
 use crate::ptx::Target;
@@ -8,8 +8,8 @@ use crate::queue::{Line, NvidiaQueue, Point};
 use crate::slots::{Arrays, Begun, Slots};
 use crate::{caps, find, sys};
 use hetgpu_device::{
-    Access, Caps, Device, DeviceError, ErrorKind, HostSpan, KernelAttributes, LoadedModule, Mark, PhysicalId,
-    PhysicalMemory, Queue, Services,
+    Access, Caps, Device, DeviceError, ErrorKind, HostSpan, ImageDescription, ImageId, ImageObject, KernelAttributes,
+    LoadedModule, Mark, PhysicalId, PhysicalMemory, Queue, Services, Texels,
 };
 use hetir::attr::Space;
 use hetir::entity::FuncId;
@@ -71,6 +71,14 @@ struct Watched {
     changes: AtomicU64,
 }
 
+/// Images, and the objects over them by their handles.
+#[derive(Default)]
+struct Pictures {
+    images: HashMap<ImageId, Arc<Array>>,
+    objects: HashMap<u64, Object>,
+    next: u64,
+}
+
 /// What queues share with their device.
 pub(crate) struct Inner {
     pub(crate) context: Arc<Context>,
@@ -81,6 +89,7 @@ pub(crate) struct Inner {
     /// Ends of queues that were closed before their work was done.
     pub(crate) closing: Mutex<Vec<Point>>,
     begun: Arrays,
+    pictures: Mutex<Pictures>,
     modules: RwLock<HashMap<LoadedModule, Arc<Loaded>>>,
     /// Ranges of constant memory by their start.
     constants: RwLock<BTreeMap<u64, Watched>>,
@@ -93,6 +102,19 @@ impl Inner {
         let modules = self.modules.read().unwrap_or_else(PoisonError::into_inner);
         let loaded = modules.get(&module).cloned();
         loaded.ok_or_else(|| DeviceError::new(ErrorKind::InvalidImage, "the module is not loaded"))
+    }
+
+    pub(crate) fn image(&self, image: ImageId) -> Result<Arc<Array>, DeviceError> {
+        let found = lock(&self.pictures).images.get(&image).cloned();
+        found.ok_or_else(|| DeviceError::new(ErrorKind::InvalidRequest, "there is no such image"))
+    }
+
+    fn over(&self, texels: &Texels) -> Result<Over, DeviceError> {
+        Ok(match texels {
+            Texels::Image { image, first_level } => Over::Array(self.image(*image)?, *first_level),
+            Texels::View(view) => Over::View(self.image(view.image)?, *view),
+            Texels::Linear(linear) => Over::Linear(*linear),
+        })
     }
 
     pub(crate) fn begun(&self, blocks: u64, stream: &Stream) -> Result<Begun, DeviceError> {
@@ -189,6 +211,7 @@ impl NvidiaDevice {
             launches: AtomicU32::new(1),
             closing: Mutex::default(),
             begun: Arrays::default(),
+            pictures: Mutex::default(),
             modules: RwLock::default(),
             constants: RwLock::default(),
             service: Mutex::new(context.stream(caps.priorities.1)?),
@@ -294,6 +317,55 @@ impl Device for NvidiaDevice {
         let shared = kernel.printed.shared_bytes(dynamic_shared);
         kernel.allow(shared, 1).ok()?;
         kernel.function.resident(threads, shared).ok()
+    }
+
+    fn create_image(&self, description: &ImageDescription) -> Result<ImageId, DeviceError> {
+        if let Some(wrong) = description.wrong() {
+            return Err(DeviceError::new(ErrorKind::InvalidRequest, wrong));
+        }
+        let caps = self.caps.images.as_ref();
+        let beyond = caps.map_or(Some("images"), |caps| description.beyond(caps));
+        if let Some(beyond) = beyond {
+            return Err(DeviceError::new(ErrorKind::NotSupported, format!("the device has no room for {beyond}")));
+        }
+        let array = Arc::new(self.inner.context.array(ArrayShape(*description))?);
+        let mut pictures = lock(&self.inner.pictures);
+        pictures.next += 1;
+        let name = ImageId(pictures.next);
+        pictures.images.insert(name, array);
+        Ok(name)
+    }
+
+    fn destroy_image(&self, image: ImageId) {
+        let gone = lock(&self.inner.pictures).images.remove(&image);
+        drop(gone);
+    }
+
+    fn bind(&self, handle: Option<u64>, object: &ImageObject) -> Result<u64, DeviceError> {
+        if handle.is_some() {
+            return Err(DeviceError::new(ErrorKind::NotSupported, "the driver chooses the handles of images"));
+        }
+        let context = &self.inner.context;
+        let made = match object {
+            ImageObject::Texture { texels, sampler, normalized_floats } => {
+                context.texture(self.inner.over(texels)?, sampler, *normalized_floats)?
+            }
+            ImageObject::Surface(texels) => context.surface(self.inner.over(texels)?)?,
+            ImageObject::Sampler(_) => {
+                return Err(DeviceError::new(
+                    ErrorKind::NotSupported,
+                    "the driver has no samplers apart from textures",
+                ));
+            }
+        };
+        let handle = made.handle;
+        lock(&self.inner.pictures).objects.insert(handle, made);
+        Ok(handle)
+    }
+
+    fn unbind(&self, handle: u64) {
+        let gone = lock(&self.inner.pictures).objects.remove(&handle);
+        drop(gone);
     }
 
     fn open_queue(&self, priority: i32) -> Result<Box<dyn Queue>, DeviceError> {

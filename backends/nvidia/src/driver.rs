@@ -1,5 +1,9 @@
 //! Owning handles over the driver's functions. What is made here goes when it is dropped.
 
+mod images;
+
+pub(crate) use images::{Array, ArrayShape, Object, Over};
+
 use crate::sys::{self, Functions, Handle, Number, Status};
 use hetgpu_device::{Access, DeviceError, ErrorKind, HostSpan};
 use std::cell::Cell;
@@ -399,6 +403,8 @@ pub(crate) enum Side {
     Device(u64, u64),
     /// Host memory from an offset on, and bytes from row to row.
     Host(HostSpan, u64, u64),
+    /// A level of an array, from bytes, row and slice on.
+    Array(Arc<Array>, u32, [u64; 3]),
 }
 
 impl Stream {
@@ -424,7 +430,7 @@ impl Stream {
 
     /// Copies rows.
     pub(crate) fn copy_rows(&self, to: Side, from: Side, row: u64, rows: u64) -> Result<(), DeviceError> {
-        let side = |side: Side| {
+        let side = |side: &Side| -> Result<sys::BoxSide, DeviceError> {
             let mut out = sys::BoxSide {
                 x_bytes: 0,
                 y: 0,
@@ -440,18 +446,27 @@ impl Stream {
             };
             match side {
                 Side::Device(at, pitch) => {
-                    (out.kind, out.device, out.pitch) = (sys::MEMORY_DEVICE, at, pitch as usize);
+                    (out.kind, out.device, out.pitch) = (sys::MEMORY_DEVICE, *at, *pitch as usize);
                 }
                 Side::Host(span, offset, pitch) => {
                     out.kind = sys::MEMORY_HOST;
-                    out.host = span.start().wrapping_add(offset as usize).cast();
-                    out.pitch = pitch as usize;
+                    out.host = span.start().wrapping_add(*offset as usize).cast();
+                    out.pitch = *pitch as usize;
+                }
+                Side::Array(array, level, [x, y, z]) => {
+                    (out.kind, out.array) = (sys::MEMORY_ARRAY, array.level(*level)?);
+                    (out.x_bytes, out.y, out.z) = (*x as usize, *y as usize, *z as usize);
                 }
             }
-            out
+            Ok(out)
         };
-        let copy =
-            sys::BoxCopy { from: side(from), to: side(to), width_bytes: row as usize, height: rows as usize, depth: 1 };
+        let copy = sys::BoxCopy {
+            from: side(&from)?,
+            to: side(&to)?,
+            width_bytes: row as usize,
+            height: rows as usize,
+            depth: 1,
+        };
         // SAFETY: host sides are spans whose extent the caller has checked against rows and pitch; the rest is checked by
         // the driver.
         self.context.call("cuMemcpy3D", |f| unsafe { (f.copy_box)(&copy, self.handle) })

@@ -130,6 +130,8 @@ impl Compiler {
         });
         let constants = constants.collect::<Result<Vec<_>, DeviceError>>()?;
         let function = native.function(&printed.entry)?;
+        // Whoever asks for this makes the driver load the kernel now: at its first launch it would wait for others to end.
+        let _ = function.attribute(sys::FUNCTION_REGISTERS)?;
         if let Some(log) = &self.services.log {
             let took = begun.elapsed().as_secs_f64() * 1e3;
             log(

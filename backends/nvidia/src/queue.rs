@@ -119,40 +119,44 @@ impl Line {
             for row in 0..lines.rows {
                 let to_offset = slice * shape.to_slice + row * shape.to_pitch;
                 let from_offset = slice * shape.from_slice + row * shape.from_pitch;
-                let rows = lines.rows_at_once;
-                self.copy_rows((to, to_offset), (from, from_offset), transfer, lines.row, rows, &mut pending)?;
+                let at = [row, slice];
+                self.copy_rows((to, to_offset), (from, from_offset), at, transfer, &lines, &mut pending)?;
             }
         }
         Ok(pending)
     }
 
-    /// Copies `rows` rows of `bytes` each.
+    /// Copies `rows` rows of `bytes` each; offsets count for memory, row and slice for images.
     fn copy_rows(
         &self,
         (to, to_offset): (&Place, u64),
         (from, from_offset): (&Place, u64),
+        at: [u64; 2],
         transfer: &Transfer,
-        bytes: u64,
-        rows: u64,
+        lines: &Lines,
         pending: &mut Pending,
     ) -> Result<(), DeviceError> {
-        let shape = &transfer.shape;
+        let (shape, bytes, rows) = (&transfer.shape, lines.row, lines.rows_at_once);
         if let Place::Device(at) = to {
             self.inner.constants_written(at + to_offset, shape.to_pitch * (rows - 1) + bytes);
         }
         let hold = |span: &HostSpan, pending: &mut Pending| pending._hosts.push(span.clone());
-        let images = || DeviceError::new(ErrorKind::NotSupported, "the device has no images");
-        if rows > 1 {
-            let side = |place: &'_ Place, offset: u64, pitch: u64| match place {
-                Place::Device(at) => Ok(Side::Device(at + offset, pitch)),
-                Place::Host(span) => Ok(Side::Host(span.clone(), offset, pitch)),
-                Place::Image(_) => Err(images()),
-            };
-            for place in [to, from] {
-                if let Place::Host(span) = place {
-                    hold(span, pending);
+        if rows > 1 || matches!(to, Place::Image(_)) || matches!(from, Place::Image(_)) {
+            let mut side = |place: &Place, offset: u64, pitch: u64| -> Result<Side, DeviceError> {
+                match place {
+                    Place::Device(at) => Ok(Side::Device(at + offset, pitch.max(bytes))),
+                    Place::Host(span) => {
+                        pending._hosts.push(span.clone());
+                        Ok(Side::Host(span.clone(), offset, pitch.max(bytes)))
+                    }
+                    Place::Image(place) => {
+                        let array = self.inner.image(place.image)?;
+                        let [x, y, z] = place.origin.map(u64::from);
+                        let column = x * array.description.format.texel_bytes() as u64;
+                        Ok(Side::Array(array, place.level, [column, y + at[0], z + at[1]]))
+                    }
                 }
-            }
+            };
             let (to, from) = (side(to, to_offset, shape.to_pitch)?, side(from, from_offset, shape.from_pitch)?);
             return self.stream.copy_rows(to, from, bytes, rows);
         }
@@ -185,7 +189,8 @@ impl Line {
                 hold(&part, pending);
                 Ok(())
             }
-            _ => Err(images()),
+            // Images were copied above; what is the host's on both sides is checked before.
+            _ => Err(DeviceError::new(ErrorKind::NotSupported, "a copy between two places of the host")),
         }
     }
 
@@ -222,6 +227,9 @@ impl Line {
         let inner = &self.inner;
         let loaded = inner.loaded(launch.module)?;
         let grid: u64 = launch.grid.iter().map(|&n| u64::from(n)).product();
+        if launch.grid.iter().chain(&launch.block).any(|&n| n == 0) {
+            return Err(DeviceError::new(ErrorKind::InvalidRequest, "a launch without blocks or threads"));
+        }
         let clusters = launch.cluster != [1; 3];
         let part = !launch.blocks.are_all();
         if part && (clusters || !launch.blocks.are_within(grid)) {
@@ -315,8 +323,10 @@ impl Lines {
         /// The largest pitch that the driver takes.
         const MOST_PITCH: u64 = i32::MAX as u64;
         let shape = &transfer.shape;
-        let pitches = [shape.to_pitch, shape.from_pitch];
-        let fits = pitches.iter().all(|&pitch| pitch >= shape.row && pitch <= MOST_PITCH);
+        // The pitch of an image's side is the image's business.
+        let fits = [(&transfer.to, shape.to_pitch), (&transfer.from, shape.from_pitch)]
+            .iter()
+            .all(|(place, pitch)| matches!(place, Place::Image(_)) || (*pitch >= shape.row && *pitch <= MOST_PITCH));
         match fits && shape.rows > 1 {
             true => Self { row: shape.row, rows_at_once: shape.rows, rows: 1, slices: shape.slices },
             false => Self { row: shape.row, rows_at_once: 1, rows: shape.rows, slices: shape.slices },

@@ -1,6 +1,7 @@
 //! The driver API as the driver exports it: a table of functions, their types and the numbers that they take.
 
 pub(crate) mod host;
+pub(crate) mod images;
 
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use std::ffi::{c_char, c_int, c_uint, c_void};
@@ -97,6 +98,15 @@ functions! {
     function_attribute = "cuFuncGetAttribute"(*mut c_int, c_int, Handle);
     function_set = "cuFuncSetAttribute"(Handle, c_int, c_int);
     occupancy = "cuOccupancyMaxActiveBlocksPerMultiprocessor"(*mut c_int, Handle, c_int, usize);
+    array_create = "cuArray3DCreate_v2"(*mut Handle, *const images::ArrayDescription);
+    array_destroy = "cuArrayDestroy"(Handle);
+    levels_create = "cuMipmappedArrayCreate"(*mut Handle, *const images::ArrayDescription, c_uint);
+    levels_get = "cuMipmappedArrayGetLevel"(*mut Handle, Handle, c_uint);
+    levels_destroy = "cuMipmappedArrayDestroy"(Handle);
+    texture_create = "cuTexObjectCreate"(*mut Number, *const images::Resource, *const images::Sampling, *const images::View);
+    texture_destroy = "cuTexObjectDestroy"(Number);
+    surface_create = "cuSurfObjectCreate"(*mut Number, *const images::Resource);
+    surface_destroy = "cuSurfObjectDestroy"(Number);
     launch = "cuLaunchKernelEx"(*const LaunchConfig, Handle, *mut *mut c_void, *mut *mut c_void);
 }
 
@@ -166,6 +176,7 @@ pub(crate) struct BoxCopy {
 
 pub(crate) const MEMORY_HOST: c_uint = 1;
 pub(crate) const MEMORY_DEVICE: c_uint = 2;
+pub(crate) const MEMORY_ARRAY: c_uint = 3;
 
 /// A launch attribute: its number, padding to 8 bytes, and a value of 64 bytes.
 #[repr(C)]

@@ -124,7 +124,13 @@ fn one(runner: &Runner, device: &str, source: &str, run: &Run) -> (Value, Contex
     }
     let mut buffers = initial_buffers(run);
     let result = runner.run(source, run, &mut buffers);
-    let context = if matches!(result, Err(Failure::Fault { .. })) { Context::Lost } else { Context::Usable };
+    // An engine that broke may have lost its device.
+    let lost = match &result {
+        Err(Failure::Fault { .. }) => true,
+        Err(Failure::Broken(_)) => matches!(runner, Runner::Engine(_)),
+        _ => false,
+    };
+    let context = if lost { Context::Lost } else { Context::Usable };
     let status = match &result {
         Ok(_) => "mismatch",
         Err(Failure::Refused { .. }) => "refused",

@@ -83,6 +83,8 @@ pub(super) struct Printer<'c, 'a> {
     pub(super) extras: Vec<Reg>,
     /// The block's coordinates, where they are not the hardware's.
     pub(super) block_place: Option<[Reg; 3]>,
+    /// Whether this thread has seen that the launch is to stop, in kernels where others wait for it at barriers.
+    pub(super) leaving: Option<Reg>,
     /// For each value the variable of constant memory whose native address it is.
     pub(super) native: Vec<Option<usize>>,
     /// The instructions among which the one at hand stands.
@@ -122,6 +124,7 @@ impl<'c, 'a> Printer<'c, 'a> {
             deltas,
             extras: Vec::new(),
             block_place: None,
+            leaving: None,
             native,
             here: &[],
             labels: 0,

@@ -287,7 +287,10 @@ impl Printer<'_, '_> {
                 self.code.act(&format!("setmaxnreg{action}.sync.aligned.u32"), [], [data.imm.to_string().into()]);
             }
             Op::Breakpoint => self.code.act("brkpt", [], []),
-            Op::Exit => self.code.act("exit", [], []),
+            Op::Exit => {
+                self.end_thread();
+                self.code.act("exit", [], []);
+            }
             Op::Trap => {
                 self.code.act("trap", [], []);
                 self.code.act("exit", [], []);
@@ -314,8 +317,23 @@ impl Printer<'_, '_> {
         }
         let (to, asked) = (self.result(inst, 0), self.poll());
         self.code.put("mov.pred", to, [asked.into()]);
+        if let Some(leaving) = self.leaving {
+            self.code.put("or.pred", leaving, [leaving.into(), asked.into()]);
+        }
         Ok(())
     }
+
+    /// A thread ends. Where it was asked to stop outside of a barrier, it joins those that wait at one: they are to hear of it,
+    /// also where the last of them asked too early.
+    pub(super) fn end_thread(&mut self) {
+        if let Some(leaving) = self.leaving {
+            let verdict = self.fresh(Type::B1);
+            let outer = self.code.guard.replace(Guard { pred: leaving, negated: false });
+            self.code.act("barrier.red.or.pred", [verdict.into()], ["0".into(), leaving.into()]);
+            self.code.guard = outer;
+        }
+    }
+
     /// One lane of each warp polls, since those of the others may have ended.
     pub(super) fn stop_barrier(&mut self, inst: Inst, data: &InstData) -> Printing {
         if !self.function.is_kernel() {
@@ -343,6 +361,15 @@ impl Printer<'_, '_> {
 
     /// What a block does before everything else: it finds its place in the grid, and whether it is to begin.
     pub(super) fn begin_block(&mut self) {
+        let has = |wanted| {
+            let insts = self.body.blocks.iter().flat_map(|block| &block.insts);
+            insts.into_iter().any(|&inst| self.body.inst(inst).op == wanted)
+        };
+        if has(Op::StopAsked) && has(Op::StopBarrier) {
+            let leaving = self.fresh(Type::B1);
+            self.code.put("mov.pred", leaving, ["0".into()]);
+            self.leaving = Some(leaving);
+        }
         let (part, stops) = (self.cx.request.part, self.cx.request.stops);
         let asked = stops.then(|| self.ask_before());
         let number = if part { Some(self.listed_block()) } else { None };
