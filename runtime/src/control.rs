@@ -193,7 +193,13 @@ impl std::fmt::Display for Silence {
 
 /// Asks a process. `tell` gets what comes before the answer; `patience` is how long nothing may come.
 pub fn ask(pid: u32, request: &Value, patience: Duration, tell: Tell<'_>) -> Result<Value, Silence> {
-    ask_at(&folder(), pid, request, patience, tell)
+    let listens = presence::folders().into_iter().find(|folder| path_of(folder, pid).exists());
+    ask_at(&listens.unwrap_or_else(folder), pid, request, patience, tell)
+}
+
+/// Whether who is at the other end of a socket may ask this user's processes, by what the system says of him.
+pub fn may_ask(stream: &UnixStream) -> bool {
+    sys::peer(stream.as_raw_fd()).is_some_and(|(_, user)| user == presence::user() || user == 0)
 }
 
 fn ask_at(folder: &Path, pid: u32, request: &Value, patience: Duration, tell: Tell<'_>) -> Result<Value, Silence> {

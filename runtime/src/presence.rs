@@ -48,6 +48,24 @@ pub fn folder() -> PathBuf {
     }
 }
 
+/// The folders of all users whose processes this one may ask about: its own, and for root everybody's.
+pub fn folders() -> Vec<PathBuf> {
+    let mut all = vec![folder()];
+    if user() == 0 {
+        let below = |folder: &str, inner: &str| {
+            let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+            entries.map(|entry| entry.path().join(inner)).collect::<Vec<_>>()
+        };
+        let named = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("hetgpu-"));
+        all.extend(below("/tmp", "").into_iter().filter(named));
+        all.extend(below("/run/user", "hetgpu"));
+    }
+    all.retain(|folder| own(folder).is_ok());
+    all.sort();
+    all.dedup();
+    all
+}
+
 /// Whoever this process acts as.
 pub(crate) fn user() -> u32 {
     fs::metadata("/proc/self").map_or(0, |metadata| metadata.uid())
@@ -94,10 +112,11 @@ pub(crate) fn runs(pid: u32, start: u64) -> bool {
     began(pid, start) && !matches!(state(), Some('Z' | 'X') | None)
 }
 
-/// A folder that belongs to this user, and that nobody else writes to.
+/// A folder that belongs to this user, and that nobody else writes to. Root may ask about anybody's.
 fn own(folder: &Path) -> io::Result<()> {
     let metadata = fs::symlink_metadata(folder)?;
-    match metadata.is_dir() && metadata.uid() == user() && metadata.mode() & 0o022 == 0 {
+    let user = user();
+    match metadata.is_dir() && (metadata.uid() == user || user == 0) && metadata.mode() & 0o022 == 0 {
         true => Ok(()),
         false => Err(io::Error::other(format!("{}: not a folder of this user alone", folder.display()))),
     }

@@ -1,6 +1,7 @@
 //! Jobs that are moved, saved and brought back: the demonstration, and faults at every step.
 
 mod faults;
+mod transfers;
 
 pub(crate) use faults::run as faults;
 
@@ -16,6 +17,9 @@ use crate::tool::{cargo, nvcc, root, succeeds};
 
 /// Far more than anything takes here.
 const LIMIT: Duration = Duration::from_secs(300);
+
+/// Where a small file system is mounted.
+const SMALL: &str = "small";
 
 /// What is needed to run jobs: our library, the command, the program, and CRIU where it works.
 struct Bench {
@@ -33,6 +37,8 @@ struct Job {
 impl Bench {
     fn new(name: &str) -> Result<Self, String> {
         let work = root().join(".build/jobs").join(name);
+        // What was interrupted may have left a file system there.
+        let _ = Command::new("umount").arg(work.join(SMALL)).stderr(Stdio::null()).status();
         let _ = std::fs::remove_dir_all(&work);
         std::fs::create_dir_all(&work).map_err(|error| format!("{}: {error}", work.display()))?;
         println!("building libcuda.so.1 and the commands");

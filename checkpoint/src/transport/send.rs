@@ -44,6 +44,11 @@ pub trait Live {
     /// Reads of contents without an address.
     fn blob(&self, index: u32, at: u64, out: &mut [u8]) -> std::io::Result<()>;
 
+    /// From here on it may run on the other side: whoever finds it here must know that. An error keeps it here.
+    fn leaving(&mut self) -> Result<()> {
+        Ok(())
+    }
+
     /// Lets it run again: it stays here.
     fn thaw(&mut self);
 
@@ -194,6 +199,7 @@ impl Sender<'_, '_, '_> {
             );
             Error::new(ErrorKind::Unsettled, text)
         };
+        self.live.leaving()?;
         self.wire.say(Message::Go).map_err(unsettled)?;
         match self.wire.hear() {
             Ok(Frame { message: Message::Running, .. }) => Ok(rounds),

@@ -1,5 +1,6 @@
 //! `hetgpu-migrate`: looks after jobs that run, pauses them and moves them to other devices.
 
+mod agent;
 mod criu;
 mod folder;
 mod jobs;
@@ -209,7 +210,11 @@ const COMMANDS: &[Command] = &[
         name: "resume",
         arguments: "PID",
         about: "lets a job go on that is paused, or that waits in a snapshot",
-        flags: &[DEVICE, EVENTS],
+        flags: &[
+            DEVICE,
+            Flag { name: "--here", value: None, about: "also where it was sent away and may run there" },
+            EVENTS,
+        ],
         takes_all: false,
         run: resume,
     },
@@ -220,6 +225,22 @@ const COMMANDS: &[Command] = &[
         flags: &[DEVICE, EVENTS],
         takes_all: false,
         run: abort,
+    },
+    Command {
+        name: "agent",
+        arguments: "SOCKET|DEVICE",
+        about: "serves orchestrators: freeze, state and thaw as lines of JSON, at a socket or a character device",
+        flags: &[
+            Flag { name: "--ask", value: Some("WHAT"), about: "asks an agent that runs: freeze, state or thaw" },
+            Flag { name: "--release", value: None, about: "with --ask freeze: devices are let go too" },
+            Flag {
+                name: "--limit",
+                value: Some("SECONDS"),
+                about: "with --ask freeze: jobs go on by themselves after this; 60 if left out",
+            },
+        ],
+        takes_all: false,
+        run: agent::run,
     },
     Command {
         name: "completions",
@@ -314,7 +335,7 @@ fn ps(line: &Line) -> Outcome {
         return Err(refused(format!("ps takes no '{extra}'")));
     }
     let mut jobs = Vec::new();
-    for process in presence::processes(&presence::folder()) {
+    for process in presence::folders().iter().flat_map(|folder| presence::processes(folder)) {
         if let Ok(job) = control::ask(process.pid, &json!({ "request": "status" }), PATIENCE, &|_| {}) {
             jobs.push(job);
         }
@@ -465,7 +486,13 @@ fn resume(line: &Line) -> Outcome {
     // Who saved it may be gone.
     process::go_on(pid);
     let job = ask(line, pid, &json!({ "request": "status" }), PATIENCE)?;
-    if list(&job, "devices").iter().any(|device| !device["snapshot"].is_null()) {
+    if let Some(kept) = list(&job, "devices").iter().find_map(|device| device["snapshot"]["folder"].as_str()) {
+        if let Some(to) = folder::left_for(Path::new(kept)).filter(|_| !line.has("--here")) {
+            let text = format!(
+                "process {pid}: it was sent to {to}, and may run there: look there first; --here lets it go on here all the same"
+            );
+            return Err(trouble(way::UNSETTLED, text));
+        }
         ask(line, pid, &json!({ "request": "load" }), LONG_PATIENCE)?;
     }
     simple(line, "resume", json!({}), |_| "goes on".into())

@@ -2,7 +2,7 @@
 //! exist, and CRIU fails. After each the job runs where it was, or comes back from a checkpoint, and in the end every job has computed
 //! what it computes undisturbed.
 
-use super::{Bench, Job, exists, folder, skipped, text, was_killed};
+use super::{Bench, Job, SMALL, exists, folder, skipped, text, transfers, was_killed};
 use crate::report::Counts;
 use crate::tool::succeeds;
 use serde_json::Value;
@@ -19,15 +19,15 @@ const COUNT: u64 = 120;
 /// How long anything may take to settle after a fault.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-struct Random(u64);
+pub(super) struct Random(u64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
+    pub(super) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         self.0 >> 33
     }
 
-    fn below(&mut self, most: u64) -> u64 {
+    pub(super) fn below(&mut self, most: u64) -> u64 {
         self.next() % most.max(1)
     }
 }
@@ -120,15 +120,39 @@ pub(crate) fn run(words: &[String]) -> Result<Counts, String> {
         counts += Counts::one(right);
     }
     println!("{} faults of {} jobs: {done:?}", run.number, run.jobs);
+    let (mut random, faults) = (Random(run.random.0), run.number);
+    if counts.failed == 0 {
+        counts += sent(&bench, &mut random, faults);
+    }
     if let Some(small) = &run.small {
         let _ = Command::new("umount").arg(small).status();
     }
     Ok(counts)
 }
 
+/// Faults of jobs that are sent: one for some of the others.
+fn sent(bench: &Bench, random: &mut Random, faults: u64) -> Counts {
+    const FEWER: u64 = 12;
+    let what = "faults of jobs that are sent";
+    match &bench.criu {
+        Err(why) => skipped(what, why),
+        Ok(_) if !transfers::possible() => skipped(what, "processes cannot have numbers of their own here"),
+        Ok(_) => match transfers::run(bench, random, faults / FEWER) {
+            Ok(told) => {
+                println!("{} transfers: {}", told.len(), told.join(", "));
+                Counts { passed: told.len() as u64, ..Counts::default() }
+            }
+            Err(lost) => {
+                println!("a job that is sent: {lost}");
+                Counts::one(false)
+            }
+        },
+    }
+}
+
 /// A file system of little room.
 fn small_disk(bench: &Bench) -> Option<PathBuf> {
-    let at = bench.work.join("small");
+    let at = bench.work.join(SMALL);
     std::fs::create_dir_all(&at).ok()?;
     let mut mount = Command::new("mount");
     mount.args(["-t", "tmpfs", "-o", "size=200k", "none"]).arg(&at).stderr(Stdio::null());

@@ -22,12 +22,19 @@ pub(crate) const SNAPSHOT: &str = "gpu";
 pub(crate) const BEFORE: &str = "before";
 const MANIFEST: &str = "job.json";
 const PROCESS: &str = "process";
+/// Says that the job may run somewhere else, and where.
+const LEAVING: &str = "leaving";
 /// Of the manifest; another is not understood.
 const VERSION: u64 = 1;
 /// Bytes of the largest manifest.
 const LARGEST: u64 = 16 << 20;
 /// Bytes of an image that have a digest.
 const PIECE: usize = 1 << 20;
+
+/// Where a job may run whose snapshot is in a folder, if it was sent away and nobody knows whether it got there.
+pub(crate) fn left_for(folder: &Path) -> Option<String> {
+    fs::read_to_string(folder.join(LEAVING)).ok()
+}
 
 /// A checkpoint's folder.
 #[derive(Clone, Debug)]
@@ -127,12 +134,32 @@ impl Folder {
             .map_err(|error| trouble(8, error.to_string()))
     }
 
+    /// Notes that the job may run somewhere else from here on.
+    pub(crate) fn leaving(&self, to: &str) -> Result<(), Stop> {
+        let path = self.path.join(LEAVING);
+        let written = || -> std::io::Result<()> {
+            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+            file.write_all(to.as_bytes())?;
+            file.sync_all()
+        };
+        written().map_err(|error| io_trouble(&path, "writing it", &error))
+    }
+
+    /// It does not.
+    pub(crate) fn stays(&self) {
+        let _ = fs::remove_file(self.path.join(LEAVING));
+    }
+
     /// Removes what a checkpoint that did not come about has left, and nothing else.
     pub(crate) fn discard(&self) {
         let _ = fs::remove_dir_all(self.process());
         for entry in fs::read_dir(&self.path).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
-            if name == MANIFEST || name.ends_with(hetgpu_checkpoint::EXTENSION) || name.ends_with(".part") {
+            if name == MANIFEST
+                || name == LEAVING
+                || name.ends_with(hetgpu_checkpoint::EXTENSION)
+                || name.ends_with(".part")
+            {
                 let _ = fs::remove_file(entry.path());
             }
         }

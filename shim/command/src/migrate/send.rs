@@ -62,6 +62,7 @@ impl Source for Latest {
 
 struct Outgoing<'s> {
     pid: u32,
+    to: &'s str,
     show: &'s Show,
     criu: Criu,
     before: Value,
@@ -194,7 +195,13 @@ impl Live for Outgoing<'_> {
         }
     }
 
+    fn leaving(&mut self) -> Result<()> {
+        let session: String = self.session.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.folder.leaving(&format!("{} as transfer {session}", self.to)).map_err(|stop| self.failed(stop))
+    }
+
     fn thaw(&mut self) {
+        self.folder.stays();
         process::go_on(self.pid);
         jobs::put_back(self.pid, true);
     }
@@ -219,6 +226,7 @@ pub(super) fn send(line: &Line) -> Outcome {
     let most = number(line, "--max-freeze")?.map_or(FREEZE, Duration::from_millis);
     let mut live = Outgoing {
         pid,
+        to,
         show: &show,
         criu,
         before,

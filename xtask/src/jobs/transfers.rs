@@ -1,0 +1,247 @@
+//! Jobs that are sent while keys are wrong, connections are cut, and senders and receivers are killed. The receiver has numbers of
+//! processes of its own, so that both sides can be on one machine.
+
+use super::faults::Random;
+use super::{Bench, Job, folder, text};
+use crate::tool::succeeds;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::unix::fs::OpenOptionsExt;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+const BODIES: u32 = 8192;
+const STEPS: u32 = 300;
+const PATIENCE: Duration = Duration::from_secs(100);
+
+/// What goes wrong.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Fault {
+    WrongKey,
+    Cut,
+    SenderKilled,
+    ReceiverKilled,
+    Nothing,
+}
+
+/// Whether processes can have numbers of their own here.
+pub(super) fn possible() -> bool {
+    let mut try_it = Command::new("unshare");
+    try_it.args(["--pid", "--fork", "--mount", "--mount-proc", "true"]).stderr(Stdio::null());
+    succeeds(&mut try_it).unwrap_or(false)
+}
+
+/// A receiver, and all that runs there.
+struct Receiver {
+    child: Child,
+    port: u16,
+}
+
+impl Receiver {
+    fn start(bench: &Bench, key: &str) -> Result<Self, String> {
+        let (spool, said) = (folder(bench, "received"), bench.work.join("receive.log"));
+        let _ = std::fs::remove_file(&said);
+        let log = std::fs::File::create(&said).map_err(|error| error.to_string())?;
+        // What it is for lives on when the command has ended.
+        let script = "mount -t tmpfs -o mode=700 none \"$1\"; \"$2\" receive 127.0.0.1:0 --json --cut-files --key \"$3\" --spool \"$4\"; \
+                      while pgrep -x nbody >/dev/null; do sleep 0.05; done";
+        let sockets = sockets();
+        let mut command = Command::new("unshare");
+        command.args(["--pid", "--fork", "--kill-child", "--mount", "--mount-proc", "sh", "-c", script, "sh"]);
+        command.arg(&sockets).arg(bench.work.join("hetgpu-migrate")).args([key, &spool]);
+        if let Ok(criu) = &bench.criu {
+            command.env("HETGPU_CRIU", criu);
+        }
+        let child = command.stdin(Stdio::null()).stdout(log).spawn().map_err(|error| format!("unshare: {error}"))?;
+        let mut receiver = Self { child, port: 0 };
+        let start = Instant::now();
+        while receiver.port == 0 {
+            let text = std::fs::read_to_string(&said).unwrap_or_default();
+            let at = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+            let port = at.filter_map(|event| event["at"].as_str()?.rsplit(':').next()?.parse().ok()).next();
+            receiver.port = port.unwrap_or(0);
+            if start.elapsed() > PATIENCE {
+                return Err(format!("the receiver does not listen: {text}"));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(receiver)
+    }
+
+    /// Ends the command there, and not the job if there is one.
+    fn kill_command(&self) {
+        let children = |pid: u32| {
+            let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+            text.split_ascii_whitespace().filter_map(|child| child.parse::<u32>().ok()).collect::<Vec<_>>()
+        };
+        let shells = children(self.child.id());
+        let below = shells.into_iter().flat_map(children);
+        let command = |pid: &u32| {
+            let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&words).split('\0').nth(1) == Some("receive")
+        };
+        for pid in below.filter(command) {
+            let _ = Command::new("sh").args(["-c", &format!("kill -KILL {pid} 2>/dev/null")]).status();
+        }
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn sockets() -> String {
+    let named = std::env::var("XDG_RUNTIME_DIR").ok().filter(|folder| std::path::Path::new(folder).is_dir());
+    named.map_or_else(|| "/tmp/hetgpu-0".to_owned(), |folder| format!("{folder}/hetgpu"))
+}
+
+/// Passes bytes on until so many have gone through, in both directions together.
+fn relay(to: u16, most: u64) -> Result<u16, String> {
+    let listener = TcpListener::bind("127.0.0.1:0").map_err(|error| error.to_string())?;
+    let port = listener.local_addr().map_err(|error| error.to_string())?.port();
+    std::thread::spawn(move || {
+        let Ok((from, _)) = listener.accept() else { return };
+        let Ok(to) = TcpStream::connect(("127.0.0.1", to)) else { return };
+        let passed = Arc::new(AtomicU64::new(0));
+        let pass = move |mut from: TcpStream, mut to: TcpStream, passed: Arc<AtomicU64>| {
+            let mut bytes = vec![0; 64 << 10];
+            while let Ok(count @ 1..) = from.read(&mut bytes) {
+                let before = passed.fetch_add(count as u64, Ordering::Relaxed);
+                let count = count.min(most.saturating_sub(before) as usize);
+                if to.write_all(&bytes[..count]).is_err() || before + count as u64 >= most {
+                    break;
+                }
+            }
+            let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+        };
+        let (Ok(back_from), Ok(back_to)) = (to.try_clone(), from.try_clone()) else { return };
+        let counted = Arc::clone(&passed);
+        let back = std::thread::spawn(move || pass(back_from, back_to, counted));
+        pass(from, to, passed);
+        let _ = back.join();
+    });
+    Ok(port)
+}
+
+/// The bench's jobs that run, whatever numbers they have where they are.
+fn running(bench: &Bench) -> Vec<u32> {
+    let program = std::fs::canonicalize(bench.work.join("nbody")).unwrap_or_default();
+    let is_ours = |pid: &u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let lives = stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']));
+        lives && std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == program)
+    };
+    let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    all.filter_map(|entry| entry.file_name().to_string_lossy().parse().ok()).filter(is_ours).collect()
+}
+
+fn key(bench: &Bench, name: &str, random: &mut Random) -> Result<String, String> {
+    let path = bench.work.join(name);
+    let _ = std::fs::remove_file(&path);
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+    let bytes: Vec<u8> = (0..32).map(|_| random.next() as u8).collect();
+    let written = file.as_mut().map_err(|error| error.to_string())?.write_all(&bytes);
+    written.map_err(|error| error.to_string())?;
+    Ok(path.display().to_string())
+}
+
+/// Sends jobs so many times; what went wrong how often.
+pub(super) fn run(bench: &Bench, random: &mut Random, count: u64) -> Result<Vec<String>, String> {
+    const FAULTS: [Fault; 5] =
+        [Fault::WrongKey, Fault::Cut, Fault::SenderKilled, Fault::ReceiverKilled, Fault::Nothing];
+    let expected = bench.undisturbed(BODIES, STEPS)?;
+    let mut job = bench.start("sent-0", BODIES, STEPS)?;
+    let mut told = Vec::new();
+    for number in 0..count {
+        let fault = FAULTS[number as usize % FAULTS.len()];
+        if job.last().starts_with("checksum ") || !job.lives() {
+            job = bench.start(&format!("sent-{number}"), BODIES, STEPS)?;
+        }
+        let there =
+            send(bench, random, &mut job, fault, &expected).map_err(|why| format!("{fault:?} {number}: {why}"))?;
+        told.push(format!("{fault:?}: {}", if there { "there" } else { "here" }));
+    }
+    job.ended().and_then(|ended| if ended == expected { Ok(told) } else { Err(format!("it ended with {ended}")) })
+}
+
+/// Sends a job; whether it got there. If it did it must come to its end there.
+fn send(bench: &Bench, random: &mut Random, job: &mut Job, fault: Fault, expected: &str) -> Result<bool, String> {
+    let (ours, other) = (key(bench, "key", random)?, key(bench, "other-key", random)?);
+    let receiver = Receiver::start(bench, &ours)?;
+    let port = if fault == Fault::Cut { relay(receiver.port, random.below(4 << 20))? } else { receiver.port };
+    let key = if fault == Fault::WrongKey { &other } else { &ours };
+    let (pid, spool) = (job.pid.to_string(), folder(bench, "sending"));
+    let mut command = bench.migrate(&["send", &pid, &format!("127.0.0.1:{port}"), "--key", key, "--spool", &spool]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(|error| error.to_string())?;
+    if matches!(fault, Fault::SenderKilled | Fault::ReceiverKilled) {
+        std::thread::sleep(Duration::from_millis(100 + random.below(900)));
+        if fault == Fault::SenderKilled {
+            child.kill().map_err(|error| error.to_string())?;
+        } else {
+            receiver.kill_command();
+        }
+    }
+    let output = child.wait_with_output().map_err(|error| error.to_string())?;
+    // What was begun comes to its end.
+    std::thread::sleep(Duration::from_millis(500));
+    let start = Instant::now();
+    loop {
+        let elsewhere = running(bench).iter().any(|&other| other != job.pid);
+        if job.last().starts_with("checksum ") {
+            return Ok(elsewhere);
+        }
+        if elsewhere {
+            let stage = bench.said(&["inspect", &pid])?.1;
+            if job.lives() && stage.contains("running") {
+                return Err(format!("it runs on both sides: {}", text(&output)));
+            }
+            // It is theirs; here it stands still at most.
+            let (status, said) = if job.lives() { bench.said(&["resume", &pid])? } else { (Some(11), String::new()) };
+            if status != Some(11) && running(bench).iter().any(|&other| other != job.pid) {
+                return Err(format!("it would run on both sides: {status:?} {said}"));
+            }
+            if job.lives() {
+                job.kill();
+            }
+            let ended = wait(|| job.last().starts_with("checksum ").then(|| job.last()));
+            return match ended {
+                Some(ended) if ended == expected => Ok(true),
+                ended => Err(format!("over there it ended with {ended:?}")),
+            };
+        }
+        if !job.lives() {
+            return Err(format!("it is on neither side: {} {}", output.status, text(&output)));
+        }
+        // Nobody has it over there, so that it may go on here whatever was left open.
+        let (status, said) = bench.said(&["resume", &pid, "--here"])?;
+        if status == Some(0) || (status == Some(5) && said.contains("is running")) {
+            if fault == Fault::WrongKey && output.status.code() != Some(10) {
+                return Err(format!("with a wrong key: {} {}", output.status, text(&output)));
+            }
+            return match fault {
+                Fault::Nothing => Err(format!("it was not sent: {}", text(&output))),
+                _ => Ok(false),
+            };
+        }
+        if start.elapsed() > PATIENCE {
+            return Err(format!("it does not go on: {said}"));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn wait<T>(mut done: impl FnMut() -> Option<T>) -> Option<T> {
+    let start = Instant::now();
+    loop {
+        let found = done();
+        if found.is_some() || start.elapsed() > PATIENCE {
+            return found;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
