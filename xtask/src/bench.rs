@@ -1,5 +1,7 @@
 //! `cargo xtask bench`: builds what a benchmark needs, and runs it.
 
+pub(crate) mod nvidia;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -56,7 +58,7 @@ pub(crate) fn cpu(flags: &[String]) -> Result<Counts, String> {
     // Without a toolkit, the PTX that stands beside the sources is measured.
     if let Ok(nvcc) = nvcc() {
         let compiled = folder(".build/bench/ptx")?;
-        if !compile_kernels(&nvcc, &compiled)? {
+        if !compile_suite(&nvcc, &compiled)? {
             return Ok(Counts::one(false));
         }
         bench.arg("--ptx").arg(compiled);
@@ -88,9 +90,11 @@ pub(crate) fn suspend(flags: &[String]) -> Result<Counts, String> {
     succeeds(&mut bench).map(Counts::one)
 }
 
-/// Writes the PTX beside the suite's sources anew.
+/// Writes the PTX beside the suites' sources anew.
 pub(crate) fn ptx() -> Result<Counts, String> {
-    compile_kernels(&nvcc()?, &root().join("bench/kernels")).map(Counts::one)
+    let mut counts = Counts::one(compile_suite(&nvcc()?, &root().join("bench/kernels"))?);
+    counts += Counts::one(nvidia::ptx()?);
+    Ok(counts)
 }
 
 /// What calls of the driver API cost.
@@ -115,6 +119,7 @@ pub(crate) fn smoke() -> Result<Counts, String> {
     let mut bench = Command::new(root().join("target/debug/hetgpu-bench"));
     bench.current_dir(root()).args(["api", "--smoke", "--libcuda", "target/debug/libcuda.so"]);
     counts += succeeds(&mut bench).map(Counts::one)?;
+    counts += nvidia::smoke()?;
     Ok(counts)
 }
 
@@ -124,10 +129,17 @@ fn folder(path: &str) -> Result<PathBuf, String> {
     Ok(folder)
 }
 
-/// Compiles the kernels whose PTX is older than their source.
-fn compile_kernels(nvcc: &Path, into: &Path) -> Result<bool, String> {
-    let sources = root().join("bench/kernels");
-    let entries = std::fs::read_dir(&sources).map_err(|error| format!("{}: {error}", sources.display()))?;
+fn compile_suite(nvcc: &Path, into: &Path) -> Result<bool, String> {
+    compile_kernels(&root().join("bench/kernels"), into, |_| {
+        let mut compile = Command::new(nvcc);
+        compile.arg(ARCHITECTURE);
+        compile
+    })
+}
+
+/// Compiles the kernels whose PTX is older than their source, each by what `compiler` gives for its name.
+fn compile_kernels(sources: &Path, into: &Path, compiler: impl Fn(&str) -> Command) -> Result<bool, String> {
+    let entries = std::fs::read_dir(sources).map_err(|error| format!("{}: {error}", sources.display()))?;
     for entry in entries {
         let source = entry.map_err(|error| format!("{}: {error}", sources.display()))?.path();
         let Some(name) = source.file_stem().filter(|_| source.extension().is_some_and(|known| known == "cu")) else {
@@ -138,7 +150,8 @@ fn compile_kernels(nvcc: &Path, into: &Path) -> Result<bool, String> {
         if time(&module) > time(&source) {
             continue;
         }
-        if !succeeds(Command::new(nvcc).args([ARCHITECTURE, "-ptx", "-o"]).arg(&module).arg(&source))? {
+        let mut compile = compiler(&name.to_string_lossy());
+        if !succeeds(compile.args(["-ptx", "-o"]).arg(&module).arg(&source))? {
             return Ok(false);
         }
     }

@@ -36,7 +36,8 @@ cargo xtask bench cpu [FLAGS]           a suite of kernels beside OpenCL for pro
 cargo xtask bench api                   what calls of the driver API cost
 cargo xtask bench snapshot [FLAGS]      how fast snapshots are written, verified and read
 cargo xtask bench suspend [FLAGS]       what it costs that kernels can be suspended, and how soon they stop
-cargo xtask bench ptx                   compiles the suite's kernels anew";
+cargo xtask bench nvidia [FLAGS]        a card's own driver behind our library and by itself; --help lists the flags
+cargo xtask bench ptx                   compiles the suites' kernels anew";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -75,7 +76,8 @@ fn main() -> ExitCode {
             [name, flags @ ..] if name == "cpu" => bench::cpu(flags),
             [name, flags @ ..] if name == "snapshot" => bench::snapshot(flags),
             [name, flags @ ..] if name == "suspend" => bench::suspend(flags),
-            _ => Err("there are six benchmarks, parse, jit, cpu, api, snapshot and suspend, and ptx".into()),
+            [name, flags @ ..] if name == "nvidia" => bench::nvidia::run(flags),
+            _ => Err("there are seven benchmarks, parse, jit, cpu, api, snapshot, suspend and nvidia, and ptx".into()),
         },
         "help" | "--help" | "-h" => {
             println!("{USAGE}");
