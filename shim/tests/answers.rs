@@ -11,11 +11,15 @@ type Six = extern "C" fn(usize, usize, usize, usize, usize, usize) -> u32;
 struct Driver(Library);
 
 impl Driver {
-    fn call(&self, name: &str, arguments: &[usize]) {
+    fn answer(&self, name: &str, arguments: &[usize]) -> u32 {
         let mut all = [0; 6];
         all[..arguments.len()].copy_from_slice(arguments);
         let [a, b, c, d, e, f] = all;
-        assert_eq!(symbol::<Six>(&self.0, name)(a, b, c, d, e, f), 0, "{name}{arguments:x?}");
+        symbol::<Six>(&self.0, name)(a, b, c, d, e, f)
+    }
+
+    fn call(&self, name: &str, arguments: &[usize]) {
+        assert_eq!(self.answer(name, arguments), 0, "{name}{arguments:x?}");
     }
 
     /// What a call writes to its first argument.
@@ -82,4 +86,22 @@ fn answers_of_our_own() {
     assert_eq!(driver.free(), before - BYTES);
     driver.call("cuMemRelease", &[physical]);
     assert_eq!(driver.free(), before);
+
+    // What ends the program on an H200 is an error here: a handle that is used once more, a place in front of the parameters.
+    const FILE: usize = 1;
+    const INVALID_VALUE: u32 = 1;
+    const INVALID_HANDLE: u32 = 400;
+    let properties = [PINNED, FILE as u32, ON_DEVICE, 0, 0, 0, 0, 0u32];
+    let physical = driver.made("cuMemCreate", &[BYTES, properties.as_ptr().expose_provenance(), 0]);
+    let file = driver.made("cuMemExportToShareableHandle", &[physical, FILE, 0]);
+    let mut description = [0u32; 26];
+    (description[0], description[2], description[6]) = (FILE as u32, file as u32, BYTES as u32);
+    let external = driver.made("cuImportExternalMemory", &[description.as_ptr().expose_provenance()]);
+    driver.call("cuDestroyExternalMemory", &[external]);
+    assert_eq!(driver.answer("cuDestroyExternalMemory", &[external]), INVALID_HANDLE);
+    driver.call("cuMemRelease", &[physical]);
+    let text = c".version 7.0\n.target sm_75\n.address_size 64\n.entry k(.param .b32 p) { ret; }";
+    let module = driver.made("cuModuleLoadData", &[text.as_ptr().expose_provenance()]);
+    let function = driver.made("cuModuleGetFunction", &[module, c"k".as_ptr().expose_provenance()]);
+    assert_eq!(driver.answer("cuParamSeti", &[function, -4i32 as usize, 1]), INVALID_VALUE);
 }

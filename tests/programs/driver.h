@@ -1,10 +1,19 @@
 // Calls of the driver API with what each must answer. What differs is printed; `done` says how many were right.
 #pragma once
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cuda.h>
 
 static int right_answers;
+static volatile int line_now;
+
+// A driver may crash where it is asked what the API leaves open: the line says where.
+static void crashed(int signal) {
+    std::printf("line %d: signal %d\n", line_now, signal);
+    std::fflush(stdout);
+    std::_Exit(EXIT_FAILURE);
+}
 
 static const char *name_of(CUresult result) {
     const char *text = "an unknown code";
@@ -23,13 +32,14 @@ static void value(long long want, long long got, const char *what, int line) {
 }
 
 // The call answers so.
-#define ANSWERS(want, call) answer(want, call, #call, __LINE__)
+#define ANSWERS(want, call) (line_now = __LINE__, answer(want, call, #call, __LINE__))
 #define INVALID(call) ANSWERS(CUDA_ERROR_INVALID_VALUE, call)
 // The number is that.
-#define IS(want, got) value((long long)(want), (long long)(got), #got, __LINE__)
+#define IS(want, got) (line_now = __LINE__, value((long long)(want), (long long)(got), #got, __LINE__))
 // The call succeeds, or the program ends.
 #define OK(call)                                                                                    \
     do {                                                                                            \
+        line_now = __LINE__;                                                                        \
         CUresult result_ = (call);                                                                  \
         if (result_ != CUDA_SUCCESS) {                                                              \
             std::printf("line %d: %s: %s\n", __LINE__, #call, name_of(result_));                    \
@@ -46,6 +56,7 @@ static int done(const char *what) {
 // Makes the first device's primary context current.
 static CUcontext start() {
     CUcontext context;
+    std::signal(SIGSEGV, crashed);
     OK(cuInit(0));
     OK(cuDevicePrimaryCtxRetain(&context, 0));
     OK(cuCtxSetCurrent(context));

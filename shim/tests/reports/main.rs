@@ -175,8 +175,22 @@ fn child() {
     symbol::<Out>(&library, "cuDriverGetVersion")(&mut version);
     symbol::<Attribute>(&library, "cuDeviceGetAttribute")(&mut major, 75, 0);
     symbol::<HostAlloc>(&library, "cuMemHostAlloc")(&mut host, 64, 3);
+    for name in MISSING.iter().chain(MISSING) {
+        assert_eq!(symbol::<Init>(&library, name)(0), NOT_SUPPORTED);
+    }
     println!("\nanswer {code} {count} {version} {major}");
 }
+
+/// Some of the calls that are not there yet.
+const MISSING: &[&str] = &[
+    "cuMulticastAddDevice",
+    "cuMulticastBindMem",
+    "cuMulticastCreate",
+    "cuMulticastGetGranularity",
+    "cuMulticastUnbind",
+    "cuTensorMapEncodeIm2col",
+    "cuTensorMapEncodeIm2colWide",
+];
 
 fn answer(environment: &[(&str, &str)]) -> String {
     let mut command = Command::new(std::env::current_exe().unwrap());
@@ -208,6 +222,18 @@ fn calls_are_traced_with_names_results_and_times() {
     assert!(traced.ends_with(" us"), "{traced}");
     let traced = line("cuMemHostAlloc(");
     assert!(traced.contains("bytes: 64, flags: 3 PORTABLE|DEVICEMAP) = CUDA_ERROR_INVALID_CONTEXT: "), "{traced}");
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn what_is_missing_is_said_once() {
+    let folder = scratch("missing");
+    let log = folder.join("log");
+    answer(&[("HETGPU_LOG", &format!("warn:{}", log.display()))]);
+    let text = std::fs::read_to_string(&log).unwrap();
+    for name in MISSING {
+        assert_eq!(text.matches(&format!("{name} is not supported")).count(), 1, "{text}");
+    }
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
