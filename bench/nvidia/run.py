@@ -50,7 +50,8 @@ def build(program, ours):
     if program.exists() and all(program.stat().st_mtime > source.stat().st_mtime for source in inputs):
         return
     program.parent.mkdir(parents=True, exist_ok=True)
-    toolkits = [os.environ.get("HETGPU_CUDA_TOOLKIT"), os.environ.get("CUDA_HOME"), "/usr/local/cuda"]
+    named = [os.environ.get("HETGPU_CUDA_TOOLKIT"), os.environ.get("CUDA_HOME")]
+    toolkits = named + [ROOT / ".build/cuda/toolkit", "/usr/local/cuda"]
     toolkits = [pathlib.Path(folder) for folder in toolkits if folder and (pathlib.Path(folder) / "include/cuda.h").exists()]
     if not toolkits:
         sys.exit("no cuda.h: let HETGPU_CUDA_TOOLKIT name a CUDA toolkit")

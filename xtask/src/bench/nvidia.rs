@@ -274,7 +274,8 @@ fn page(figures: &Value) -> String {
         "# NVIDIA's driver behind our library, and by itself\n\n\
          Made by `cargo xtask bench nvidia`; the figures are in `nvidia.json`. One program runs with either library, in turn;\n\
          a ratio is the native time by ours, so that above 1 we are faster: the middle of all turns, with half the distance\n\
-         of their quartiles. Results are compared by checksums.\n",
+         of their quartiles. Results are compared by checksums. Launches of more than a million threads, and kernels whose blocks\n\
+         end soon, stop between blocks only, also in the form that can be suspended.\n",
     );
     let text = |value: &Value| value.as_str().unwrap_or_default().to_string();
     let head = |out: &mut String, title: &str, part: &Value| {
