@@ -100,6 +100,13 @@ impl Pace {
         let (nanoseconds, before) = (last >> 32, last & Self::MOST);
         (last != 0).then(|| nanoseconds.saturating_mul(blocks.div_ceil(before)))
     }
+
+    /// For one block, where so many run at the same time.
+    pub(crate) fn of_block(&self, processors: u64) -> Option<u64> {
+        let last = self.last.load(Ordering::Relaxed);
+        let (nanoseconds, blocks) = (last >> 32, last & Self::MOST);
+        (last != 0).then(|| nanoseconds / blocks.div_ceil(processors))
+    }
 }
 
 /// Memory that the grid barrier of a cooperative launch may use.
@@ -372,7 +379,7 @@ impl Prepared {
         }
     }
 
-    fn blocks(&self) -> u64 {
+    pub(crate) fn blocks(&self) -> u64 {
         self.request.grid.iter().fold(1, |blocks, &n| blocks.saturating_mul(n.into()))
     }
 
@@ -399,6 +406,11 @@ impl Prepared {
         let word = sitting.as_ref().map(Sitting::stop);
         let mut flight = session.device.take_off(memory, function, request, self.guess(), word)?;
         let params: Arc<[u8]> = request.params.as_slice().into();
+        if self.guess().is_none() {
+            // Compilation is no part of what a launch takes; what is wrong with the kernel the launch says, too.
+            let module = sitting.as_ref().map_or(self.module.loaded, |sitting| sitting.module);
+            let _ = session.device.device.prepare(module, *kernel, request.block);
+        }
         let mut blocks = Blocks::default();
         let mut took = Duration::ZERO;
         loop {

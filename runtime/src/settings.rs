@@ -67,7 +67,7 @@ settings! {
     /// devices by name, in the order in which programs number them: cpu, as often as wanted (cpu:avx512, cpu:avx2, cpu:sse2),
     /// interp, nvidia, as often as there are cards
     devices: Vec<String> = "HETGPU_DEVICE", "cpu", names;
-    /// kernels that can be paused in the middle of their blocks: auto (those that take over a tenth of a second, or may
+    /// kernels that can be paused in the middle of their blocks: auto (those whose blocks take over a millisecond, or may
     /// never end), always, never
     suspending: Suspending = "HETGPU_SUSPEND", "auto", Suspending::of;
     /// the program that saves processes for whole checkpoints: CRIU 4.2 or newer; the first criu in PATH if empty

@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Which kernels can be suspended in their middle.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Suspending {
-    /// Those that have taken long, and such as may never end.
+    /// Those whose blocks take long, as far as that is known, and such as may never end.
     Auto,
     /// All that have sites.
     Always,
@@ -38,8 +38,11 @@ impl Suspending {
     }
 }
 
-/// Nanoseconds; a kernel that takes less is not worth another form: a pause waits for its end.
-const LONG: u64 = 100_000_000;
+/// Nanoseconds within which a job is to stand still. A kernel whose blocks take less stops soon enough between them.
+const PROMISED: u64 = 1_000_000;
+
+/// Of a kernel that was not launched yet, so many blocks for each processor are few enough to be long ones.
+const FEW: u64 = 4;
 
 /// Memory of its own pages is zeroed.
 const PAGES: u64 = 2 << 20;
@@ -106,13 +109,14 @@ impl Prepared {
     /// The launch in a form that can be suspended in the middle, where that is worth while and possible.
     pub(crate) fn sit<'m>(&self, session: &Session, memory: &'m Memory) -> Result<Option<Sitting<'m>>> {
         let Self { module, function, kernel, request, suspending, .. } = self;
+        let processors = u64::from(session.device.device.caps().multiprocessors.max(1));
         let wanted = match suspending {
             Suspending::Never => return Ok(None),
             Suspending::Always => true,
-            Suspending::Auto => match self.guess() {
-                Some(nanoseconds) if nanoseconds < LONG => return Ok(None),
-                Some(_) => true,
-                None => suspend::may_be_endless(&module.code.module, *kernel),
+            Suspending::Auto => match function.pace.of_block(processors) {
+                Some(nanoseconds) => nanoseconds > PROMISED,
+                // Another form takes longer to compile, which many blocks need not wait for.
+                None => self.blocks() <= FEW * processors || suspend::may_be_endless(&module.code.module, *kernel),
             },
         };
         if !wanted || !session.device.device.caps().suspends || request.cluster != [1; 3] {

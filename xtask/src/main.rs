@@ -25,7 +25,7 @@ cargo xtask gen [--check]               writes the generated pages of docs/, or 
 cargo xtask accept [FLAG...]            what the front end and ptxas accept, compared: a sample, or --whole
 cargo xtask bless                       accepts what the golden files and generated pages would become
 cargo xtask clients [NAME] [--write]    clients of CUDA from Python and Rust, run on the CPU device, and their own tests
-cargo xtask ring [NAME...]              filetests whose kernels are suspended again and again, and move between devices
+cargo xtask ring [NAME...]              kernels that are suspended again and again, and move between devices; --long: more often
 cargo xtask demo                        a CUDA program built by nvcc, run through our libcuda.so.1
 cargo xtask demo-migrate                the same of a program that is moved, saved, killed and brought back
 cargo xtask faults [COUNT [SEED]]       jobs that are moved and saved while everything goes wrong: 120 times, or as often as said

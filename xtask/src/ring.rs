@@ -1,8 +1,9 @@
-//! Filetests whose kernels are suspended in the middle of their blocks again and again, each time to go on on the next device
-//! of a ring; what they write is what they write without that.
+//! Kernels that are suspended in the middle of their blocks again and again, each time to go on on the next device of a ring;
+//! what they write is what they write without that. Filetests are tried, and the kernels of the CPU suite.
 
 use crate::report::Counts;
-use crate::tool::{cargo, counted};
+use crate::tool::{cargo, counted, root};
+use std::process::Command;
 
 /// A ring of devices.
 struct Ring {
@@ -10,45 +11,119 @@ struct Ring {
     /// The part of the filetests that runs on it, and how often, suspended at other places each time.
     part: &'static str,
     times: u64,
+    /// How often the kernels of the suite run.
+    suite: u64,
     /// Pauses of launches that there are at least.
     pauses: u64,
     launches: u64,
 }
 
 const RINGS: &[Ring] = &[
-    Ring { name: "ring:interp", part: "", times: 5, pauses: 10_000, launches: 500 },
-    Ring { name: "ring:cpu+interp+cpu-avx2", part: "suspend/", times: 1, pauses: 300, launches: 40 },
+    Ring { name: "ring:interp", part: "", times: 5, suite: 2, pauses: 10_000, launches: 500 },
+    Ring { name: "ring:cpu+interp+cpu-avx2", part: "suspend/", times: 1, suite: 0, pauses: 300, launches: 40 },
 ];
 
-/// Runs the filetests that have one of these names in theirs, or those of each ring.
-pub(crate) fn run(names: &[String]) -> Result<Counts, String> {
+/// The rings of the long run, whose outcome is a page of the documentation.
+const LONG: &[Ring] = &[
+    Ring { name: "ring:interp", part: "", times: 50, suite: 20, pauses: 100_000, launches: 5_000 },
+    Ring {
+        name: "ring:cpu+interp+cpu-sse2+cpu-avx2",
+        part: "suspend/",
+        times: 2,
+        suite: 1,
+        pauses: 1_000,
+        launches: 100,
+    },
+];
+
+const PAGE: &str = "docs/ring.md";
+
+/// The flag that asks for the long run.
+const FLAG: &str = "--long";
+
+/// Runs what has one of these names in its own, or all that each ring has.
+pub(crate) fn run(arguments: &[String]) -> Result<Counts, String> {
+    let (flags, names): (Vec<&String>, Vec<&String>) = arguments.iter().partition(|name| name.starts_with('-'));
+    let long = match flags[..] {
+        [] => false,
+        [flag] if flag == FLAG && names.is_empty() => true,
+        _ => return Err(format!("ring takes parts of names, or {FLAG}")),
+    };
     let mut counts = Counts::default();
-    for &Ring { name: ring, part, times, pauses, launches } in RINGS {
-        let chosen: Vec<&str> = if names.is_empty() { vec![part] } else { names.iter().map(String::as_str).collect() };
-        let (mut seen, mut moved) = (0, 0);
-        for (seed, name) in (0..times).flat_map(|seed| chosen.iter().map(move |name| (seed, *name))) {
-            let mut command = cargo();
-            command.env("HETGPU_RING_SEED", seed.to_string());
-            command.args(["test", "--quiet", "--package", "hetgpu-tests", "--test", "filetests", "--", "--on", ring]);
-            command.args(["--format", "terse"]).args(Some(name).filter(|name| !name.is_empty()));
-            let told = counted(&mut command, |line| {
-                if let Some((more, of)) = note(line) {
-                    (seen, moved) = (seen + more, moved + of);
-                }
-                Counts::closing_line(line)
-            })?;
-            // Most kernels have no place to be suspended at: enough others is what is asked for below.
-            counts += Counts { skipped: 0, ..told };
-        }
+    let mut rows = Vec::new();
+    for ring in if long { LONG } else { RINGS } {
+        let outcome = on(ring, &names)?;
+        let failed = outcome.counts.failed;
+        counts += outcome.counts;
+        let (pauses, launches) = (outcome.pauses, outcome.launches);
         if names.is_empty() {
-            let enough = seen >= pauses && moved >= launches;
+            let enough = pauses >= ring.pauses && launches >= ring.launches;
             if !enough {
-                eprintln!("{ring}: {seen} pauses of {moved} launches; at least {pauses} of {launches} are wanted");
+                let (wanted, of) = (ring.pauses, ring.launches);
+                eprintln!(
+                    "{}: {pauses} pauses of {launches} launches; at least {wanted} of {of} are wanted",
+                    ring.name
+                );
             }
             counts += Counts::one(enough);
         }
+        let devices = ring.name.trim_start_matches("ring:").replace('+', ", ");
+        rows.push(format!("| {devices} | {launches} | {pauses} | {failed} |\n"));
+    }
+    if long {
+        let text = format!(
+            "# Kernels that move in the middle of their blocks\n\nWritten by `cargo xtask ring {FLAG}`. Filetests and the kernels of the \
+             CPU suite are suspended at sites chosen at random, again and\nagain, and go on on the next device of a ring each time; \
+             memory is compared byte for byte with what it is without that.\n\n| ring | launches | pauses | differences |\n\
+             |---|---|---|---|\n{}",
+            rows.concat()
+        );
+        std::fs::write(root().join(PAGE), text).map_err(|error| format!("{PAGE}: {error}"))?;
     }
     Ok(counts)
+}
+
+#[derive(Default)]
+struct Outcome {
+    counts: Counts,
+    pauses: u64,
+    launches: u64,
+}
+
+impl Outcome {
+    fn add(&mut self, mut command: Command) -> Result<(), String> {
+        let (mut pauses, mut launches) = (0, 0);
+        let told = counted(&mut command, |line| {
+            if let Some((more, of)) = note(line) {
+                (pauses, launches) = (pauses + more, launches + of);
+            }
+            Counts::closing_line(line)
+        })?;
+        // Most kernels have no place to be suspended at: enough others is what is asked for.
+        self.counts += Counts { skipped: 0, ..told };
+        self.pauses += pauses;
+        self.launches += launches;
+        Ok(())
+    }
+}
+
+/// All that a ring has.
+fn on(ring: &Ring, names: &[&String]) -> Result<Outcome, String> {
+    let chosen: Vec<&str> = if names.is_empty() { vec![ring.part] } else { names.iter().map(|n| n.as_str()).collect() };
+    let mut outcome = Outcome::default();
+    for (seed, name) in (0..ring.times).flat_map(|seed| chosen.iter().map(move |name| (seed, *name))) {
+        let mut command = cargo();
+        command.env("HETGPU_RING_SEED", seed.to_string());
+        command.args(["test", "--quiet", "--package", "hetgpu-tests", "--test", "filetests", "--", "--on", ring.name]);
+        command.args(["--format", "terse"]).args(Some(name).filter(|name| !name.is_empty()));
+        outcome.add(command)?;
+    }
+    if names.is_empty() && ring.suite > 0 {
+        let mut command = cargo();
+        command.args(["run", "--quiet", "--package", "hetgpu-bench", "--", "ring", ring.name, &ring.suite.to_string()]);
+        outcome.add(command)?;
+    }
+    Ok(outcome)
 }
 
 /// The numbers of a line such as `ring:interp: 150 pauses of 40 launches`.

@@ -49,7 +49,7 @@ struct Row {
     /// Seconds of the plain form and of the other, and how much they vary: half the distance between the quartiles.
     medians: [f64; 2],
     spreads: [f64; 2],
-    /// The median of the rounds' ratios, and the ratio of the least times.
+    /// Of the processor time that the forms take: the median of the rounds' ratios. And the ratio of the least times.
     ratio: f64,
     least: f64,
     /// Seconds to compile each form.
@@ -71,6 +71,7 @@ struct Latency {
 }
 
 pub(crate) fn run(options: &Options) -> Result<(), String> {
+    let load = report::load();
     let mut stage = Stage::new(options.threads);
     let mut random = Random::new(1);
     let (mut rows, mut latencies) = (Vec::new(), Vec::new());
@@ -100,7 +101,7 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     println!("\n{:<20} {:>7} {:>10} {:>10} {:>10} {:>10}", "pauses", "met", "p50 us", "p99 us", "most us", "frames");
     latencies.iter().for_each(|latency| println!("{}", latency.line()));
     println!("\ngeometric mean {mean:.4} (at most {MEAN} is promised), worst {worst:.4} (at most {WORST})");
-    let report = Report { options, rows, latencies, mean, worst };
+    let report = Report { options, rows, latencies, mean, worst, load };
     if let Some(path) = &options.json {
         write(path, &format!("{:#}\n", report.json()))?;
     }
@@ -156,23 +157,37 @@ fn measure(name: &'static str, options: &Options, scene: &Scene, case: &Case) ->
     let launches = (TURN / first[0]).clamp(1.0, LAUNCHES) as usize;
     let (mut times, mut ratios) = ([Vec::new(), Vec::new()], Vec::new());
     for round in 0..options.rounds {
-        let mut sums = [0.0; 2];
-        let order = [Form::Plain, Form::Suspendable, Form::Suspendable, Form::Plain];
-        for launch in 0..2 * launches {
-            let form = order[(launch + 2 * round) % 4];
-            let time = scene.time(form)?;
-            sums[form as usize] += time;
-            times[form as usize].push(time);
+        let mut used = [0.0; 2];
+        let forms = [Form::Plain, Form::Suspendable, Form::Suspendable, Form::Plain];
+        for form in (0..4).map(|turn| forms[(turn + 2 * (round % 2)) % 4]) {
+            let before = processor_time()?;
+            for _ in 0..launches.div_ceil(2) {
+                times[form as usize].push(scene.time(form)?);
+            }
+            used[form as usize] += processor_time()? - before;
         }
-        ratios.push(sums[1] / sums[0]);
+        ratios.push(used[1] / used[0]);
     }
     let times = times.map(sorted);
     let medians = [0, 1].map(|form: usize| quantile(&times[form], 0.5));
     let spreads = [0, 1].map(|form: usize| (quantile(&times[form], 0.75) - quantile(&times[form], 0.25)) / 2.0);
+    let ratios = sorted(ratios);
     // Where there are no sites, the forms are the same code.
-    let ratio = if scene.sites() == 0 { 1.0 } else { quantile(&sorted(ratios), 0.5) };
+    let ratio = if scene.sites() == 0 { 1.0 } else { quantile(&ratios, 0.5) };
     let least = if scene.sites() == 0 { 1.0 } else { times[1][0] / times[0][0] };
     Ok(Row { name, sites: scene.sites(), medians, spreads, ratio, least, compile: scene.compile })
+}
+
+/// Seconds that all threads of this process have run up to now: what else the machine does is not in it.
+fn processor_time() -> Result<f64, String> {
+    let tasks = std::fs::read_dir("/proc/self/task").map_err(|error| format!("/proc/self/task: {error}"))?;
+    let mut sum = 0.0;
+    for task in tasks.flatten() {
+        // A thread may end meanwhile.
+        let Ok(text) = std::fs::read_to_string(task.path().join("schedstat")) else { continue };
+        sum += text.split(' ').next().and_then(|first| first.parse::<f64>().ok()).unwrap_or(0.0);
+    }
+    Ok(sum * 1e-9)
 }
 
 fn case_again(name: &str, size: Size) -> Result<Case, String> {
@@ -257,6 +272,7 @@ struct Report<'o> {
     latencies: Vec<Latency>,
     mean: f64,
     worst: f64,
+    load: f64,
 }
 
 impl Report<'_> {
@@ -274,7 +290,7 @@ impl Report<'_> {
                 "p50_us": latency.median * 1e6, "p99_us": latency.high * 1e6, "most_us": latency.most * 1e6,
                 "frames": latency.frames })
         });
-        json!({ "date": today(), "machine": machine(), "size": self.options.size.name(), "rounds": self.options.rounds,
+        json!({ "date": today(), "machine": machine(), "load": self.load, "size": self.options.size.name(), "rounds": self.options.rounds,
             "geometric_mean": self.mean, "worst": self.worst,
             "promised": { "geometric_mean": MEAN, "worst": WORST, "pause_ms": LATENCY * 1e3 },
             "kernels": rows.collect::<Vec<_>>(), "pauses": pauses.collect::<Vec<_>>() })
@@ -283,12 +299,13 @@ impl Report<'_> {
     fn page(&self) -> String {
         let mut out = format!(
             "# Suspending kernels: what it costs\n\nWritten by `cargo xtask bench suspend` ({}, {}). Each kernel of the CPU suite in \
-             its plain form and in the one that can be\nsuspended inside of its blocks, in one process, in turns; the ratio is \
-             the median of {} rounds. Geometric mean {:.3} (at most\n{MEAN} is promised), worst {:.3} (at most {WORST}).\n\n\
+             its plain form and in the one that can be\nsuspended inside of its blocks, in one process, in turns. The times are medians; the ratio is of \
+             the processor time that the forms\ntake, the median of {} rounds. {:.1} programs wanted a processor when it began. Geometric mean {:.3} (at most\n{MEAN} is promised), worst {:.3} (at most {WORST}).\n\n\
              | kernel | sites | plain, ms | suspendable, ms | ratio | compiled in, ms |\n|---|---|---|---|---|---|\n",
             machine(),
             today(),
             self.options.rounds,
+            self.load,
             self.mean,
             self.worst
         );

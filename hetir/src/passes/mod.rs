@@ -5,6 +5,7 @@
 pub mod dce;
 pub mod expand;
 pub mod fold;
+pub mod inline;
 pub mod prune_params;
 pub mod reduce_loops;
 pub mod return_exits;

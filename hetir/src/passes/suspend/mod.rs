@@ -138,6 +138,7 @@ impl Plan {
         let function = module.functions.get(kernel.index()).filter(|f| f.is_kernel() && f.unavailable.is_empty())?;
         function.body.as_ref()?;
         let mut module = reached(module, kernel);
+        sites::enter_calls(&mut module, kernel);
         let found = sites::choose(&mut module, kernel, block, density);
         let function = &module.functions[kernel.index()];
         let (_, local_bytes) = crate::ir::slot_places(&function.slots);

@@ -13,7 +13,7 @@ use crate::diag::Span;
 use crate::entity::{Block, FuncId, Inst, Value};
 use crate::ir::{Body, Function, Module};
 use crate::op::{Effects, Op};
-use crate::passes::{reduce_loops, ssa};
+use crate::passes::{inline, reduce_loops, ssa};
 use crate::types::Type;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -91,6 +91,33 @@ pub(super) fn choose(module: &mut Module, kernel: FuncId, block: [u32; 3], densi
     }
     found.places = places;
     found
+}
+
+/// Instructions of a kernel with what it calls, beyond which calls stay what they are.
+const MOST_INSTRUCTIONS: usize = 4_000;
+
+/// Puts functions in the place of their calls that have a loop or a barrier: threads can stop in kernels only.
+pub(super) fn enter_calls(module: &mut Module, kernel: FuncId) {
+    let functions = module.functions.len();
+    let mut lengthy: Vec<bool> = module
+        .functions
+        .iter()
+        .map(|f| f.body.as_ref().is_some_and(|body| has_loop(body) || insts(body).any(|i| is_barrier(body.inst(i).op))))
+        .collect();
+    // Those that call such, too.
+    for _ in 0..functions {
+        let before = lengthy.clone();
+        for (n, body) in module.functions.iter().enumerate().filter_map(|(n, f)| Some((n, f.body.as_ref()?))) {
+            lengthy[n] |= insts(body).any(|i| body.inst(i).op == Op::Call && before[body.inst(i).imm as usize]);
+        }
+        if lengthy == before {
+            break;
+        }
+    }
+    let none = Calls { warp: vec![false; functions], barrier: vec![false; functions], waits: vec![false; functions] };
+    let bodies = module.functions.iter().map(|f| f.body.as_ref());
+    let allowed: Vec<bool> = bodies.map(|body| body.is_some_and(|body| forbidden(body, &none).is_none())).collect();
+    inline::run(module, kernel, MOST_INSTRUCTIONS, |f| lengthy[f.index()] && allowed[f.index()]);
 }
 
 /// What functions that are called do.
