@@ -298,7 +298,7 @@ impl Report<'_> {
 
     fn page(&self) -> String {
         let mut out = format!(
-            "# Suspending kernels: what it costs\n\nWritten by `cargo xtask bench suspend` ({}, {}). Each kernel of the CPU suite in \
+            "# Suspending kernels: what it costs\n\nWritten by `cargo xtask bench suspend` ({}, {}).\nEach kernel of the CPU suite in \
              its plain form and in the one that can be\nsuspended inside of its blocks, in one process, in turns. The times are medians; the ratio is of \
              the processor time that the forms\ntake, the median of {} rounds. {:.1} programs wanted a processor when it began. Geometric mean {:.3} (at most\n{MEAN} is promised), worst {:.3} (at most {WORST}).\n\n\
              | kernel | sites | plain, ms | suspendable, ms | ratio | compiled in, ms |\n|---|---|---|---|---|---|\n",
