@@ -40,7 +40,7 @@ Launch prepare(CUmodule module, const Step& step, const std::vector<CUdeviceptr>
 
 class KernelSubject : public Subject {
 public:
-    KernelSubject(const Options& options, const Kernel& kernel) : case_(kernel.make(options.full)), full_(options.full) {
+    KernelSubject(const Options& options, const Kernel& kernel) : case_(kernel.make(options.full)), full_(options.full), sample_us_(options.sample_us) {
         CHECK(cuModuleLoadData(&tools_, read_ptx(options, "fill").c_str()));
         CHECK(cuModuleLoadData(&module_, read_ptx(options, case_.module).c_str()));
         CHECK(cuStreamCreate(&stream_, CU_STREAM_NON_BLOCKING));
@@ -60,7 +60,6 @@ public:
         CHECK(cuStreamSynchronize(stream_));
         first_us_ = now_us() - begun;
         judge();
-        choose_count(options.sample_us);
     }
 
     ~KernelSubject() override {
@@ -74,12 +73,19 @@ public:
 
     std::string about() override {
         char text[512];
-        std::snprintf(text, sizeof text, ", \"checksum\": \"%016llx\", \"wrong\": \"%s\", \"first_us\": %.1f, \"batch\": %d",
-                      (unsigned long long)checksum_, wrong_.c_str(), first_us_, count_);
+        std::snprintf(text, sizeof text, ", \"checksum\": \"%016llx\", \"wrong\": \"%s\", \"first_us\": %.1f",
+                      (unsigned long long)checksum_, wrong_.c_str(), first_us_);
         return text;
     }
 
     double sample() override {
+        // Not earlier: while subjects are made, others may use the device.
+        if (count_ == 0) choose_count();
+        return batch();
+    }
+
+private:
+    double batch() {
         CHECK(cuEventRecord(begin_, stream_));
         for (int i = 0; i < count_; ++i) launch();
         CHECK(cuEventRecord(end_, stream_));
@@ -89,7 +95,6 @@ public:
         return milliseconds * 1e3 / count_;
     }
 
-private:
     void fill(const Buffer& buffer, CUdeviceptr at, unsigned seed) {
         if (buffer.fill == Fill::given) {
             CHECK(cuMemcpyHtoD(at, buffer.words.data(), buffer.bytes()));
@@ -152,15 +157,17 @@ private:
         return std::all_of(part.begin(), part.end(), [](unsigned char byte) { return byte == UNTOUCHED; });
     }
 
-    void choose_count(double sample_us) {
+    void choose_count() {
         count_ = 1;
-        sample();
-        double once = std::max(sample(), 1.0);
-        count_ = int(std::clamp(sample_us / once, 1.0, 400.0));
+        batch();
+        double once = std::max(batch(), 1.0);
+        count_ = int(std::clamp(sample_us_ / once, 1.0, 400.0));
+        batch();
     }
 
     Case case_;
     bool full_;
+    double sample_us_;
     CUmodule module_, tools_;
     CUstream stream_;
     CUevent begin_, end_;
@@ -169,7 +176,7 @@ private:
     uint64_t checksum_ = 0;
     std::string wrong_;
     double first_us_ = 0;
-    int count_ = 1;
+    int count_ = 0;
 };
 }  // namespace
 

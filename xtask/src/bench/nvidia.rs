@@ -1,6 +1,8 @@
 //! `cargo xtask bench nvidia`: the driver of a card by itself and behind our library. `bench/nvidia/run.py` measures, and
 //! runs where there is no Rust; here figures and a page are made of what it wrote.
 
+mod chart;
+
 use std::fmt::Write;
 use std::path::Path;
 use std::process::Command;
@@ -11,8 +13,8 @@ use crate::report::Counts;
 use crate::tool::{cargo, nvcc, root, succeeds};
 
 const USAGE: &str = "\
-cargo xtask bench nvidia                     measures on this machine's card and writes docs/bench/nvidia.json and nvidia.md
-cargo xtask bench nvidia --report RAW.json   makes the two of what bench/nvidia/run.py wrote on another machine";
+cargo xtask bench nvidia                     measures on this machine's card and writes docs/bench/nvidia.json, .md and .svg
+cargo xtask bench nvidia --report RAW.json   makes them of what bench/nvidia/run.py wrote on another machine";
 
 /// What the suite's own kernels are compiled for, but for those that say otherwise.
 const ARCHITECTURE: &str = "compute_90";
@@ -85,8 +87,17 @@ fn report(raw: &Path, into: &Path) -> Result<Counts, String> {
     let text = std::fs::read_to_string(raw).map_err(|error| format!("{}: {error}", raw.display()))?;
     let measured: Value = serde_json::from_str(&text).map_err(|error| format!("{}: {error}", raw.display()))?;
     let (figures, counts) = digest(&measured);
-    let page = page(&figures);
-    for (name, text) in [("nvidia.json", format!("{figures:#}\n")), ("nvidia.md", page)] {
+    let mut files = vec![("nvidia.json", format!("{figures:#}\n")), ("nvidia.md", page(&figures))];
+    let kernels = &figures["kernels"];
+    if !kernels.is_null() {
+        let title = format!(
+            "{}, {}",
+            kernels["card"].as_str().unwrap_or_default(),
+            kernels["date"].as_str().unwrap_or_default()
+        );
+        files.push(("nvidia.svg", chart::draw(&title, list(kernels, "rows"))));
+    }
+    for (name, text) in files {
         let path = into.join(name);
         std::fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
         println!("{}", path.display());
@@ -286,7 +297,7 @@ fn page(figures: &Value) -> String {
         head(&mut out, "Kernels", kernels);
         let _ = writeln!(
             out,
-            " Geometric means: {} plain, {} in the form that can be suspended.\n\n\
+            " Geometric means: {} plain, {} in the form that can be suspended.\n\n![chart](nvidia.svg)\n\n\
              | kernel | native, µs | ours, µs | native / ours | suspendable, µs | native / suspendable | |\n|---|---:|---:|---:|---:|---:|---|",
             cell(&kernels["geometric_mean"], 3),
             cell(&kernels["suspendable_geometric_mean"], 3)
