@@ -50,20 +50,24 @@ def build(program, ours):
     if program.exists() and all(program.stat().st_mtime > source.stat().st_mtime for source in inputs):
         return
     program.parent.mkdir(parents=True, exist_ok=True)
-    named = [os.environ.get("HETGPU_CUDA_TOOLKIT"), os.environ.get("CUDA_HOME")]
-    toolkits = named + [ROOT / ".build/cuda/toolkit", "/usr/local/cuda"]
-    toolkits = [pathlib.Path(folder) for folder in toolkits if folder and (pathlib.Path(folder) / "include/cuda.h").exists()]
-    if not toolkits:
+    nvcc = shutil.which("nvcc")
+    named = [os.environ.get("HETGPU_CUDA_TOOLKIT"), os.environ.get("CUDA_HOME"), ROOT / ".build/cuda/toolkit"]
+    named += [pathlib.Path(nvcc).resolve().parent.parent] if nvcc else []
+    toolkits = [pathlib.Path(folder) for folder in named + ["/usr/local/cuda"] if folder]
+    toolkit = next((folder for folder in toolkits if (folder / "include/cuda.h").exists()), None)
+    if toolkit is None and nvcc is None:
         sys.exit("no cuda.h: let HETGPU_CUDA_TOOLKIT name a CUDA toolkit")
+    # nvcc finds its headers by itself.
+    command = ["g++", f"-I{toolkit}/include"] if toolkit else [nvcc]
     # All libraries are the same to the linker: it only has to find the names.
     with tempfile.TemporaryDirectory() as stubs:
-        libraries = [toolkits[0] / "lib64/stubs/libcuda.so"] + sorted(ours.glob("libcuda.so*"))
-        found = next((library for library in libraries if library.exists()), None)
+        libraries = [toolkit / "lib64/stubs/libcuda.so"] if toolkit else []
+        found = next((library for library in libraries + [ours / "libcuda.so.1"] if library.exists()), None)
         if found is None:
             sys.exit(f"no libcuda.so.1 in {ours}")
         (pathlib.Path(stubs) / "libcuda.so").symlink_to(found.resolve())
-        command = ["g++", "-O2", "-std=c++20", f"-I{toolkits[0]}/include", *map(str, sources), f"-L{stubs}", "-lcuda"]
-        subprocess.run(command + ["-lpthread", "-o", str(program)], check=True)
+        command += ["-O2", "-std=c++20", *map(str, sources), f"-L{stubs}", "-lcuda", "-lpthread", "-o", str(program)]
+        subprocess.run(command, check=True)
 
 
 class Variant:
@@ -86,6 +90,8 @@ class Variant:
     def ask(self, line):
         if self.process is None:
             self.start()
+        if self.process is None:
+            return
         try:
             self.process.stdin.write(line.encode() + b"\n")
             self.process.stdin.flush()
@@ -162,6 +168,13 @@ def served(options, kind, variants):
     begun = time.monotonic()
     listed = subprocess.run(variants[0].words + ["list", kind], env=variants[0].environment, check=True, stdout=subprocess.PIPE)
     names = [name for name in listed.stdout.decode().split() if options.only in name]
+    for variant in variants:
+        variant.start()
+        print(f"{variant.name}: {variant.hello}", flush=True)
+    devices = {str(variant.hello.get("device")) for variant in variants}
+    if len(devices) > 1:
+        # Ours on another device would be a comparison of nothing.
+        sys.exit(f"not the same device: {', '.join(sorted(devices))}")
     results, left_out = [], []
     for name in names:
         if time.monotonic() - begun > options.seconds:
