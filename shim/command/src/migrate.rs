@@ -264,7 +264,7 @@ const COMMANDS: &[Command] = &[
 ];
 
 /// How long a process may be silent: it answers at once, but for what waits for its work.
-const PATIENCE: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_secs(10);
 const LONG_PATIENCE: Duration = Duration::from_secs(700);
 
 fn pid(line: &Line) -> Result<u32, Stop> {
