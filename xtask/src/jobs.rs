@@ -166,10 +166,15 @@ impl Job {
         }
     }
 
+    /// As long as it gets on it may take as long as it takes.
     fn wait(&mut self, done: impl Fn(&Self) -> bool) -> Result<(), String> {
-        let start = Instant::now();
+        let (mut seen, mut since) = (String::new(), Instant::now());
         while !done(self) {
-            if start.elapsed() > LIMIT {
+            let last = self.last();
+            if last != seen {
+                (seen, since) = (last, Instant::now());
+            }
+            if since.elapsed() > LIMIT {
                 return Err(format!("process {} does not get on: {}", self.pid, self.last()));
             }
             if !self.lives() && !done(self) {

@@ -116,8 +116,11 @@ pub(crate) fn run(words: &[String]) -> Result<Counts, String> {
     }
     if counts.failed == 0 {
         run.recover()?;
-        let right = run.job.ended().is_ok_and(|ended| ended == run.expected);
-        counts += Counts::one(right);
+        let ended = run.job.ended();
+        if ended.as_ref() != Ok(&run.expected) {
+            println!("the last job: {ended:?}, and {} was expected", run.expected);
+        }
+        counts += Counts::one(ended.as_ref() == Ok(&run.expected));
     }
     println!("{} faults of {} jobs: {done:?}", run.number, run.jobs);
     let (mut random, faults) = (Random(run.random.0), run.number);
