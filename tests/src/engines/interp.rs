@@ -81,20 +81,20 @@ impl Engine for Interp {
     }
 
     fn run(&self, ptx: &str, run: &Run, seed: u32, buffers: &mut [Vec<u8>]) -> Result<Printed, Failure> {
-        execute(ptx, run, seed, buffers, |module, kernel, globals, _| {
+        execute(ptx, run, seed, buffers, |module, kernel, globals, _, _| {
             Ok(Executed { module, kernel, globals, hidden: Vec::new() })
         })
     }
 }
 
 /// Runs a kernel of a text, or what `prepare` makes of the lifted module, its kernel, the addresses of variables and that of the
-/// workspace.
+/// workspace, and memory.
 pub fn execute(
     ptx: &str,
     run: &Run,
     seed: u32,
     buffers: &mut [Vec<u8>],
-    prepare: impl FnOnce(Module, usize, Vec<u64>, u64) -> Result<Executed, Failure>,
+    prepare: impl FnOnce(Module, usize, Vec<u64>, u64, &mut Arena) -> Result<Executed, Failure>,
 ) -> Result<Printed, Failure> {
     let module = lift(ptx)?;
     let index = module.functions.iter().position(|function| function.name == run.kernel);
@@ -126,7 +126,7 @@ pub fn execute(
     let images: Vec<Object> = images.into_iter().map(|(object, _)| object).collect();
     let mut heap = Heap::new(memory.alloc("heap", vec![0; HEAP_BYTES as usize]), HEAP_BYTES);
     let workspace = memory.alloc("workspace", vec![0; WORKSPACE_BYTES]);
-    let Executed { module, kernel, globals, hidden } = prepare(module, index, globals, workspace)?;
+    let Executed { module, kernel, globals, hidden } = prepare(module, index, globals, workspace, &mut memory)?;
     for (at, bytes) in hidden {
         params.resize(at as usize, 0);
         params.extend(bytes);

@@ -8,7 +8,8 @@ use std::sync::{Mutex, PoisonError};
 
 use hetgpu_nvidia::ptx::{self, Addresses, Hidden, Request, Target, constant_name};
 use hetir::attr::Space;
-use hetir::entity::{FuncId, GlobalId};
+use hetir::entity::FuncId;
+use hetir::interp::{Arena, initial_image};
 use hetir::ir::Module;
 use hetir::passes::suspend::Plan;
 
@@ -123,7 +124,13 @@ impl Reprint {
     /// The engine's name.
     pub const NAME: &str = "reprint";
 
-    fn again(module: &Module, kernel: usize, globals: &[u64], workspace: u64) -> Result<Executed, Failure> {
+    fn again(
+        module: &Module,
+        kernel: usize,
+        globals: &[u64],
+        workspace: u64,
+        memory: &mut Arena,
+    ) -> Result<Executed, Failure> {
         let request = Request {
             module,
             kernel: FuncId::new(kernel),
@@ -140,10 +147,11 @@ impl Reprint {
             return Err(Failure::Broken(format!("the text has no kernel `{}`", printed.entry)));
         };
         let constant = |name: &str| printed.constants.iter().find(|c| constant_name(**c) == name).copied();
-        let address = |id: Option<GlobalId>| id.map_or(0, |id| globals[id.index()]);
-        let globals = again.globals.iter().map(|g| match g.space {
-            Space::Shared => 0,
-            _ => address(constant(&g.name)),
+        let globals = again.globals.iter().map(|g| match (g.space, constant(&g.name)) {
+            (Space::Shared, _) => 0,
+            (_, Some(id)) => globals[id.index()],
+            // What the text has of its own.
+            (_, None) => memory.alloc(g.name.clone(), initial_image(&again, g, &[])),
         });
         let globals = globals.collect();
         let mut hidden = Vec::new();
@@ -169,8 +177,8 @@ impl Engine for Reprint {
     }
 
     fn run(&self, ptx: &str, run: &Run, seed: u32, buffers: &mut [Vec<u8>]) -> Result<Printed, Failure> {
-        interp::execute(ptx, run, seed, buffers, |module, kernel, globals, workspace| {
-            Self::again(&module, kernel, &globals, workspace)
+        interp::execute(ptx, run, seed, buffers, |module, kernel, globals, workspace, memory| {
+            Self::again(&module, kernel, &globals, workspace, memory)
         })
     }
 }

@@ -84,10 +84,18 @@ impl Printer<'_, '_> {
         }
     }
 
+    /// Whether a name stands in the access itself. One that the program has moved to a register stays there: so does it outside of
+    /// loops. Logical addresses are numbers anyway.
+    fn is_own(&self, value: Value) -> bool {
+        self.cx.logical() || self.def(value).is_some_and(|(inst, _)| self.body.spans[inst.index()] == self.span)
+    }
+
     /// The base of an address of a small space, where additions that belong to the access are taken apart.
     fn base(&mut self, value: Value) -> (Base, i64) {
         let value = self.root(value);
-        if let Some((name, offset)) = self.symbol(value) {
+        if self.is_own(value)
+            && let Some((name, offset)) = self.symbol(value)
+        {
             return (Base::Symbol(name), offset);
         }
         if let Some(word) = self.low_words.get(&value) {
@@ -114,7 +122,9 @@ impl Printer<'_, '_> {
             match data.op {
                 Op::Trunc => {
                     let whole = self.root(args[0]);
-                    if let Some((name, offset)) = self.symbol(whole) {
+                    if self.is_own(whole)
+                        && let Some((name, offset)) = self.symbol(whole)
+                    {
                         return (Base::Symbol(name), offset);
                     }
                     if let Some(word) = self.low_words.get(&whole) {
@@ -172,6 +182,7 @@ impl Printer<'_, '_> {
                 let (base, more) = self.base(address);
                 let offset = offset.wrapping_add(more);
                 let operand = match base {
+                    Base::Symbol(_) if self.cx.logical() => Operand::at(self.deltas.shared, offset),
                     Base::Symbol(symbol) => Operand::at(symbol, offset),
                     Base::Reg(reg) if !self.cx.logical() => self.brackets(reg, offset),
                     Base::Reg(reg) => {
@@ -180,7 +191,7 @@ impl Printer<'_, '_> {
                         self.code.put_free("add.s32", native, [word.into(), self.deltas.shared.into()]);
                         Operand::at(native, offset)
                     }
-                    Base::Number => Operand::at(SHARED, offset),
+                    Base::Number => Operand::at(self.deltas.shared, offset),
                 };
                 (operand, name)
             }
@@ -310,8 +321,8 @@ impl Printer<'_, '_> {
             }
             Some((name, _)) => self.code.put("mov.b64", to, [name.into()]),
             None => {
-                let address = self.cx.request.globals.get(data.imm as usize).copied().unwrap_or(0);
-                self.code.put("mov.b64", to, [format!("{address:#x}").into()]);
+                let name = self.cx.address_constant(GlobalId::new(data.imm as usize));
+                self.code.put("ld.const.b64", to, [Operand::at(name, 0)]);
             }
         }
         Ok(())

@@ -207,7 +207,7 @@ impl Printer<'_, '_> {
             let offset = if args.len() == 1 { 0 } else { offset };
             self.give("result", offset, reg, self.ty(*value));
         }
-        self.end_thread();
+        self.tell_others();
         self.code.act("ret", [], []);
     }
 

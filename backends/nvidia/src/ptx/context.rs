@@ -47,6 +47,8 @@ pub(super) struct Context<'a> {
     pub(super) syscalls: BTreeSet<Syscall>,
     pub(super) shared: BTreeSet<usize>,
     pub(super) constants: BTreeSet<usize>,
+    /// Variables whose logical addresses are constants of the text: the compiler would take a number apart for each use.
+    pub(super) addresses: BTreeSet<usize>,
     pub(super) tensor_maps: bool,
     pub(super) separate_samplers: bool,
 }
@@ -72,6 +74,7 @@ impl<'a> Context<'a> {
             syscalls: BTreeSet::new(),
             shared: BTreeSet::new(),
             constants: BTreeSet::new(),
+            addresses: BTreeSet::new(),
             tensor_maps: false,
             separate_samplers: false,
         };
@@ -132,6 +135,11 @@ impl<'a> Context<'a> {
     pub(super) fn shared_name(global: GlobalId) -> String {
         format!("shared_{}", global.index())
     }
+    /// What the constant is called that holds a variable's address.
+    pub(super) fn address_constant(&mut self, global: GlobalId) -> String {
+        self.addresses.insert(global.index());
+        address_name(global.index())
+    }
     /// A parameter that the kernel does not know of, by its name in the text.
     pub(super) fn hidden(&mut self, hidden: Hidden) -> String {
         self.hidden.insert(hidden);
@@ -141,6 +149,10 @@ impl<'a> Context<'a> {
     pub(super) fn has_small_formats(&self) -> bool {
         self.request.target.compute.0 >= 10 && self.request.target.architecture_specific
     }
+}
+
+pub(super) fn address_name(global: usize) -> String {
+    format!("address_{global}")
 }
 
 pub(super) fn hidden_name(hidden: Hidden) -> String {

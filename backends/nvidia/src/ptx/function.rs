@@ -8,9 +8,12 @@
 
 use super::address::Deltas;
 use super::context::Context;
+use super::stop::{Sites, Stopping};
 use super::text::{Class, Code, Guard, Operand, Reg, integer};
 use super::{Unprintable, constant};
 use hetir::analysis::cfg::Cfg;
+use hetir::analysis::dom::Dominators;
+use hetir::analysis::loops::LoopForest;
 use hetir::attr::Attr;
 use hetir::diag::Span;
 use hetir::entity::{Block, FuncId, Inst, Value};
@@ -83,8 +86,10 @@ pub(super) struct Printer<'c, 'a> {
     pub(super) extras: Vec<Reg>,
     /// The block's coordinates, where they are not the hardware's.
     pub(super) block_place: Option<[Reg; 3]>,
-    /// Whether this thread has seen that the launch is to stop, in kernels where others wait for it at barriers.
-    pub(super) leaving: Option<Reg>,
+    /// What the kernel keeps that can be stopped.
+    pub(super) stopping: Option<Stopping>,
+    /// The block at hand is in a loop.
+    pub(super) in_loop: bool,
     /// For each value the variable of constant memory whose native address it is.
     pub(super) native: Vec<Option<usize>>,
     /// The instructions among which the one at hand stands.
@@ -124,7 +129,8 @@ impl<'c, 'a> Printer<'c, 'a> {
             deltas,
             extras: Vec::new(),
             block_place: None,
-            leaving: None,
+            stopping: None,
+            in_loop: false,
             native,
             here: &[],
             labels: 0,
@@ -319,7 +325,9 @@ impl<'c, 'a> Printer<'c, 'a> {
     pub(super) fn blocks(&mut self) -> Printing {
         let cfg = Cfg::of(self.body);
         let (order, detours) = self.order(&cfg);
+        let loops = self.stopping.map(|_| LoopForest::of(&cfg, &Dominators::of(&cfg)));
         for (place, &block) in order.iter().enumerate() {
+            self.in_loop = loops.as_ref().is_some_and(|l| l.innermost(block).is_some());
             let joined = detours.values().any(|d| d.join == block);
             if !joined {
                 self.carry = None;
@@ -339,10 +347,12 @@ impl<'c, 'a> Printer<'c, 'a> {
     /// The blocks in the order in which they are printed, without those that guards make superfluous.
     fn order(&self, cfg: &Cfg) -> (Vec<Block>, HashMap<Block, Detour>) {
         let mut sorted = cfg.order().to_vec();
+        let sites = Sites::of(self.body, cfg);
+        // What is rarely executed stands behind everything else, and so does what stands nowhere in the program's text.
         let place = |block: Block| {
             let mut spans = self.body.blocks[block.index()].insts.iter().map(|i| self.body.spans[i.index()]);
-            let start = spans.find(|s| !s.is_empty()).map_or(0, |s| s.start);
-            (block != Body::ENTRY, start)
+            let start = spans.find(|s| !s.is_empty()).map_or(u32::MAX, |s| s.start);
+            (block != Body::ENTRY, sites.as_ref().is_some_and(|s| s.cold[block.index()]), start)
         };
         // The sort is stable: where the text says nothing, the order of the graph stays.
         sorted.sort_by_key(|b| place(*b));

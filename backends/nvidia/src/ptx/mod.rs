@@ -3,7 +3,7 @@
 //! A text holds one kernel and what it reaches. It is written so that NVIDIA's compiler makes of it what it would have made
 //! of the text that the kernel was lifted from: the same instructions in the same order wherever PTX has them.
 //!
-//! **Addresses.** Variables in global memory are constants, at the logical addresses that the request names. Functions are
+//! **Addresses.** Variables in global memory are at the logical addresses that the request names, which are constants of the text. Functions are
 //! called through the tokens that hetIR gives their addresses ([`hetir::interp::space::function_address`]), so that a token means the
 //! same on every device. What addresses of other memory look like, [`Addresses`] says.
 //!
@@ -22,6 +22,7 @@ mod int;
 mod memory;
 mod module;
 mod ops;
+mod stop;
 mod tensor;
 mod text;
 mod warp;

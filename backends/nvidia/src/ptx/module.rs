@@ -2,7 +2,7 @@
 
 use super::address::param_name;
 use super::call::{library, prototype};
-use super::context::{Context, SHARED, entry_name, hidden_name};
+use super::context::{Context, SHARED, address_name, entry_name, hidden_name};
 use super::function::Printer;
 use super::{Hidden, Printed, Request, Unprintable, coalesce, constant_name};
 use hetir::diag::Span;
@@ -48,6 +48,10 @@ pub(super) fn print(request: &Request<'_>) -> Result<Printed, Unprintable> {
         let (global, name) = (&globals[n], constant_name(GlobalId::new(n)));
         let _ = writeln!(text, ".visible .const .align {} .b8 {name}[{}];", global.align.max(1), global.size.max(1));
     }
+    for &n in &cx.addresses {
+        let (address, name) = (request.globals.get(n).copied().unwrap_or(0), address_name(n));
+        let _ = writeln!(text, ".const .align 8 .b64 {name} = {address:#x};");
+    }
     let mut static_shared = 0u64;
     if cx.logical() {
         let _ = writeln!(text, ".extern .shared .align 128 .b8 {SHARED}[];");
@@ -92,6 +96,7 @@ fn body(cx: &mut Context<'_>, id: FuncId) -> Result<String, Unprintable> {
     if function.is_kernel() {
         printer.begin_addresses(None);
         printer.begin_block();
+        printer.begin_stopping();
         printer.gather_extras();
     } else {
         printer.enter();

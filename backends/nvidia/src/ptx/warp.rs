@@ -288,7 +288,7 @@ impl Printer<'_, '_> {
             }
             Op::Breakpoint => self.code.act("brkpt", [], []),
             Op::Exit => {
-                self.end_thread();
+                self.tell_others();
                 self.code.act("exit", [], []);
             }
             Op::Trap => {
@@ -302,74 +302,8 @@ impl Printer<'_, '_> {
 
     // Stopping, and parts of grids.
 
-    /// Whether the launch is asked to stop.
-    fn poll(&mut self) -> Reg {
-        let (word, address, asked) = (self.fresh(Type::I32), self.fresh(Type::I64), self.fresh(Type::B1));
-        let name = self.cx.hidden(Hidden::Stop);
-        self.code.put("ld.param.b64", address, [Operand::at(name, 0)]);
-        self.code.act("ld.relaxed.sys.global.b32", [word.into()], [Operand::at(address, 0)]);
-        self.code.put("setp.ne.s32", asked, [word.into(), "0".into()]);
-        asked
-    }
-    pub(super) fn stop_asked(&mut self, inst: Inst, data: &InstData) -> Printing {
-        if !self.function.is_kernel() {
-            return self.no_form(data);
-        }
-        let (to, asked) = (self.result(inst, 0), self.poll());
-        self.code.put("mov.pred", to, [asked.into()]);
-        if let Some(leaving) = self.leaving {
-            self.code.put("or.pred", leaving, [leaving.into(), asked.into()]);
-        }
-        Ok(())
-    }
-
-    /// A thread ends. Where it was asked to stop outside of a barrier, it joins those that wait at one: they are to hear of it,
-    /// also where the last of them asked too early.
-    pub(super) fn end_thread(&mut self) {
-        if let Some(leaving) = self.leaving {
-            let verdict = self.fresh(Type::B1);
-            let outer = self.code.guard.replace(Guard { pred: leaving, negated: false });
-            self.code.act("barrier.red.or.pred", [verdict.into()], ["0".into(), leaving.into()]);
-            self.code.guard = outer;
-        }
-    }
-
-    /// One lane of each warp polls, since those of the others may have ended.
-    pub(super) fn stop_barrier(&mut self, inst: Inst, data: &InstData) -> Printing {
-        if !self.function.is_kernel() {
-            return self.no_form(data);
-        }
-        let verdict = self.result(inst, 0);
-        let [mask, below, lanes] = [0; 3].map(|_| self.fresh(Type::I32));
-        let [elected, asked] = [0; 2].map(|_| self.fresh(Type::B1));
-        self.code.act("activemask.b32", [mask.into()], []);
-        self.code.put("mov.u32", below, ["%lanemask_lt".into()]);
-        self.code.put("and.b32", lanes, [mask.into(), below.into()]);
-        self.code.put("setp.eq.s32", elected, [lanes.into(), "0".into()]);
-        self.code.put("mov.pred", asked, ["0".into()]);
-        let (word, address) = (self.fresh(Type::I32), self.fresh(Type::I64));
-        let name = self.cx.hidden(Hidden::Stop);
-        self.code.put("ld.param.b64", address, [Operand::at(name, 0)]);
-        self.code.put("mov.b32", word, ["0".into()]);
-        let outer = self.code.guard.replace(Guard { pred: elected, negated: false });
-        self.code.act("ld.relaxed.sys.global.b32", [word.into()], [Operand::at(address, 0)]);
-        self.code.guard = outer;
-        self.code.put("setp.ne.s32", asked, [word.into(), "0".into()]);
-        self.code.act("barrier.red.or.pred", [verdict.into()], ["0".into(), asked.into()]);
-        Ok(())
-    }
-
     /// What a block does before everything else: it finds its place in the grid, and whether it is to begin.
     pub(super) fn begin_block(&mut self) {
-        let has = |wanted| {
-            let insts = self.body.blocks.iter().flat_map(|block| &block.insts);
-            insts.into_iter().any(|&inst| self.body.inst(inst).op == wanted)
-        };
-        if has(Op::StopAsked) && has(Op::StopBarrier) {
-            let leaving = self.fresh(Type::B1);
-            self.code.put("mov.pred", leaving, ["0".into()]);
-            self.leaving = Some(leaving);
-        }
         let (part, stops) = (self.cx.request.part, self.cx.request.stops);
         let asked = stops.then(|| self.ask_before());
         let number = if part { Some(self.listed_block()) } else { None };
@@ -403,23 +337,9 @@ impl Printer<'_, '_> {
     }
     /// Whether this is the block's first thread, and whether that one is asked to stop.
     fn ask_before(&mut self) -> (Reg, Reg) {
-        let [x, y, z] = ["%tid.x", "%tid.y", "%tid.z"].map(|name| {
-            let reg = self.fresh(Type::I32);
-            self.code.put("mov.u32", reg, [name.into()]);
-            Operand::Reg(reg)
-        });
-        let [any, all, word] = [0; 3].map(|_| self.fresh(Type::I32));
-        let [first, asked] = [0; 2].map(|_| self.fresh(Type::B1));
-        let address = self.fresh(Type::I64);
-        self.code.put("or.b32", any, [x, y]);
-        self.code.put("or.b32", all, [any.into(), z]);
-        self.code.put("setp.eq.s32", first, [all.into(), "0".into()]);
-        let name = self.cx.hidden(Hidden::Stop);
-        self.code.put("ld.param.b64", address, [Operand::at(name, 0)]);
+        let (first, word, asked) = (self.first_thread(), self.fresh(Type::I32), self.fresh(Type::B1));
         self.code.put("mov.b32", word, ["0".into()]);
-        let outer = self.code.guard.replace(Guard { pred: first, negated: false });
-        self.code.act("ld.relaxed.sys.global.b32", [word.into()], [Operand::at(address, 0)]);
-        self.code.guard = outer;
+        self.read_word(word, Some(first));
         self.code.put("setp.ne.s32", asked, [word.into(), "0".into()]);
         (first, asked)
     }
