@@ -13,7 +13,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 /// Kernels that take longer, in nanoseconds, are not handed over.
-const MOST: u64 = 200_000;
+const MOST: u64 = 5_000_000;
+/// So many pieces are handed over however long they take together: the device is to have the next when it is done with one.
+const FEWEST_PIECES: usize = 2;
 /// Most pieces of work that a lane has handed over.
 const MOST_PIECES: usize = 512;
 /// So many pieces share a mark.
@@ -76,7 +78,8 @@ impl Handed {
     }
 
     fn is_full(&self, more: u64) -> bool {
-        self.guess.saturating_add(more) > LONG || self.pieces.len() >= MOST_PIECES
+        let long = self.guess.saturating_add(more) > LONG && self.pieces.len() >= FEWEST_PIECES;
+        long || self.pieces.len() >= MOST_PIECES
     }
 
     /// The first mark behind a point, and which point it stands for. One is made where there is none.
@@ -108,7 +111,7 @@ impl Operation {
             Self::Nothing | Self::Stamp(_) => true,
             Self::Fill(_) => self.guess() < LONG,
             Self::Copy { to: Place::Device(_), from: Place::Device(_), .. } => self.guess() < LONG,
-            Self::Launch(queued) => queued.may_follow() && self.guess() <= MOST,
+            Self::Launch(queued) => queued.may_follow() && queued.guess().is_some_and(|guess| guess <= MOST),
             Self::Copy { .. } | Self::Run(_) | Self::Await(_) | Self::Own(_) | Self::Call(_) => false,
         }
     }

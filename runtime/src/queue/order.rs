@@ -52,8 +52,8 @@ enum Front {
     Polled,
     /// Its first operation waits for what was handed to the device.
     Draining,
-    /// Its first operation waits for another lane.
-    Behind(Lane),
+    /// Its first operation waits for a point of another lane.
+    Behind(Point),
 }
 
 /// What stands before a point.
@@ -203,11 +203,11 @@ impl<W: Item> Order<W> {
         let front = match state.waiting.front() {
             None => Front::Nothing,
             Some(Entry { after, order, work }) => match after.iter().find(|point| !self.passed(**point)).copied() {
-                Some(Point { lane: other, count }) => {
-                    if let Some(other) = self.get_mut(other) {
-                        other.followers.push((count, lane));
+                Some(point) => {
+                    if let Some(other) = self.get_mut(point.lane) {
+                        other.followers.push((point.count, lane));
                     }
-                    Front::Behind(other)
+                    Front::Behind(point)
                 }
                 None if state.handed > 0 && !work.follows() => Front::Draining,
                 None if work.is_polled() => {
@@ -242,22 +242,21 @@ impl<W: Item> Order<W> {
 
     /// What stands before a point that is not passed: in the point's own lane, or in one that it waits for.
     pub(super) fn before(&self, point: Point) -> Before {
-        let mut lane = point.lane;
-        if self.get(lane).is_some_and(|state| state.done + state.handed >= point.count) {
-            return Before::Handed(lane);
-        }
+        let mut point = point;
         // What is waited for was asked for earlier, so that this ends.
         loop {
-            let state = self.get(lane);
-            match state.map_or(Front::Nothing, |state| state.front) {
-                Front::Nothing | Front::Draining if state.is_some_and(|state| state.handed > 0) => {
-                    return Before::Handed(lane);
-                }
+            let lane = point.lane;
+            let Some(state) = self.get(lane) else { return Before::Nothing };
+            if state.handed > 0 && state.done + state.handed >= point.count {
+                return Before::Handed(lane);
+            }
+            match state.front {
+                Front::Nothing | Front::Draining if state.handed > 0 => return Before::Handed(lane),
                 Front::Nothing | Front::Draining => return Before::Nothing,
                 Front::Ready => return Before::Ready(lane),
                 Front::Running => return Before::Running(lane),
                 Front::Polled => return Before::Polled,
-                Front::Behind(other) => lane = other,
+                Front::Behind(other) => point = other,
             }
         }
     }

@@ -225,3 +225,17 @@ fn what_may_follow_is_taken_before_what_was_handed_over_arrives() {
     assert!(!order.close(lane) && order.is_wanted(lane), "a lane that is closed wants to be gone");
     assert!(order.arrive(lane) && !order.exists(lane));
 }
+
+#[test]
+fn lanes_that_wait_for_each_other_in_turn_are_followed_to_what_was_handed_over() {
+    let mut order = Order::default();
+    let (one, two) = (order.open(0), order.open(0));
+    let forked = order.push(one, vec![], QUICK).unwrap();
+    order.take(one).unwrap();
+    order.hand(one);
+    let joined = order.push(two, vec![forked], QUICK).unwrap();
+    let end = order.push(one, vec![joined], QUICK).unwrap();
+    assert_eq!(order.before(end), Before::Handed(one));
+    order.arrive(one);
+    assert_eq!(order.before(end), Before::Ready(two));
+}
