@@ -25,7 +25,7 @@ const RINGS: &[Ring] = &[
 
 /// The rings of the long run, whose outcome is a page of the documentation.
 const LONG: &[Ring] = &[
-    Ring { name: "ring:interp", part: "", times: 50, suite: 20, pauses: 100_000, launches: 5_000 },
+    Ring { name: "ring:interp", part: "", times: 60, suite: 20, pauses: 100_000, launches: 5_000 },
     Ring {
         name: "ring:cpu+interp+cpu-sse2+cpu-avx2",
         part: "suspend/",
