@@ -389,8 +389,28 @@ impl Printer<'_, '_> {
         Ok(())
     }
 
+    /// The value whose highest bit a selection tells the distance of from the top, where it is one of PTX's own instruction.
+    fn shift_amount(&self, args: &[Value]) -> Option<Inst> {
+        let (difference, _) = self.def_by(args[2], Op::ISub)?;
+        let parts = self.body.args(difference);
+        let (found, of) = self.def_by(parts[1], Op::Bfind)?;
+        let (test, how) = self.def_by(args[0], Op::ICmp).filter(|(_, data)| data.attr::<IntCmp>() == IntCmp::Eq)?;
+        let tested = self.body.args(test);
+        let none = u64::from(u32::MAX);
+        let same = self.root(tested[0]) == self.root(parts[1]) && how.ty == Type::I32;
+        let top = u64::from(of.ty.bits() - 1);
+        let numbers = [(args[1], none), (tested[1], none), (parts[0], top)];
+        (same && numbers.iter().all(|(v, n)| self.constant(*v) == Some(*n))).then_some(found)
+    }
+
     pub(super) fn select(&mut self, inst: Inst, data: &InstData) -> Printing {
         let (to, args) = (self.result(inst, 0), self.body.args(inst).to_vec());
+        if let Some(found) = self.shift_amount(&args).filter(|_| data.ty == Type::I32) {
+            let inner = self.body.inst(found);
+            let value = self.word(self.body.args(found)[0]);
+            self.code.put(&format!("bfind.shiftamt.{}", int_name(inner.ty, inner.attr())), to, [value]);
+            return Ok(());
+        }
         let (condition, negated) = self.positive(args[0]);
         let condition = self.reg(condition);
         let (yes, no) = if negated { (args[2], args[1]) } else { (args[1], args[2]) };
