@@ -166,11 +166,14 @@ impl Over {
                 let (levels, layers) = ([*first, last], [0, layers - 1]);
                 Some(View { format, extents: extents(array, *first), levels, layers, reserved: [0; 16] })
             }
+            Self::View(array, view) if is_whole(&array.description, view) => None,
             Self::View(array, view) => {
                 let (levels, layers) = (view.levels, view.layers);
+                let [width, height, depth] = extents(array, levels.0);
+                let layered = array.description.layers > 1;
                 Some(View {
                     format: view_format(view.format),
-                    extents: extents(array, levels.0),
+                    extents: [width, height, if layered { layers.1 as usize } else { depth }],
                     levels: [levels.0, (levels.0 + levels.1).saturating_sub(1)],
                     layers: [layers.0, (layers.0 + layers.1).saturating_sub(1)],
                     reserved: [0; 16],
@@ -178,6 +181,10 @@ impl Over {
             }
         }
     }
+}
+
+fn is_whole(image: &ImageDescription, view: &ImageView) -> bool {
+    view.format == image.format && view.levels == (0, image.levels) && view.layers == (0, image.layers)
 }
 
 impl Context {
@@ -245,8 +252,13 @@ impl Context {
     /// A surface.
     pub(crate) fn surface(self: &Arc<Self>, over: Over) -> Result<Object, DeviceError> {
         let mut resource = over.resource();
-        if let Over::Array(array, level) = &over {
-            (resource.kind, resource.pointer) = (sys::RESOURCE_ARRAY, array.level(*level)?.addr() as u64);
+        let level = match &over {
+            Over::Array(array, level) => Some(array.level(*level)?),
+            Over::View(array, view) => Some(array.level(view.levels.0)?),
+            Over::Linear(_) => None,
+        };
+        if let Some(level) = level {
+            (resource.kind, resource.pointer) = (sys::RESOURCE_ARRAY, level.addr() as u64);
         }
         let mut handle = 0;
         // SAFETY: the result and the description are local variables.
