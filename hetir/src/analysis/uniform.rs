@@ -169,9 +169,10 @@ impl Analysis<'_> {
                 let params = &body.blocks[target.block.index()].params;
                 let together = self.leave_together(block, target.block);
                 for (&param, &arg) in params.iter().zip(body.target_args(*target)) {
+                    let apart = self.result.value_in(arg, target.block);
                     let level = match together {
-                        true => self.result.value_in(arg, block).max(self.result.branches[block.index()]),
-                        false => self.result.value_in(arg, target.block),
+                        true => apart.min(self.result.value_in(arg, block).max(self.result.branches[block.index()])),
+                        false => apart,
                     };
                     self.raise(param, level);
                 }

@@ -230,7 +230,8 @@ impl<'c> Lowering<'_, '_, 'c> {
         let data = *self.body.inst(inst);
         let space = data.attr::<Space>();
         match data.op {
-            Op::PrefetchOp | Op::Discard | Op::ApplyPriority => return Ok(()),
+            // Copies by tensor maps happen in order.
+            Op::PrefetchOp | Op::Discard | Op::ApplyPriority | Op::TensorMapAcquire => return Ok(()),
             Op::Fence => {
                 if matches!(data.attr(), FenceKind::Memory) {
                     // A block is executed by one thread of the host.

@@ -469,6 +469,7 @@ impl<'u, 'm, 'c> Lowering<'u, 'm, 'c> {
             | Op::Atom
             | Op::Cas
             | Op::Fence
+            | Op::TensorMapAcquire
             | Op::PrefetchOp
             | Op::Discard
             | Op::ApplyPriority => self.memory(inst),
