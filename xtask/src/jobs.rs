@@ -155,7 +155,12 @@ impl Job {
             self.child = None;
         }
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
-        stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+        let lives = stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']));
+        // It may have ended but for threads: its number is free when its parent has heard of all.
+        if !lives && let Some(mut child) = self.child.take() {
+            let _ = child.wait();
+        }
+        lives
     }
 
     fn kill(&mut self) {
