@@ -187,8 +187,7 @@ impl Memory {
             true => {
                 let memory = Arc::new(self.context.create(last - first)?);
                 self.reserve(first, last)?;
-                self.context.show(&memory, first)?;
-                self.context.allow(first, last - first, Access::ReadWrite)?;
+                self.open(&memory, first)?;
                 Some((first, memory))
             }
             false => None,
@@ -217,10 +216,16 @@ impl Memory {
     fn page(&self, table: &mut Table, page: u64) -> Result<(), DeviceError> {
         let memory = self.context.create(PHYSICAL_GRANULARITY)?;
         self.reserve(page, page + PHYSICAL_GRANULARITY)?;
-        self.context.show(&memory, page)?;
-        self.context.allow(page, PHYSICAL_GRANULARITY, Access::ReadWrite)?;
+        self.open(&memory, page)?;
         table.pages.insert(page, Page { _memory: memory, users: 1 });
         Ok(())
+    }
+
+    /// Makes memory appear at reserved addresses, to be read and written.
+    fn open(&self, memory: &Physical, at: u64) -> Result<(), DeviceError> {
+        self.context.show(memory, at)?;
+        let allowed = self.context.allow(at, memory.bytes, Access::ReadWrite);
+        allowed.inspect_err(|_| self.context.hide(at, memory.bytes))
     }
 
     /// Gives up what a region had of pages.
