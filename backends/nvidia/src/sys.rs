@@ -28,7 +28,11 @@ macro_rules! functions {
             pub(crate) fn open(path: &Path) -> Result<Self, String> {
                 // SAFETY: the file is NVIDIA's driver, by its place and name; its initialisers are made to be run by this.
                 let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL | RTLD_DEEPBIND) };
-                let library = library.map_err(|error| format!("{}: {error}", path.display()))?;
+                let library = library.map_err(|error| {
+                    // What the dynamic linker says, the path included, stands behind it.
+                    let why = std::error::Error::source(&error).map(ToString::to_string);
+                    why.unwrap_or_else(|| format!("{}: {error}", path.display()))
+                })?;
                 Ok(Self {
                     $($field: {
                         // SAFETY: the symbol is the driver API's function of this name, with the signature that its

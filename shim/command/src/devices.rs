@@ -15,7 +15,7 @@ pub(crate) fn run(line: &Line) -> Outcome {
     if line.has("--json") {
         say(Value::from(devices.iter().enumerate().map(|(number, device)| value(number, device)).collect::<Vec<_>>()));
     } else {
-        table(&devices);
+        table(&devices, &settings);
     }
     Ok(0)
 }
@@ -35,7 +35,7 @@ fn value(number: usize, device: &Description) -> Value {
     })
 }
 
-fn table(devices: &[Description]) {
+fn table(devices: &[Description], settings: &Settings) {
     let gibibytes = |bytes: u64| bytes as f64 / f64::from(1 << 30);
     let mut rows = vec![["", "NAME", "DEVICE", "MEMORY", "COMPUTE", "PROCESSORS", "UUID"].map(str::to_owned)];
     rows.extend(devices.iter().enumerate().map(|(number, Description { name, caps })| {
@@ -50,8 +50,10 @@ fn table(devices: &[Description]) {
         ]
     }));
     say(columns(&rows));
-    let others: Vec<_> =
-        registry::names().into_iter().filter(|name| devices.iter().all(|device| device.name != *name)).collect();
+    let others: Vec<_> = registry::there(settings)
+        .into_iter()
+        .filter(|name| devices.iter().all(|device| device.name != *name))
+        .collect();
     if !others.is_empty() {
         say(format_args!("\nHETGPU_DEVICE can also name {}.", others.join(", ")));
     }

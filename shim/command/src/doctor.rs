@@ -275,6 +275,10 @@ fn devices() -> Vec<Finding> {
     let (settings, _) = Settings::read(|name| std::env::var(name).ok());
     match registry::seen(&settings) {
         Err(repeated) => vec![problem(repeated.to_string(), "cuInit fails as it does on hardware")],
+        Ok(devices) if devices.is_empty() && registry::descriptions(&settings).is_empty() => {
+            let (named, there) = (settings.devices.join(", "), registry::there(&settings).join(", "));
+            vec![problem(format!("this machine has none of {named}"), format!("let HETGPU_DEVICE name one of {there}"))]
+        }
         Ok(devices) if devices.is_empty() => {
             vec![problem(format!("{} hides every device", registry::VISIBLE), format!("unset {}", registry::VISIBLE))]
         }

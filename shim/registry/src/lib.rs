@@ -105,6 +105,12 @@ pub fn names() -> Vec<&'static str> {
     DESCRIPTIONS.iter().map(|row| row.0).collect()
 }
 
+/// What settings call the devices that this machine has.
+pub fn there(settings: &Settings) -> Vec<&'static str> {
+    let kinds = DESCRIPTIONS.iter().enumerate();
+    kinds.filter(|(kind, row)| (row.1)(settings, &Seat::alone(*kind)).is_ok()).map(|(_, row)| row.0).collect()
+}
+
 /// A device that could be made.
 pub struct Description {
     /// What settings call it.
@@ -115,8 +121,12 @@ pub struct Description {
 /// What a device is; nothing, and a line in the log, where this machine has none of the kind.
 fn described(seat: &Seat, settings: &Settings) -> Option<Description> {
     let (name, describe) = DESCRIPTIONS[seat.kind];
-    let caps =
-        describe(settings, seat).inspect_err(|why| log::warn(format_args!("HETGPU_DEVICE: no device '{name}': {why}")));
+    let caps = describe(settings, seat).inspect_err(|why| {
+        log::warn(format_args!(
+            "HETGPU_DEVICE: no device '{name}': {why}; HETGPU_VENDOR_DRIVER can name the driver's file, and \
+             HETGPU_DEVICE=cpu needs none"
+        ));
+    });
     Some(Description { name, caps: caps.ok()? })
 }
 
