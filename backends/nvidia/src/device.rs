@@ -112,7 +112,19 @@ impl Inner {
     fn over(&self, texels: &Texels) -> Result<Over, DeviceError> {
         Ok(match texels {
             Texels::Image { image, first_level } => Over::Array(self.image(*image)?, *first_level),
-            Texels::View(view) => Over::View(self.image(view.image)?, *view),
+            Texels::View(view) => {
+                let array = self.image(view.image)?;
+                let within = |(first, count): (u32, u32), all: u32| {
+                    count != 0 && first.checked_add(count).is_some_and(|end| end <= all)
+                };
+                let image = &array.description;
+                let fits = within(view.levels, image.levels) && within(view.layers, image.layers);
+                if !fits || view.format.texel_bytes() != image.format.texel_bytes() {
+                    let text = "a view of levels or layers that the image has not, or with texels of another size";
+                    return Err(DeviceError::new(ErrorKind::InvalidRequest, text));
+                }
+                Over::View(array, *view)
+            }
             Texels::Linear(linear) => Over::Linear(*linear),
         })
     }

@@ -114,6 +114,13 @@ impl Line {
         if shape.is_empty() {
             return Ok(pending);
         }
+        for place in [to, from] {
+            if let Place::Image(place) = place
+                && !self.inner.image(place.image)?.description.holds(place, shape)
+            {
+                return Err(DeviceError::new(ErrorKind::InvalidRequest, "texels beyond the image, or parts of texels"));
+            }
+        }
         let lines = Lines::of(transfer);
         for slice in 0..lines.slices {
             for row in 0..lines.rows {

@@ -150,12 +150,15 @@ impl Over {
 
     /// The part that is seen, where it is not all.
     fn view(&self) -> Option<View> {
-        let extents = |array: &Array, first: u32| {
-            let [width, height, slices] = array.description.extents(first).map(|n| n as usize);
+        // The driver wants the extents of the whole, with all layers for a depth.
+        let extents = |array: &Array| {
+            let [width, height, depth] = array.description.extent.map(|n| n as usize);
+            let layers = array.description.layers as usize;
             match array.description.dimensions {
-                Dimensions::One => [width, 0, 0],
-                Dimensions::Two | Dimensions::Cube => [width, height, 0],
-                Dimensions::Three => [width, height, slices],
+                Dimensions::One => [width, 0, if layers > 1 { layers } else { 0 }],
+                Dimensions::Two => [width, height, if layers > 1 { layers } else { 0 }],
+                Dimensions::Cube => [width, height, layers],
+                Dimensions::Three => [width, height, depth],
             }
         };
         match self {
@@ -164,16 +167,14 @@ impl Over {
                 let (last, layers) = (array.description.levels - 1, array.description.layers);
                 let format = view_format(array.description.format);
                 let (levels, layers) = ([*first, last], [0, layers - 1]);
-                Some(View { format, extents: extents(array, *first), levels, layers, reserved: [0; 16] })
+                Some(View { format, extents: extents(array), levels, layers, reserved: [0; 16] })
             }
             Self::View(array, view) if is_whole(&array.description, view) => None,
             Self::View(array, view) => {
                 let (levels, layers) = (view.levels, view.layers);
-                let [width, height, depth] = extents(array, levels.0);
-                let layered = array.description.layers > 1;
                 Some(View {
                     format: view_format(view.format),
-                    extents: [width, height, if layered { layers.1 as usize } else { depth }],
+                    extents: extents(array),
                     levels: [levels.0, (levels.0 + levels.1).saturating_sub(1)],
                     layers: [layers.0, (layers.0 + layers.1).saturating_sub(1)],
                     reserved: [0; 16],
