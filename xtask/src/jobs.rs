@@ -7,7 +7,7 @@ pub(crate) use faults::run as faults;
 
 use serde_json::Value;
 use std::fs::File;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -58,8 +58,12 @@ impl Bench {
     }
 
     fn program(&self, bodies: u32, steps: u32) -> Command {
-        let mut command = Command::new(self.work.join("nbody"));
-        command.args([bodies.to_string(), steps.to_string()]).env("LD_LIBRARY_PATH", &self.work);
+        // Keys of a terminal are not for it, and CRIU saves no process whose session began outside of the container.
+        let mut command = Command::new("setsid");
+        command
+            .arg(self.work.join("nbody"))
+            .args([bodies.to_string(), steps.to_string()])
+            .env("LD_LIBRARY_PATH", &self.work);
         command.env("HETGPU_LOG", "error").stdin(Stdio::null());
         command
     }
@@ -80,8 +84,7 @@ impl Bench {
         let file = File::create(&log).map_err(|error| format!("{}: {error}", log.display()))?;
         let both = file.try_clone().map_err(|error| error.to_string())?;
         let mut command = self.program(bodies, steps);
-        // A terminal's keys are not for it.
-        let child = command.stdout(file).stderr(both).process_group(0).spawn().map_err(|e| format!("nbody: {e}"))?;
+        let child = command.stdout(file).stderr(both).spawn().map_err(|e| format!("nbody: {e}"))?;
         let mut job = Job { pid: child.id(), child: Some(child), log };
         job.wait(|job| job.last().starts_with("step"))?;
         Ok(job)
@@ -276,8 +279,8 @@ fn batch(bench: &Bench, criu: &Path, (bodies, steps): (u32, u32), expected: &str
     let paths = [bin, bench.work.clone(), "/usr/bin".into(), "/bin".into()];
     let path = std::env::join_paths(paths).map_err(|error| error.to_string())?;
     let start = |restarts: &str| {
-        let mut command = Command::new("bash");
-        command.arg(root().join("docs/jobs/slurm.sh")).arg(bench.work.join("nbody"));
+        let mut command = Command::new("setsid");
+        command.arg("bash").arg(root().join("docs/jobs/slurm.sh")).arg(bench.work.join("nbody"));
         command.args([bodies.to_string(), steps.to_string()]).env("PATH", &path).env("HETGPU_CRIU", criu);
         command.env("HETGPU_CHECKPOINTS", &store).env("SLURM_JOB_ID", "7").env("SLURM_RESTART_COUNT", restarts);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

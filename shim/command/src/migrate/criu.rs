@@ -61,6 +61,21 @@ impl Criu {
         }
     }
 
+    /// The same, where it can also save this process and its children.
+    pub(crate) fn find_for(pid: u32) -> Result<Self, Stop> {
+        let criu = Self::find()?;
+        match tree(pid).into_iter().find(|&pid| begun_outside(&stat(pid))) {
+            None => Ok(criu),
+            Some(pid) => Err(trouble(
+                9,
+                format!(
+                    "process {pid} belongs to a session or a group that began outside of this container, and CRIU does not save such \
+                     ones: start the job with `setsid PROGRAM`; `checkpoint --gpu-only` and `move` work as it is"
+                ),
+            )),
+        }
+    }
+
     fn command(&self, action: &str) -> Command {
         let mut command = Command::new(&self.program);
         command.arg(action).stdin(Stdio::null());
@@ -115,6 +130,18 @@ fn errors(said: &str) -> Option<String> {
         (!text.starts_with("rlimit:")).then(|| text.trim().to_owned())
     };
     said.lines().find_map(about)
+}
+
+fn stat(pid: u32) -> String {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default()
+}
+
+/// Whether the leader of its group or its session has no number among ours; asks a line of `/proc/PID/stat`.
+fn begun_outside(stat: &str) -> bool {
+    // The name before it may hold anything.
+    let Some((_, rest)) = stat.rsplit_once(") ") else { return false };
+    // State, parent, group, session.
+    rest.split(' ').skip(2).take(2).any(|leader| leader == "0")
 }
 
 /// A process and its children.
@@ -176,5 +203,13 @@ mod tests {
         let log = "(00.01) Error (criu/util.c:1534): rlimit: Can't setup\n(00.02) Error (criu/sk-unix.c:9): sk unix: no peer\n";
         assert_eq!(errors(log).as_deref(), Some("sk unix: no peer"));
         assert_eq!(errors("(00.01) Warn (a): b\n"), None);
+    }
+
+    #[test]
+    fn who_began_outside_of_the_container_is_known() {
+        assert!(!begun_outside("7 (a) 0 0) S 1 7 7 0 -1"));
+        assert!(begun_outside("7 (a) S 1 7 0 0 -1"));
+        assert!(begun_outside("7 (a) S 1 0 5 0 -1"));
+        assert!(!begun_outside(""));
     }
 }

@@ -63,7 +63,7 @@ pub(super) fn checkpoint(line: &Line) -> Outcome {
     let show = Show::new(line);
     let gpu_only = line.has("--gpu-only");
     // All that may be missing is looked for before anything is done.
-    let criu = if gpu_only { None } else { Some(Criu::find()?) };
+    let criu = if gpu_only { None } else { Some(Criu::find_for(pid)?) };
     let before = status(pid)?;
     let user = process::user(pid).ok_or_else(|| trouble(3, format!("process {pid}: there is no such process")))?;
     let folder = Folder::make(Path::new(out), user)?;

@@ -218,7 +218,7 @@ pub(super) fn send(line: &Line) -> Outcome {
     let pid: u32 = pid.parse().map_err(|_| refused(format!("'{pid}' is no process")))?;
     let show = if to == "-" { Show::new(line).aside() } else { Show::new(line) };
     let key = way::key(line, to == "-")?;
-    let criu = Criu::find()?;
+    let criu = Criu::find_for(pid)?;
     let before = jobs::status(pid)?;
     let user = process::user(pid).ok_or_else(|| trouble(3, format!("process {pid}: there is no such process")))?;
     let spool = line.value("--spool").map_or_else(std::env::temp_dir, Into::into);
