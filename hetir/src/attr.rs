@@ -142,6 +142,12 @@ attributes! {
     Scope { None "", Cta "cta", Cluster "cluster_scope", Gpu "gpu", Sys "sys" }
     /// Cache operator: a hint.
     Cache { None "", Ca "ca", Cg "cg", Cs "cs", Lu "lu", Cv "cv", Wb "wb", Wt "wt" }
+    /// How often it is executed: a hint.
+    Rare {
+        No "",
+        /// Seldom, so that its code is to be short, not fast.
+        Yes "rare",
+    }
     /// L1 eviction priority: a hint.
     EvictL1 {
         None "", Normal "l1_normal", Unchanged "l1_unchanged", First "l1_first", Last "l1_last",

@@ -249,8 +249,8 @@ macro_rules! for_each_op {
             Unpack "unpack" "U -> T+" Any Any [] None PURE "The parts of a value, the low bits first.";
 
             // Memory
-            Load "load" "i64 -> T+" One Any [Space Order Scope Cache EvictL1 EvictL2 Prefetch Path Unified Policy] Offset READ "Reads consecutive values; the address is a multiple of their size together.";
-            Store "store" "i64 T+ -> " One Any [Space Order Scope Cache EvictL1 EvictL2 Policy] Offset WRITE "Writes consecutive values; the address is a multiple of their size together.";
+            Load "load" "i64 -> T+" One Any [Space Order Scope Cache Rare EvictL1 EvictL2 Prefetch Path Unified Policy] Offset READ "Reads consecutive values; the address is a multiple of their size together.";
+            Store "store" "i64 T+ -> " One Any [Space Order Scope Cache Rare EvictL1 EvictL2 Policy] Offset WRITE "Writes consecutive values; the address is a multiple of their size together.";
             Atom "atom" "i64 T -> T" Any Any [AtomOp Space Order Scope Policy] Offset READ_WRITE "Replaces memory by op(memory, operand); gives the old value.";
             Cas "cas" "i64 T T -> T" One Any [Space Order Scope Policy] Offset READ_WRITE "Replaces memory by the third operand where it equals the second; gives the old value.";
             Fence "fence" " -> " Any Any [Order Scope FenceKind] None READ_WRITE "Orders this thread's accesses.";

@@ -251,11 +251,49 @@ impl<'c> Emit<'c> {
     }
     /// An intrinsic by its name and the types that it is overloaded by.
     pub(crate) fn intrinsic(&self, name: &str, overloads: &[Ty<'c>], args: &[Val<'c>]) -> Val<'c> {
+        let (function, ty) = self.declared(name, overloads);
+        self.call(ty, function, args)
+    }
+    fn declared(&self, name: &str, overloads: &[Ty<'c>]) -> (Val<'c>, Ty<'c>) {
         let id = llvm!(LLVMLookupIntrinsicID(name.as_ptr().cast(), name.len()));
         let mut types: Vec<_> = overloads.iter().map(|t| t.0).collect();
         let function = llvm!(LLVMGetIntrinsicDeclaration(self.module, id, types.as_mut_ptr(), types.len()));
         let ty = llvm!(LLVMIntrinsicGetType(self.context, id, types.as_mut_ptr(), types.len()));
-        self.call(self.wrap(ty), self.val(function), args)
+        (self.val(function), self.wrap(ty))
+    }
+    /// An intrinsic by a function of its own, whose code stands once, however often it is called. Numbers that are constants
+    /// are a part of it.
+    pub(crate) fn out_of_line(&self, name: &str, overloads: &[Ty<'c>], args: &[Val<'c>]) -> Val<'c> {
+        let (intrinsic, ty) = self.declared(name, overloads);
+        let mut length = 0;
+        let declared = llvm!(LLVMGetValueName2(intrinsic.0, &raw mut length));
+        // SAFETY: the name of a value is so long, and stays while the value does.
+        let declared = unsafe { std::slice::from_raw_parts(declared.cast::<u8>(), length) };
+        let mut whole = format!("rare.{}", String::from_utf8_lossy(declared));
+        let number = |v: Val<'c>| !llvm!(LLVMIsAConstantInt(v.0)).is_null();
+        for arg in args.iter().filter(|arg| number(**arg)) {
+            whole += &format!(".{}", llvm!(LLVMConstIntGetZExtValue(arg.0)));
+        }
+        let given: Vec<Val<'c>> = args.iter().copied().filter(|arg| !number(*arg)).collect();
+        let types: Vec<Ty<'c>> = given.iter().map(|arg| arg.ty()).collect();
+        let result = self.wrap(llvm!(LLVMGetReturnType(ty.0)));
+        let own = self.function_ty(&types, result);
+        let function = self.function(&whole, own);
+        if llvm!(LLVMCountBasicBlocks(function.0)) == 0 {
+            self.make_internal(function);
+            for word in ["noinline", "cold", "nounwind"] {
+                self.attribute(function, word, "");
+            }
+            let here = self.here();
+            self.at(self.block(function, "all"));
+            let mut index = 0..;
+            let mut param = || self.param(function, index.next().unwrap_or_default());
+            let inside: Vec<Val<'c>> = args.iter().map(|arg| if number(*arg) { *arg } else { param() }).collect();
+            let value = self.call(ty, intrinsic, &inside);
+            self.ret((result != self.void()).then_some(value));
+            self.at(here);
+        }
+        self.call(own, function, &given)
     }
     pub(crate) fn phi(&self, ty: Ty<'c>, incoming: &[(Val<'c>, Blk<'c>)]) -> Val<'c> {
         let phi = llvm!(LLVMBuildPhi(self.builder, ty.0, NO_NAME));

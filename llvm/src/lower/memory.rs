@@ -7,7 +7,7 @@ use super::shape::{Affine, Distance, Shape, sreg_offsets};
 use super::{Lowering, Result, unsupported};
 use crate::abi::{self, Failure, Warp};
 use crate::sys::{Code, Int, Ty, Val};
-use hetir::attr::{FenceKind, Order, Scope, Space, Sreg};
+use hetir::attr::{FenceKind, Order, Rare, Scope, Space, Sreg};
 use hetir::entity::{Inst, Value};
 use hetir::interp::space::{SHARED_STRIDE, function_address};
 use hetir::op::Op;
@@ -545,7 +545,8 @@ impl<'c> Lowering<'_, '_, 'c> {
         let mask = self.mask_vector();
         let read = |ty: Ty<'c>, at: Val<'c>, align: u32| {
             let whole = self.wide(ty);
-            e.intrinsic("llvm.masked.gather", &[whole, at.ty()], &[at, self.c32(align), mask, whole.undef()])
+            let args = [at, self.c32(align), mask, whole.undef()];
+            self.masked(inst, "llvm.masked.gather", &[whole, at.ty()], &args)
         };
         if count > 1 && bytes <= 8 {
             let whole = self.i(bytes * 8);
@@ -681,7 +682,16 @@ impl<'c> Lowering<'_, '_, 'c> {
         let mask = self.mask_vector();
         for (n, &v) in vectors.iter().enumerate() {
             let to = if n == 0 { at } else { e.offset(at, self.c64(n as u64 * u64::from(ty.bytes()))) };
-            e.intrinsic("llvm.masked.scatter", &[v.ty(), to.ty()], &[v, to, self.c32(ty.bytes()), mask]);
+            let args = [v, to, self.c32(ty.bytes()), mask];
+            self.masked(inst, "llvm.masked.scatter", &[v.ty(), to.ty()], &args);
+        }
+    }
+
+    /// An access of each lane for itself.
+    fn masked(&self, inst: Inst, name: &str, overloads: &[Ty<'c>], args: &[Val<'c>]) -> Val<'c> {
+        match self.body.inst(inst).attr() {
+            Rare::Yes => self.e.out_of_line(name, overloads, args),
+            Rare::No => self.e.intrinsic(name, overloads, args),
         }
     }
 

@@ -5,7 +5,7 @@ use super::state::Control;
 use super::{FRAME_HEADER, Plan, Saved, Site, SiteKind, local_range};
 use crate::analysis::cfg::Cfg;
 use crate::analysis::live::Liveness;
-use crate::attr::{AtomOp, IntCmp, Order, Scope, Space, Sreg, VoteMode};
+use crate::attr::{AtomOp, IntCmp, Order, Rare, Scope, Space, Sreg, VoteMode};
 use crate::build::{Attrs, Builder};
 use crate::entity::{Block, Inst, Value};
 use crate::ir::{Body, Def, SlotData};
@@ -254,11 +254,11 @@ impl Code<'_> {
     }
 
     pub(super) fn load(&mut self, space: Space, ty: Type, at: Value, offset: u32) -> Value {
-        self.b.op_imm(Attrs::of(Op::Load).with(space), ty, offset.into(), &[at])
+        self.b.op_imm(Attrs::of(Op::Load).with(space).with(Rare::Yes), ty, offset.into(), &[at])
     }
 
     pub(super) fn store(&mut self, space: Space, ty: Type, at: Value, offset: u32, value: Value) {
-        self.b.effect(Attrs::of(Op::Store).with(space), ty, offset.into(), &[at, value]);
+        self.b.effect(Attrs::of(Op::Store).with(space).with(Rare::Yes), ty, offset.into(), &[at, value]);
     }
 
     fn take(&mut self, ty: Type, at: Value, offset: u32) -> Value {
