@@ -31,8 +31,8 @@ else
     setsid hetgpu run "$@" >"$store/output" 2>&1 </dev/null &
     program=$!
 fi
-# A program that came back is no child of this shell.
-while kill -0 "$program" 2>/dev/null; do
+# A program that came back is no child of this shell; where nobody asks how it ended, its number stays in use.
+while grep -q '^State:[[:space:]]*[^ZX[:space:]]' "/proc/$program/status" 2>/dev/null; do
     sleep 1 &
     wait $!
 done

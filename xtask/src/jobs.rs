@@ -58,8 +58,7 @@ impl Bench {
     }
 
     fn program(&self, bodies: u32, steps: u32) -> Command {
-        // Keys of a terminal are not for it, and CRIU saves no process whose session began outside of the container.
-        let mut command = Command::new("setsid");
+        let mut command = alone();
         command
             .arg(self.work.join("nbody"))
             .args([bodies.to_string(), steps.to_string()])
@@ -120,6 +119,17 @@ impl Bench {
         let names = all.as_array().into_iter().flatten().filter_map(|device| device["name"].as_str());
         Ok(names.filter(|name| *name != "interp").map(str::to_owned).collect())
     }
+}
+
+/// What runs the program behind it so that CRIU can save it wherever this runs: in a session of its own, since ones that began
+/// outside of a container are not saved, and without files of others that happen to be open.
+fn alone() -> Command {
+    let script = "for file in /proc/$$/fd/*; do \
+                  file=${file##*/}; if [ $file -gt 2 ]; then eval \"exec $file>&-\"; fi; \
+                  done; exec setsid \"$@\"";
+    let mut command = Command::new("bash");
+    command.args(["-c", script, "bash"]);
+    command
 }
 
 fn text(output: &Output) -> String {
@@ -279,7 +289,7 @@ fn batch(bench: &Bench, criu: &Path, (bodies, steps): (u32, u32), expected: &str
     let paths = [bin, bench.work.clone(), "/usr/bin".into(), "/bin".into()];
     let path = std::env::join_paths(paths).map_err(|error| error.to_string())?;
     let start = |restarts: &str| {
-        let mut command = Command::new("setsid");
+        let mut command = alone();
         command.arg("bash").arg(root().join("docs/jobs/slurm.sh")).arg(bench.work.join("nbody"));
         command.args([bodies.to_string(), steps.to_string()]).env("PATH", &path).env("HETGPU_CRIU", criu);
         command.env("HETGPU_CHECKPOINTS", &store).env("SLURM_JOB_ID", "7").env("SLURM_RESTART_COUNT", restarts);
