@@ -17,6 +17,8 @@ save() {
     if hetgpu-migrate checkpoint "$program" -o "$next"; then
         echo "$next" >"$store/latest.part" && mv "$store/latest.part" "$store/latest"
         [ -z "$saved" ] || rm -rf "$saved"
+        # It comes back with its number, which is free once somebody has heard of its end.
+        wait "$program" 2>/dev/null
         scontrol requeue "$SLURM_JOB_ID"
         exit 0
     fi
