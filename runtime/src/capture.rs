@@ -261,6 +261,15 @@ impl Runtime {
         Ok((session, lane))
     }
 
+    /// The lane of a stream, for a call that no capture hears of.
+    pub(crate) fn lane_beside_capture(&self, stream: StreamRef) -> Result<(Arc<Session>, Lane)> {
+        let (session, lane) = self.lane(stream)?;
+        if stream == StreamRef::Default && !self.captures.none() {
+            self.captures.lock().implicit(&session, session.part_of(lane).0)?;
+        }
+        Ok((session, lane))
+    }
+
     /// The lane of a stream that the program waits for or asks about.
     pub(crate) fn lane_to_wait_for(&self, stream: StreamRef) -> Result<(Arc<Session>, Lane)> {
         let found = self.lane_outside_capture(stream)?;

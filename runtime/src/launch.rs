@@ -6,7 +6,7 @@ use crate::graph::Attributes;
 use crate::handle::Handle;
 use crate::memory::{Memory, Owner};
 use crate::module::{Function, FunctionSettings, Kernel, Module};
-use crate::queue::Operation;
+use crate::queue::{Lane, Operation};
 use crate::session::Session;
 use crate::stream::StreamRef;
 use crate::twin::{Sitting, Suspending};
@@ -240,17 +240,26 @@ pub fn check_cluster(caps: &Caps, info: &KernelInfo, settings: FunctionSettings,
 impl Runtime {
     /// Puts a launch into a stream.
     pub fn launch(&self, what: Launchable, stream: StreamRef, request: LaunchRequest) -> Result<()> {
-        let (session, lane) = match self.target(stream)? {
-            Target::Lane(session, lane) => (session, lane),
-            Target::Capture(capture) => return self.capture_launch(&capture, what, request),
-        };
+        match self.target(stream)? {
+            Target::Lane(session, lane) => self.launch_in(&session, lane, what, request),
+            Target::Capture(capture) => self.capture_launch(&capture, what, request),
+        }
+    }
+
+    /// Puts a launch into a stream's lane, whether the stream is captured or not.
+    pub fn launch_uncaptured(&self, what: Launchable, stream: StreamRef, request: LaunchRequest) -> Result<()> {
+        let (session, lane) = self.lane_beside_capture(stream)?;
+        self.launch_in(&session, lane, what, request)
+    }
+
+    fn launch_in(&self, session: &Arc<Session>, lane: Lane, what: Launchable, request: LaunchRequest) -> Result<()> {
         let (part, processors) = session.part_of(lane);
-        let prepared = self.prepare(what, &session, request, processors)?;
+        let prepared = self.prepare(what, session, request, processors)?;
         if !prepared.module.is_for(part) {
             return Err(Error::InvalidHandle("function of this green context, or of none"));
         }
         let workspace = match prepared.request.cooperative {
-            true => self.memory.workspace(&session)?,
+            true => self.memory.workspace(session)?,
             false => 0,
         };
         let queued = QueuedLaunch { prepared, workspace, grid_id: self.next_id(), memory: self.memory.clone() };

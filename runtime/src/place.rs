@@ -37,6 +37,32 @@ impl fmt::Debug for Place {
     }
 }
 
+impl Place {
+    /// Whether both are memory of the same device, of the host, or texels.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Device(_), Self::Device(_)) | (Self::Image(..), Self::Image(..)) => true,
+            (Self::Elsewhere(one, _), Self::Elsewhere(two, _)) => Arc::ptr_eq(one, two),
+            (Self::Host(_) | Self::Bytes(_) | Self::Staged(..), Self::Host(_) | Self::Bytes(_) | Self::Staged(..)) => {
+                true
+            }
+            (Self::Device(_) | Self::Image(..) | Self::Elsewhere(..), _)
+            | (Self::Host(_) | Self::Bytes(_) | Self::Staged(..), _) => false,
+        }
+    }
+
+    /// Whether both are known to be the same place. Bytes that were taken from the host are at none.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Device(one), Self::Device(two)) | (Self::Host(one), Self::Host(two)) => one == two,
+            (Self::Elsewhere(_, one), Self::Elsewhere(_, two)) => one == two && self.is_like(other),
+            (Self::Image(one, _), Self::Image(two, _)) => one == two,
+            (Self::Device(_) | Self::Host(_) | Self::Elsewhere(..) | Self::Image(..), _)
+            | (Self::Bytes(_) | Self::Staged(..), _) => false,
+        }
+    }
+}
+
 /// Fails where rows overlap each other.
 pub(crate) fn check(shape: &Shape) -> Result<()> {
     let pitch = |pitch| shape.rows <= 1 || pitch >= shape.row;

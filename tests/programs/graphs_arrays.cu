@@ -3,7 +3,7 @@
 //- 11.8 its calls are those of later headers
 //> captured copies: 64 texels, then 64 others
 //> a node's copy: 64 texels
-//> graphs_arrays: 119 answers
+//> graphs_arrays: 128 answers
 #include <cuda.h>
 #include <cstring>
 #include "driver.h"
@@ -98,14 +98,21 @@ int main() {
     OK(cuStreamSynchronize(stream));
     std::printf("captured copies: %d texels, then %d others\n", first, same(memory, host));
 
-    // Copies of several rows cannot be sent elsewhere one by one, but with all of the graph.
+    // An executable's copies of several rows stay where they are, also where all of the graph is taken over.
     OK(cuGraphMemcpyNodeGetParams(nodes[1], &described));
     described.dstDevice = second;
     INVALID(cuGraphExecMemcpyNodeSetParams(exec, nodes[1], &described, context));
     OK(cuGraphMemcpyNodeSetParams(nodes[1], &described));
     CUgraphExecUpdateResultInfo update;
-    OK(cuGraphExecUpdate(exec, graph, &update));
+    ANSWERS(CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE, cuGraphExecUpdate(exec, graph, &update));
+    OK(cuMemsetD32(memory, 0, W * H));
     OK(cuMemsetD32(second, 0, W * H));
+    OK(cuGraphLaunch(exec, stream));
+    OK(cuStreamSynchronize(stream));
+    IS(W * H, same(memory, host));
+    IS(0, same(second, host));
+    OK(cuGraphExecDestroy(exec));
+    OK(cuGraphInstantiate(&exec, graph, 0));
     OK(cuGraphLaunch(exec, stream));
     OK(cuStreamSynchronize(stream));
     IS(W * H, same(second, host));

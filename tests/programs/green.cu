@@ -128,7 +128,8 @@ int main() {
         OK(cuMemAlloc(&part.seen, MOST * sizeof(unsigned)));
         OK(cuMemsetD8(part.seen, 0, MOST * sizeof(unsigned)));
     }
-    INVALID(cuGreenCtxStreamCreate(&parts[0].stream, parts[0].green, CU_STREAM_DEFAULT, 0));
+    CUstream refused;
+    INVALID(cuGreenCtxStreamCreate(&refused, parts[0].green, CU_STREAM_DEFAULT, 0));
     unsigned long long ids[2];
     for (int i = 0; i < 2; i++) OK(cuGreenCtxGetId(parts[i].green, &ids[i]));
     IS(1, ids[0] != ids[1]);

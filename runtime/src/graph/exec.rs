@@ -259,7 +259,9 @@ impl Runtime {
             let body = self.replacement(graph, &found.body, request)?;
             found.body.may_become(&body).map_err(|_| Error::invalid("the node cannot change in that way"))?;
             if found.body.is_box_copy() || body.is_box_copy() {
-                return Err(Error::invalid("a copy of several rows is changed by an update of the whole graph alone"));
+                return Err(Error::invalid(
+                    "a copy of several rows stays what it is in an executable: instantiate the graph again",
+                ));
             }
             found.body = body;
         }

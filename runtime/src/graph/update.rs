@@ -4,7 +4,6 @@ use super::order::from_the_ends;
 use super::snapshot::{Snapshot, SnapshotNode};
 use super::{Body, Executable, Graph, Node};
 use crate::handle::Handle;
-use crate::place::Place;
 use crate::system::CopyWork;
 use crate::{Error, Result, Runtime};
 
@@ -29,10 +28,14 @@ fn problem(problem: UpdateProblem, node: Option<Handle<Node>>) -> UpdateReport {
     UpdateReport { problem, node }
 }
 
+fn is_box(copy: &CopyWork) -> bool {
+    copy.shape().rows > 1 || copy.shape().slices > 1
+}
+
 impl Body {
-    /// Whether it copies several rows, whose memory NVIDIA's driver lets nobody set.
+    /// Whether it copies several rows. Neither alone nor with its graph is such a copy changed by NVIDIA's driver.
     pub(super) fn is_box_copy(&self) -> bool {
-        matches!(self, Self::Copy(copy) if copy.work.shape().rows > 1 || copy.work.shape().slices > 1)
+        matches!(self, Self::Copy(copy) if is_box(&copy.work))
     }
 
     /// Whether a node of an executable can become that.
@@ -45,13 +48,11 @@ impl Body {
             (Self::Kernel(_), Self::Kernel(_)) => Ok(()),
             (Self::Copy(old), Self::Copy(new)) => {
                 let (a, b) = (&old.work, &new.work);
-                let flat = |shape: &hetgpu_device::Shape| shape.rows <= 1 && shape.slices <= 1;
-                // Memory of the device, texels, anything else.
-                let kind = |place: &Place| (matches!(place, Place::Device(_)), matches!(place, Place::Image(..)));
-                let kinds = |work: &CopyWork| (kind(work.places().0), kind(work.places().1));
-                let moved = kinds(a) != kinds(b);
-                let reshaped = !(flat(a.shape()) && flat(b.shape())) && a.shape() != b.shape();
-                refuse(moved || reshaped || old.session.id != new.session.id)
+                let ((a_to, a_from), (b_to, b_from)) = (a.places(), b.places());
+                let alike = a_to.is_like(b_to) && a_from.is_like(b_from);
+                let boxes = is_box(a) || is_box(b);
+                let same = a.shape() == b.shape() && a_to.is(b_to) && a_from.is(b_from);
+                refuse(!alike || boxes && !same || old.session.id != new.session.id)
             }
             (Self::Fill(old), Self::Fill(new)) => {
                 let flat = |fill: &hetgpu_device::Fill| fill.rows <= 1;

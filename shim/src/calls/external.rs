@@ -2,7 +2,7 @@
 
 use crate::abi::{Call, Cu, CuExternalMemory, CuStream, In, Out, Pointer};
 use crate::result::{Code, Failure, Outcome};
-use hetgpu_runtime::{adopt_program_file, program_file};
+use hetgpu_runtime::{Error, adopt_program_file, program_file};
 
 /// `CUDA_EXTERNAL_MEMORY_HANDLE_DESC`.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +45,13 @@ fn unsupported(text: impl Into<String>) -> Failure {
     Failure::new(Code::ERROR_NOT_SUPPORTED, text)
 }
 
-/// A file descriptor of the program, which is the library's once this succeeds.
+/// What NVIDIA's driver says of a file that is not what was asked for, whatever it is.
+fn foreign(text: impl Into<String>) -> Failure {
+    Failure::new(Code::ERROR_UNKNOWN, text)
+}
+
+/// A file descriptor of the program, which is the library's from here on, be it the right one or not: so it is with
+/// NVIDIA's driver.
 pub(crate) fn import_memory(call: &Call, memory: Out<CuExternalMemory>, handle: In<MemoryHandle>) -> Outcome {
     const FILE: u32 = 1;
     const OTHERS: u32 = 8;
@@ -60,12 +66,13 @@ pub(crate) fn import_memory(call: &Call, memory: Out<CuExternalMemory>, handle: 
         ..=OTHERS if kind > FILE => return Err(unsupported(format!("external memory of type {kind}"))),
         _ => return Err(wrong(format!("external memory of type {kind}"))),
     }
-    let copy = program_file(file)
-        .ok_or_else(|| Failure::new(Code::ERROR_INVALID_HANDLE, format!("{file} is not an open file descriptor")))?;
-    let made = runtime.import_external(copy, bytes)?;
-    memory.set(Cu::new(made))?;
+    runtime.session()?;
+    let copy = program_file(file).ok_or_else(|| foreign(format!("{file} is not an open file descriptor")))?;
     drop(adopt_program_file(file));
-    Ok(())
+    match runtime.import_external(copy, bytes) {
+        Err(Error::InvalidHandle(wanted)) => Err(foreign(format!("the file descriptor {file} is no {wanted}"))),
+        made => memory.set(Cu::new(made?)),
+    }
 }
 
 pub(crate) fn destroy_memory(call: &Call, memory: CuExternalMemory) -> Outcome {
@@ -104,9 +111,7 @@ pub(crate) fn import_semaphore(call: &Call, semaphore: Out<Pointer>, handle: In<
     let SemaphoreHandle { kind, file, .. } = handle.get()?;
     match kind {
         _ if semaphore.is_null() => Err(wrong("no place for the semaphore")),
-        FILE | TIMELINE_FILE => {
-            Err(Failure::new(Code::ERROR_INVALID_HANDLE, format!("the file descriptor {file} is no semaphore")))
-        }
+        FILE | TIMELINE_FILE => Err(foreign(format!("the file descriptor {file} is no semaphore"))),
         1..=LAST => Err(unsupported(format!("external semaphores of type {kind}"))),
         _ => Err(wrong(format!("external semaphore of type {kind}"))),
     }

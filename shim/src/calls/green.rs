@@ -1,6 +1,6 @@
 //! Green contexts: multiprocessors shared out between parts of a context.
 
-use super::context::{self, named};
+use super::context::named;
 use super::device::index;
 use super::stream::{NON_BLOCKING, clamped};
 use crate::abi::{Call, Cu, CuContext, CuEvent, CuGreen, CuResources, CuStream, In, Out};
@@ -213,11 +213,14 @@ pub(crate) fn affinity_support(call: &Call, supported: Out<i32>, kind: u32, devi
     supported.set(0)
 }
 
-pub(crate) fn affinity(call: &Call, _affinity: Out<Affinity>, kind: u32) -> Outcome {
+/// How many multiprocessors the current context has. NVIDIA's driver says so also where contexts cannot be kept to fewer.
+pub(crate) fn affinity(call: &Call, affinity: Out<Affinity>, kind: u32) -> Outcome {
     check_kind(kind)?;
-    let (_, session) = context::session_of(call, CuContext::NULL)?;
-    session.check()?;
-    Err(no_affinity())
+    let runtime = call.runtime()?;
+    let context = runtime.contexts.get(named(call, CuContext::NULL)?)?;
+    context.session()?.check()?;
+    let multiprocessors = runtime.context_multiprocessors(&context).count(context.device.device.caps());
+    affinity.set(Affinity { kind, multiprocessors })
 }
 
 #[cfg(test)]

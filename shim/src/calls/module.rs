@@ -234,5 +234,5 @@ pub(crate) fn library_unified(call: &Call, function: Out<Pointer>, library: CuLi
     }
     call.runtime()?.libraries.get(library.get()?)?;
     let name = name.get()?;
-    Err(Failure::new(Code::ERROR_NOT_FOUND, format!("no device calls {name} as the host does")))
+    Err(Failure::new(Code::ERROR_INVALID_VALUE, format!("no device calls {name} as the host does")))
 }
