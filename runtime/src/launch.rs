@@ -280,17 +280,11 @@ impl Runtime {
         mut request: LaunchRequest,
         processors: Option<Arc<[u32]>>,
     ) -> Result<Prepared> {
-        let (function, settings) = match what {
-            Launchable::Function(handle) => {
-                let function = self.functions.get(handle)?;
-                let settings = function.settings();
-                (function, settings)
-            }
-            Launchable::Kernel(handle) => {
-                let kernel = self.kernels.get(handle)?;
-                (self.functions.get(self.kernel_function_in(handle, session)?)?, kernel.settings())
-            }
+        let function = match what {
+            Launchable::Function(handle) => self.functions.get(handle)?,
+            Launchable::Kernel(handle) => self.functions.get(self.kernel_function_in(handle, session)?)?,
         };
+        let settings = function.settings();
         let module = self.modules.get(function.module)?;
         if module.session.id != session.id {
             return Err(Error::InvalidHandle("function"));

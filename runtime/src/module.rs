@@ -79,7 +79,10 @@ pub struct Function {
     pub module: Handle<Module>,
     pub code: Arc<Code>,
     pub index: usize,
-    settings: Mutex<FunctionSettings>,
+    /// The library's kernel that it is an instance of.
+    kernel: Option<Arc<Kernel>>,
+    /// What was set for it and not for its kernel.
+    settings: Mutex<Option<FunctionSettings>>,
     pub(crate) draft: Mutex<Draft>,
     pub(crate) pace: Pace,
     pub(crate) twins: Twins,
@@ -108,25 +111,38 @@ kinds! {
     Kernel: 0x4b "kernel";
 }
 
-macro_rules! kernel_access {
-    ($type:ty) => {
-        impl $type {
-            pub fn info(&self) -> &KernelInfo {
-                &self.code.kernels[self.index]
-            }
+impl Function {
+    pub fn info(&self) -> &KernelInfo {
+        &self.code.kernels[self.index]
+    }
 
-            pub fn settings(&self) -> FunctionSettings {
-                *lock(&self.settings)
-            }
+    /// What was set for the function goes before what was set for its kernel.
+    pub fn settings(&self) -> FunctionSettings {
+        lock(&self.settings).unwrap_or_else(|| self.inherited())
+    }
 
-            pub fn change_settings(&self, change: impl FnOnce(&mut FunctionSettings)) {
-                change(&mut lock(&self.settings));
-            }
-        }
-    };
+    pub fn change_settings(&self, change: impl FnOnce(&mut FunctionSettings)) {
+        change(lock(&self.settings).get_or_insert_with(|| self.inherited()));
+    }
+
+    fn inherited(&self) -> FunctionSettings {
+        self.kernel.as_ref().map(|kernel| kernel.settings()).unwrap_or_default()
+    }
 }
-kernel_access!(Function);
-kernel_access!(Kernel);
+
+impl Kernel {
+    pub fn info(&self) -> &KernelInfo {
+        &self.code.kernels[self.index]
+    }
+
+    pub fn settings(&self) -> FunctionSettings {
+        *lock(&self.settings)
+    }
+
+    pub fn change_settings(&self, change: impl FnOnce(&mut FunctionSettings)) {
+        change(&mut lock(&self.settings));
+    }
+}
 
 /// Managed memory that every stream may use, which is how variables begin.
 const MANAGED_BY_ALL: u32 = 1;
@@ -211,9 +227,11 @@ impl Runtime {
         };
         let module = Arc::new(module);
         let handle = self.modules.insert(module.clone());
+        let kernels = of.library().and_then(|library| self.kernels_of(library).ok()).unwrap_or_default();
         let function = |index| {
+            let kernel = kernels.get(index).and_then(|&kernel| self.kernels.get(kernel).ok());
             let (code, settings, draft, pace) = (code.clone(), Mutex::default(), Mutex::default(), Pace::default());
-            Function { module: handle, code, index, settings, draft, pace, twins: Twins::default() }
+            Function { module: handle, code, index, kernel, settings, draft, pace, twins: Twins::default() }
         };
         let functions = (0..code.kernels.len()).map(|index| self.functions.insert(Arc::new(function(index))));
         let _ = module.functions.set(functions.collect());

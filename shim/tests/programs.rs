@@ -1,7 +1,8 @@
 //! CUDA programs from `tests/programs`, built by nvcc and run on our library.
 //!
 //! Lines of a source that begin with `//> ` are what the program must print, and nothing else; it must exit with 0. All
-//! of it is what NVIDIA's driver makes the programs print on an H200. Programs that include `cuda.h` are linked with our
+//! of it is what NVIDIA's driver makes the programs print on an H200, but for those that were not run there (`Next` in
+//! `ARCHITECTURE.md` names them). Programs that include `cuda.h` are linked with our
 //! library, the others have NVIDIA's runtime library inside. `//+ FILE` names another source; such programs are linked
 //! from relocatable device code. `//= compute_90a` names what nvcc compiles for, `//$ VARIABLE=VALUE` sets a variable of
 //! the environment. Programs of the runtime library alone also run with its shared form; programs that older compilers

@@ -71,7 +71,8 @@ pub(crate) fn run(line: &Line) -> Outcome {
     Ok(u8::from(problems > 0))
 }
 
-fn found_in_path(program: &str) -> Option<PathBuf> {
+/// The file that a shell would execute under that name.
+pub(crate) fn found_in_path(program: &str) -> Option<PathBuf> {
     if program.contains('/') {
         return Some(PathBuf::from(program)).filter(|path| path.exists());
     }
@@ -335,6 +336,9 @@ fn kernels(bytes: &[u8], path: &Path) -> Vec<Finding> {
             let refused: Vec<_> = code.kernels.iter().filter(|kernel| kernel.refused.is_some()).collect();
             let names: Vec<_> = refused.iter().take(3).map(|kernel| kernel.name.to_string_lossy()).collect();
             match refused.len() {
+                0 if code.kernels.is_empty() => {
+                    vec![Note("no kernels in it: it may bring some in its libraries or make them itself".to_owned())]
+                }
                 0 => vec![Good(format!("its PTX is understood; kernels: {}", code.kernels.len()))],
                 count => vec![problem(
                     format!("{count} of {} kernels cannot be launched: {}", code.kernels.len(), names.join(", ")),

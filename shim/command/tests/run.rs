@@ -117,7 +117,14 @@ fn which_device_it_is_is_said_in_one_line() {
     let output = hetgpu(&libraries, &["run", "--device", "abacus", "true"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).starts_with("hetgpu: there is no device 'abacus'; there are cpu"));
-    assert_eq!(hetgpu(&libraries, &["run", "/no/such/program"]).status.code(), Some(127));
+    let output = hetgpu(&libraries, &["run", "/no/such/program"]);
+    assert_eq!(output.status.code(), Some(127));
+    assert_eq!(text(&output.stderr), "hetgpu: /no/such/program: no such program\n", "and no word of a device");
+    let source = work.0.join("kernel.cu");
+    fs::write(&source, "").unwrap();
+    let output = hetgpu(&libraries, &["run", source.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(126));
+    assert!(text(&output.stderr).contains("build it first, nvcc"), "{}", text(&output.stderr));
     let output = hetgpu(&work.0, &["run", "true"]);
     assert_eq!(output.status.code(), Some(2), "the libraries are missing");
     assert!(text(&output.stderr).contains("HETGPU_LIBRARIES"));

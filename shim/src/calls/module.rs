@@ -5,14 +5,17 @@ use crate::result::{Code, Failure, Outcome};
 use hetgpu_runtime::{Code as DeviceCode, ImageSource, Runtime, UNNAMED};
 use std::ffi::c_char;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-/// Options of the just-in-time compiler that we act on: where to put what it has to say.
+/// Options of the just-in-time compiler that we act on: where to put what it has to say, and how long it took.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct JitOptions {
     /// Each option, its value, and where that stands.
     options: Vec<(u32, Pointer, Pointer)>,
 }
 
+/// Milliseconds that the compiler took, as a float.
+const WALL_TIME: u32 = 2;
 const INFO_LOG: u32 = 3;
 const INFO_LOG_SIZE: u32 = 4;
 const ERROR_LOG: u32 = 5;
@@ -39,6 +42,13 @@ impl JitOptions {
         self.options.iter().find(|option| option.0 == wanted).map(|&(_, value, place)| (value, place))
     }
 
+    fn tell_time(&self, took: Duration) -> Outcome {
+        match self.find(WALL_TIME) {
+            Some((_, place)) => place.as_out().set(took.as_secs_f32() * 1000.0),
+            None => Ok(()),
+        }
+    }
+
     /// Writes a text into a log buffer of the program, if it gave one, and how much of it was used where its size stood.
     fn report(&self, log: u32, size: u32, text: &str) -> Outcome {
         let (Some((buffer, _)), Some((room, used))) = (self.find(log), self.find(size)) else { return Ok(()) };
@@ -58,7 +68,9 @@ fn read(runtime: &Runtime, source: ImageSource<'_>, options: &JitOptions) -> Out
         // A library belongs to no context.
         Err(_) => 0,
     };
+    let start = Instant::now();
     let loaded = DeviceCode::load(source, UNNAMED, runtime.device(device)?.device.caps().compute);
+    options.tell_time(start.elapsed())?;
     options.clear()?;
     if let Ok(code) = &loaded {
         options.report(INFO_LOG, INFO_LOG_SIZE, &code.warnings)?;
