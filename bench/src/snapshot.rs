@@ -210,7 +210,7 @@ fn each(memory: &Memory, threads: usize, work: impl Fn(usize, &[u8]) + Sync) {
 
 fn save(store: &Store, name: &str, memory: &Memory, direct: bool, base: Option<&str>) -> Result<u64, String> {
     let base = base.map(|base| store.load(base).map(Arc::new)).transpose().map_err(text)?;
-    let mut writer = store.write(name, WriteOptions { threads: 0, direct, base }).map_err(text)?;
+    let mut writer = store.write(name, WriteOptions { direct, base, ..WriteOptions::default() }).map_err(text)?;
     writer.memory(&[memory.range()], memory).map_err(text)?;
     Ok(writer.finish(&Job::default()).map_err(text)?.stats.file)
 }

@@ -184,10 +184,15 @@ impl Snapshot {
     /// Opens a snapshot by its path, and those that it is built on, which lie in the same folder. Headers, tables and all
     /// that is known of the job are checked; contents are checked when they are read.
     pub fn open(disk: &Arc<dyn Disk>, path: &Path) -> Result<Self> {
-        Self::open_in_chain(disk, path, DEPTH)
+        Self::open_in_chain(disk, path, DEPTH, None)
     }
 
-    fn open_in_chain(disk: &Arc<dyn Disk>, path: &Path, left: u32) -> Result<Self> {
+    /// The same, where the one that it is built on may be open already.
+    pub fn open_on(disk: &Arc<dyn Disk>, path: &Path, base: Option<&Arc<Self>>) -> Result<Self> {
+        Self::open_in_chain(disk, path, DEPTH, base)
+    }
+
+    fn open_in_chain(disk: &Arc<dyn Disk>, path: &Path, left: u32, known: Option<&Arc<Self>>) -> Result<Self> {
         let file = open_own(disk.as_ref(), path, false)?;
         let header = read_header(file.as_ref(), path)?;
         let mut all = Vec::new();
@@ -225,6 +230,11 @@ impl Snapshot {
         drop(all);
         let base = match &link {
             None => None,
+            Some(link)
+                if known.is_some_and(|known| known.identity() == link.identity && known.depth() + 1 == link.depth) =>
+            {
+                known.cloned()
+            }
             Some(link) => Some(Arc::new(Self::find_base(disk, path, link, left)?)),
         };
         let by_digest = chunks.iter().enumerate().map(|(index, chunk)| (chunk.digest, index as u32)).collect();
@@ -283,7 +293,7 @@ impl Snapshot {
                 Err(error) => format!("which cannot be used: {error}"),
             }));
         };
-        let base = Self::open_in_chain(disk, &found, left - 1).map_err(|error| match error.kind {
+        let base = Self::open_in_chain(disk, &found, left - 1, None).map_err(|error| match error.kind {
             ErrorKind::Base => error,
             _ => wrong(format!("which cannot be used: {error}")),
         })?;
@@ -457,19 +467,31 @@ impl Snapshot {
         Some((index != ZEROS).then(|| self.digests[index as usize]))
     }
 
-    /// The memory that is not known to hold what it held in another snapshot, in order; all of it where there is none.
+    /// The memory that is not known to hold what it held in another snapshot, in order; all of it where there is none. Where this one
+    /// knows which pages of a chunk have changed, it is those.
     pub fn changed_since(&self, other: Option<&Self>) -> Vec<Range> {
         let Some(other) = other else { return self.memory() };
         let mut changed: Vec<Range> = Vec::new();
+        let mut add = |at: u64, bytes: u64| match changed.last_mut().filter(|last| last.start.0 + last.bytes == at) {
+            Some(last) => last.bytes += bytes,
+            None => changed.push(Range { start: Address(at), bytes }),
+        };
         for region in &self.regions {
             for (at, bytes) in pieces(region.start, region.bytes) {
                 let (now, before) = (self.contents_at(at, bytes), other.contents_at(at, bytes));
                 if now.is_some() && now == before {
                     continue;
                 }
-                match changed.last_mut().filter(|last| last.start.0 + last.bytes == at) {
-                    Some(last) => last.bytes += bytes,
-                    None => changed.push(Range { start: Address(at), bytes }),
+                match now
+                    .flatten()
+                    .and_then(|now| self.by_digest.get(&now))
+                    .map(|&index| &self.chunks[index as usize].form)
+                {
+                    Some(Form::Patch { on, pages }) if before == Some(Some(*on)) => {
+                        patched(bytes as usize, *pages)
+                            .for_each(|page| add(at + page.start as u64, (page.end - page.start) as u64));
+                    }
+                    _ => add(at, bytes),
                 }
             }
         }
@@ -575,7 +597,12 @@ impl Snapshot {
 
     /// Puts all memory back.
     pub fn restore(&self, sink: &dyn Sink, options: ReadOptions) -> Result<()> {
-        let regions: Vec<&Laid> = self.regions.iter().collect();
+        self.restore_some(sink, options, |_| true)
+    }
+
+    /// Puts those ranges of memory back whose starts are wanted.
+    pub fn restore_some(&self, sink: &dyn Sink, options: ReadOptions, wanted: impl Fn(Address) -> bool) -> Result<()> {
+        let regions: Vec<&Laid> = self.regions.iter().filter(|region| wanted(Address(region.start))).collect();
         self.restore_extents(&regions, sink, options)
     }
 

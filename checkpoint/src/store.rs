@@ -112,6 +112,11 @@ impl Store {
         Snapshot::open(&self.disk, &self.path(name)?)
     }
 
+    /// The same, where the one that it is built on may be open already.
+    pub fn load_on(&self, name: &str, base: Option<&Arc<Snapshot>>) -> Result<Snapshot> {
+        Snapshot::open_on(&self.disk, &self.path(name)?, base)
+    }
+
     /// What its header says.
     pub fn entry(&self, name: &str) -> Result<Entry> {
         let path = self.path(name)?;

@@ -26,13 +26,15 @@ pub struct WriteOptions {
     pub threads: usize,
     /// Past the page cache, as it is by default: faster where all has to be on the disk at the end, and the job keeps its memory.
     pub direct: bool,
+    /// It is on the disk when it has its name, also after a failure of power. Not wanted where it is only needed for as long as the system runs.
+    pub lasts: bool,
     /// The snapshot that this one is built on. It lies in the same folder.
     pub base: Option<Arc<Snapshot>>,
 }
 
 impl Default for WriteOptions {
     fn default() -> Self {
-        Self { threads: 0, direct: true, base: None }
+        Self { threads: 0, direct: true, lasts: true, base: None }
     }
 }
 
@@ -251,31 +253,32 @@ impl Writer {
         gathered: &mut Option<Gathered>,
     ) -> Result<Vec<u32>> {
         let base = self.options.base.as_deref();
-        let mut indices = Vec::new();
-        if let Some(base) = base
-            && source.unchanged(group.start, group.bytes)
-        {
-            for (at, bytes) in pieces(group.start, group.bytes) {
-                match base.contents_at(at, bytes) {
-                    Some(contents) => indices.push(self.known(contents)),
-                    None => break,
-                }
-            }
-            if indices.len() as u64 == crate::map::piece_count(group.start, group.bytes) {
-                count(&self.counters.unread, group.bytes as usize);
-                return Ok(indices);
-            }
-            indices.clear();
-        }
+        let same =
+            |at, bytes| base.filter(|_| source.unchanged(at, bytes)).and_then(|base| base.contents_at(at, bytes));
+        let all: Vec<_> = pieces(group.start, group.bytes).map(|(at, bytes)| (at, bytes, same(at, bytes))).collect();
         let memory = &mut input.as_mut()[..group.bytes as usize];
-        source.read(group.start, memory).map_err(|refused| {
-            let text = format!("{} bytes of memory at {:#x} could not be read: {refused}", group.bytes, group.start);
-            Error::new(ErrorKind::Memory, text)
-        })?;
+        // What has to be looked at is read in as few pieces as it is.
+        for run in all.chunk_by(|one, next| one.2.is_some() == next.2.is_some()) {
+            let (at, bytes) = (run[0].0, run.iter().map(|(_, bytes, _)| bytes).sum::<u64>());
+            if run[0].2.is_some() {
+                count(&self.counters.unread, bytes as usize);
+                continue;
+            }
+            let place = (at - group.start) as usize;
+            source.read(at, &mut memory[place..place + bytes as usize]).map_err(|refused| {
+                let text = format!("{bytes} bytes of memory at {at:#x} could not be read: {refused}");
+                Error::new(ErrorKind::Memory, text)
+            })?;
+        }
+        let mut indices = Vec::new();
         // What is new is moved together at the front of the memory that was read.
         let mut kept = 0;
         let mut chunks = Vec::new();
-        for (at, bytes) in pieces(group.start, group.bytes) {
+        for (at, bytes, same) in all {
+            if let Some(contents) = same {
+                indices.push(self.known(contents));
+                continue;
+            }
             let (from, bytes) = ((at - group.start) as usize, bytes as usize);
             let piece = &memory[from..from + bytes];
             if is_zero(piece) {
@@ -480,7 +483,7 @@ impl Writer {
         write_all(file, last.get(), HEADER as u64 + data)
             .and_then(|()| write_all(file, first.get(), 0))
             .and_then(|()| file.resize(bytes))
-            .and_then(|()| file.sync())
+            .and_then(|()| if self.options.lasts { file.sync() } else { Ok(()) })
             .map_err(|refused| self.refused("writing", &refused))?;
         self.name(base.as_ref())?;
         let stats = Stats {
@@ -506,6 +509,9 @@ impl Writer {
         let named = store.disk.rename(&self.part, &self.path);
         named.map_err(|refused| self.refused("giving it its name", &refused))?;
         self.finished = true;
+        if !self.options.lasts {
+            return Ok(());
+        }
         let folder = folder_of(&self.path);
         store.disk.sync_folder(&folder).map_err(|refused| {
             let mut error = self.refused("making its name last", &refused);

@@ -18,7 +18,7 @@ fn store(disk: &MemoryDisk) -> Result<Store> {
 }
 
 fn save(store: &Store, name: &str, ram: &Ram, base: Option<Snapshot>) -> Result<Written> {
-    let options = WriteOptions { threads: 1, direct: false, base: base.map(Arc::new) };
+    let options = WriteOptions { threads: 1, direct: false, base: base.map(Arc::new), lasts: true };
     let mut writer = store.write(name, options)?;
     let text = writer.blob(&Random(9).bytes(3000))?;
     for range in ram.ranges() {

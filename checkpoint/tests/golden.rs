@@ -39,7 +39,8 @@ fn write(store: &Store) {
     let [before, after] = memory();
     for (name, ram, base) in [(FULL, before, None), (CHANGED, after, Some(FULL))] {
         let base = base.map(|name| Arc::new(store.load(name).unwrap()));
-        let mut writer = store.write(name, WriteOptions { threads: 1, direct: false, base }).unwrap();
+        let mut writer =
+            store.write(name, WriteOptions { threads: 1, direct: false, base, ..WriteOptions::default() }).unwrap();
         let text = writer.blob(TEXT).unwrap();
         writer.memory(&ram.ranges(), &ram).unwrap();
         writer.finish(&job(text)).unwrap();

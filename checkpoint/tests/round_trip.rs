@@ -3,6 +3,7 @@
 mod common;
 
 use common::{BASE, CHUNK, Folder, Ram, Random, Target, job, ram};
+use hetgpu_checkpoint::wire::{Address, Range};
 use hetgpu_checkpoint::{ErrorKind, Pages, ReadOptions, Snapshot, Source, Store, WriteOptions, Written};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Mutex};
@@ -30,7 +31,7 @@ fn everything_comes_back_whatever_the_way() {
     let store = Store::open(folder.path()).unwrap();
     for (seed, threads, direct) in [(1, 1, false), (2, 4, false), (3, 1, true), (4, 3, true)] {
         let ram = ram(seed);
-        let written = save_with(&store, "s", &ram, WriteOptions { threads, direct, base: None });
+        let written = save_with(&store, "s", &ram, WriteOptions { threads, direct, ..WriteOptions::default() });
         let snapshot = store.load("s").unwrap();
         assert_eq!(snapshot.identity(), written.identity);
         assert_eq!(snapshot.job(), &job(hetgpu_checkpoint::wire::Blob(0)));
@@ -176,7 +177,13 @@ fn what_is_known_to_be_unchanged_is_not_read() {
     let written = writer.finish(&Default::default()).unwrap();
     assert_eq!(written.stats.unread, 8 << 20);
     assert!(source.1.into_inner().unwrap().iter().all(|&at| at >= BASE + (8 << 20)));
-    assert!(restored(&store.load("next").unwrap(), &ram, ReadOptions::default()) == ram);
+    let next = store.load("next").unwrap();
+    assert!(restored(&next, &ram, ReadOptions::default()) == ram);
+    // It says which page that was; a snapshot whose base is at hand is the same.
+    let base = Arc::new(store.load("base").unwrap());
+    let page = Range { start: Address(BASE + (9 << 20)), bytes: 4096 };
+    assert_eq!(next.changed_since(Some(&base)), [page]);
+    assert!(Arc::ptr_eq(store.load_on("next", Some(&base)).unwrap().base().unwrap(), &base));
 }
 
 #[test]

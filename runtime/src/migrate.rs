@@ -441,6 +441,8 @@ impl Runtime {
     /// Releases the devices of a paused job: what is there is kept in memory of the host.
     pub fn release_devices(&self, device: Option<usize>) -> Result<(), Trouble> {
         let devices = self.picked(device)?;
+        // Who saves the process finds no file of it open.
+        *self.latest.lock().unwrap_or_else(|e| e.into_inner()) = None;
         let vault = |device: &DeviceState| Ok(Arc::new(Queued::new(Vault::new(device.device.caps()))) as _);
         self.change_all(&devices, Stage::Paused, Stage::Released, vault)
     }

@@ -90,6 +90,24 @@ pub(crate) fn file_with(contents: &[u8]) -> Result<OwnedFd, Refused> {
     Ok(file.into())
 }
 
+/// A file without a name, of so many zeros, which never becomes shorter.
+pub(crate) fn memory_file(bytes: u64) -> Result<OwnedFd, Refused> {
+    let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
+    // SAFETY: the name is a C string; the call makes a file and nothing else.
+    let made = unsafe { libc::memfd_create(c"hetgpu-memory".as_ptr(), flags) };
+    if made < 0 {
+        return Err(Refused::last_os_error());
+    }
+    // SAFETY: it was opened just now and belongs to nobody else.
+    let file = std::fs::File::from(unsafe { OwnedFd::from_raw_fd(made) });
+    file.set_len(bytes)?;
+    // SAFETY: a call about an open file.
+    match unsafe { libc::fcntl(made, libc::F_ADD_SEALS, libc::F_SEAL_SHRINK) } {
+        0 => Ok(file.into()),
+        _ => Err(Refused::last_os_error()),
+    }
+}
+
 /// The beginning of a file.
 pub(crate) fn contents(file: OwnedFd) -> Result<Vec<u8>, Refused> {
     use std::os::unix::fs::FileExt;

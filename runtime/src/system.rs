@@ -20,12 +20,14 @@ use crate::presence::{self, Presence};
 use crate::queue::{Operation, Queue};
 use crate::seat::Seat;
 use crate::session::Session;
+use crate::snapshot::Ledger;
 use crate::stream::{Stream, StreamRef};
 use crate::vmm::{Physical, Reservations};
 use crate::{Error, Result, Settings, dump, log};
+use hetgpu_checkpoint::Snapshot;
 use hetgpu_device::{Access, Device, Fill, HostBuffer, Pattern, Shape};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// A device and the order of its work.
 pub struct DeviceState {
@@ -67,6 +69,9 @@ pub struct Runtime {
     pub(crate) reservations: Reservations,
     pub(crate) known_pools: Pools,
     pub(crate) control: Control,
+    pub(crate) ledger: Ledger,
+    /// The last snapshot of the running job, which the next is built on.
+    pub(crate) latest: Mutex<Option<Arc<Snapshot>>>,
     devices: Vec<Arc<DeviceState>>,
     ids: Arc<AtomicU64>,
 }
@@ -105,6 +110,8 @@ impl Runtime {
             reservations: Reservations::default(),
             known_pools: Pools::default(),
             control: Control::default(),
+            ledger: Ledger::default(),
+            latest: Mutex::default(),
             devices: states.collect(),
             ids: Arc::new(AtomicU64::new(1)),
         };

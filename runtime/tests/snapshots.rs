@@ -51,6 +51,7 @@ fn request(folder: &Scratch, name: &str, then: Then) -> SaveRequest {
         running: false,
         copy: false,
         most: Some(LONG),
+        fleeting: false,
     }
 }
 

@@ -356,6 +356,18 @@ impl PhysicalMemory for CpuDevice {
         self.memory.map_physical(memory, at, name)
     }
 
+    fn gives_contents(&self) -> bool {
+        true
+    }
+
+    fn read(&self, memory: PhysicalId, offset: u64, out: &mut [u8]) -> Result<(), DeviceError> {
+        self.memory.read_physical(memory, offset, out)
+    }
+
+    fn write(&self, memory: PhysicalId, offset: u64, data: &[u8]) -> Result<(), DeviceError> {
+        self.memory.write_physical(memory, offset, data)
+    }
+
     fn allow(&self, at: u64, access: Access) -> Result<(), DeviceError> {
         self.memory.allow(at, access)
     }
@@ -380,6 +392,14 @@ impl SyncDevice for CpuDevice {
 
     fn map(&self, at: u64, bytes: u64, name: &str) -> Result<(), DeviceError> {
         self.memory.map(at, bytes, name)
+    }
+
+    fn map_file(&self, at: u64, bytes: u64, name: &str, file: OwnedFd) -> Result<(), DeviceError> {
+        self.memory.map_file(at, bytes, name, file)
+    }
+
+    fn written(&self, at: u64, bytes: u64) -> Option<Vec<std::ops::Range<u64>>> {
+        self.memory.written(at, bytes)
     }
 
     fn share(&self, host: HostSpan) -> Result<(), DeviceError> {
@@ -568,7 +588,7 @@ block0:
         device.launch(&launch).unwrap();
         device.launch(&launch).unwrap();
         let mut word = [0; 4];
-        device.read(base, &mut word).unwrap();
+        SyncDevice::read(&device, base, &mut word).unwrap();
         assert_eq!(word, [7, 0, 0, 0]);
         assert_eq!(*lock(&lines), ["kernel k is executed by the interpreter: no machine code for anything".to_owned()]);
     }

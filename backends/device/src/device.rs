@@ -5,6 +5,8 @@ use crate::{
 use hetir::entity::FuncId;
 use hetir::ir::Module;
 use std::any::Any;
+use std::ops::Range;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 /// A device: memory by logical address, kernels, images, and queues of work.
@@ -26,6 +28,20 @@ pub trait Device: Any + Send + Sync {
     /// nothing else lies at these addresses; a device that takes host memory puts it there, and leaves the addresses
     /// reserved when it is unmapped.
     fn map(&self, at: u64, bytes: u64, name: &str) -> Result<(), DeviceError>;
+
+    /// The same, with the contents of a file of memory that is at least as long and never becomes shorter: its pages are the device's from
+    /// then on, and nobody else writes to them. `NotSupported` where the device cannot; then nothing has changed.
+    fn map_file(&self, at: u64, bytes: u64, name: &str, file: OwnedFd) -> Result<(), DeviceError> {
+        let _ = (at, bytes, name, file);
+        Err(no_files())
+    }
+
+    /// What may have been written of a range that `map` made since this was asked for it the last time, and perhaps something beside it;
+    /// all of it at the first time. None where the device cannot tell. Work may go on meanwhile: what it writes later is said later.
+    fn written(&self, at: u64, bytes: u64) -> Option<Vec<Range<u64>>> {
+        let _ = (at, bytes);
+        None
+    }
 
     /// Makes host memory appear at its own address. A kernel and the host then see each other's writes.
     fn share(&self, host: HostSpan) -> Result<(), DeviceError>;
@@ -147,6 +163,10 @@ pub trait Device: Any + Send + Sync {
 
 fn no_host_memory() -> DeviceError {
     DeviceError::new(ErrorKind::OutOfMemory, "no host memory for a copy")
+}
+
+pub(crate) fn no_files() -> DeviceError {
+    DeviceError::new(ErrorKind::NotSupported, "the device takes no memory from files")
 }
 
 fn no_images() -> DeviceError {

@@ -1,4 +1,4 @@
-use crate::DeviceError;
+use crate::{DeviceError, ErrorKind};
 use std::os::fd::OwnedFd;
 
 /// Memory of a device without an address, until it is mapped at one or several.
@@ -30,6 +30,23 @@ pub trait PhysicalMemory {
     /// written at one is read at the others. `Device::unmap` takes it away.
     fn map(&self, memory: PhysicalId, at: u64, name: &str) -> Result<(), DeviceError>;
 
+    /// Whether contents can be read and written by `read` and `write`.
+    fn gives_contents(&self) -> bool {
+        false
+    }
+
+    /// Reads contents, mapped or not.
+    fn read(&self, memory: PhysicalId, offset: u64, out: &mut [u8]) -> Result<(), DeviceError> {
+        let _ = (memory, offset, out);
+        Err(no_contents())
+    }
+
+    /// Writes contents, mapped or not.
+    fn write(&self, memory: PhysicalId, offset: u64, data: &[u8]) -> Result<(), DeviceError> {
+        let _ = (memory, offset, data);
+        Err(no_contents())
+    }
+
     /// What may be done with what `map` put at `at`.
     fn allow(&self, at: u64, access: Access) -> Result<(), DeviceError>;
 
@@ -42,6 +59,10 @@ pub trait PhysicalMemory {
 
     /// The memory that a file of a device of this kind stands for, and its size. It does not count as memory in use.
     fn import(&self, file: OwnedFd) -> Result<(PhysicalId, u64), DeviceError>;
+}
+
+fn no_contents() -> DeviceError {
+    DeviceError::new(ErrorKind::NotSupported, "physical memory is reached by its mappings alone")
 }
 
 /// The unit of physical memory.

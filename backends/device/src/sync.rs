@@ -9,6 +9,8 @@ use hetir::entity::FuncId;
 use hetir::ir::Module;
 use std::any::Any;
 use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -22,6 +24,18 @@ pub trait SyncDevice: Send + Sync + 'static {
 
     /// See [`Device::map`].
     fn map(&self, at: u64, bytes: u64, name: &str) -> Result<(), DeviceError>;
+
+    /// See [`Device::map_file`].
+    fn map_file(&self, at: u64, bytes: u64, name: &str, file: OwnedFd) -> Result<(), DeviceError> {
+        let _ = (at, bytes, name, file);
+        Err(crate::device::no_files())
+    }
+
+    /// See [`Device::written`].
+    fn written(&self, at: u64, bytes: u64) -> Option<Vec<Range<u64>>> {
+        let _ = (at, bytes);
+        None
+    }
 
     /// See [`Device::share`].
     fn share(&self, host: HostSpan) -> Result<(), DeviceError>;
@@ -200,6 +214,14 @@ impl<D: SyncDevice> Device for Queued<D> {
 
     fn map(&self, at: u64, bytes: u64, name: &str) -> Result<(), DeviceError> {
         self.0.device.map(at, bytes, name)
+    }
+
+    fn map_file(&self, at: u64, bytes: u64, name: &str, file: OwnedFd) -> Result<(), DeviceError> {
+        self.0.device.map_file(at, bytes, name, file)
+    }
+
+    fn written(&self, at: u64, bytes: u64) -> Option<Vec<Range<u64>>> {
+        self.0.device.written(at, bytes)
     }
 
     fn share(&self, host: HostSpan) -> Result<(), DeviceError> {

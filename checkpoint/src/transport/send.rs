@@ -4,11 +4,12 @@ use super::frame::{FRAME, Frame, Key, Message, Role, Wire, nonce, said};
 use super::{BLOBS, Last, MEMORY_SPACE, Offer, RECORD, RECORD_SPACE, Seen, check_layout, forget, peer, range_of, sum};
 use crate::codec::encode;
 use crate::inspect::size;
-use crate::map::pieces;
+use crate::map::{PAGE, pieces};
 use crate::source::Source;
 use crate::wire::{Job, Manifest, Range};
 use crate::write::is_zero;
 use crate::{Digest, Error, ErrorKind, Result};
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
@@ -103,6 +104,12 @@ pub struct Sent {
     pub session: [u8; 16],
 }
 
+/// A part of the time that a job may stand still which is not worth another round.
+const LITTLE: f64 = 0.02;
+
+/// Bytes of a round that say how fast the link is.
+const TELLING: u64 = 16 << 20;
+
 /// Sends a job. On every error but `Unsettled` it stays here and runs.
 pub fn send(
     reader: &mut dyn Read,
@@ -123,6 +130,7 @@ pub fn send(
         seen: Seen::new(),
         layout: Vec::new(),
         again: Vec::new(),
+        parted: BTreeSet::new(),
         buffer: vec![0; FRAME],
     };
     let mut frozen = None;
@@ -140,8 +148,8 @@ pub fn send(
             return Err(error);
         }
     };
-    sender.live.gone();
     let frozen = frozen.map_or(Duration::ZERO, |since: Instant| since.elapsed());
+    sender.live.gone();
     Ok(Sent { rounds, bytes: wire.bytes, time: start.elapsed(), frozen, session })
 }
 
@@ -164,6 +172,8 @@ struct Sender<'w, 's, 'l> {
     layout: Vec<Range>,
     /// Memory that has to be sent, dirty or not.
     again: Vec<Range>,
+    /// Chunks of which pages were sent.
+    parted: BTreeSet<u64>,
     buffer: Vec<u8>,
 }
 
@@ -259,7 +269,7 @@ impl Sender<'_, '_, '_> {
     fn rounds(&mut self, budget: &Budget, progress: &mut dyn FnMut(&Progress)) -> Result<(u32, Vec<Range>)> {
         let mut dirty = self.dirty()?;
         let mut before = u64::MAX;
-        let mut fruitless = 0;
+        let (mut fruitless, mut rate) = (0, 0.0f64);
         for round in 1..=budget.rounds.max(1) {
             let (start, wire) = (Instant::now(), self.wire.bytes);
             let (sent, spared) = self.memory(&dirty)?;
@@ -272,10 +282,14 @@ impl Sender<'_, '_, '_> {
             dirty = self.dirty()?;
             let left: u64 = dirty.iter().map(|range| range.bytes).sum();
             // What is spared is looked at all the same, so that it counts as if it had been sent.
-            let rate = ((self.wire.bytes - wire).max(sent + spared)) as f64 / time;
+            let moved = (self.wire.bytes - wire).max(sent + spared);
+            // How fast little goes says more about waiting than about the link.
+            rate = if moved >= TELLING { moved as f64 / time } else { rate.max(moved as f64 / time) };
             let freeze = (left + self.live.blob_bytes()) as f64 / rate;
             progress(&Progress { round, sent, spared, rate, dirty: left, freeze });
-            if freeze <= budget.freeze.as_secs_f64() {
+            // Where it fits, another round is worth it as long as it leaves much less to the end.
+            let little = left as f64 / rate <= budget.freeze.as_secs_f64() * LITTLE || left > before / 2;
+            if freeze <= budget.freeze.as_secs_f64() && (little || round == budget.rounds.max(1)) {
                 return Ok((round, dirty));
             }
             fruitless = if left >= before { fruitless + 1 } else { 0 };
@@ -315,8 +329,15 @@ impl Sender<'_, '_, '_> {
                 };
                 let chunk = crate::map::CHUNK;
                 let last = start.0 + bytes;
-                let from = (at - at % chunk).max(start.0);
-                let to = (at - at % chunk).saturating_add(chunk).min(last);
+                let mut from = (at - at % chunk).max(start.0);
+                let mut to = (at - at % chunk).saturating_add(chunk).min(last);
+                // Pages of it go by themselves where no more has changed.
+                let whole = |place: u64| place.is_multiple_of(PAGE as u64) || place == start.0 || place == last;
+                let (first, next) = (at.max(from), end.min(to));
+                if (first, next) != (from, to) && whole(first) && whole(next) {
+                    (from, to) = (first, next);
+                    self.parted.insert(at - at % chunk);
+                }
                 let done = self.piece(MEMORY_SPACE, from, to - from)?;
                 sent += done;
                 spared += to - from - done;
@@ -338,7 +359,9 @@ impl Sender<'_, '_, '_> {
             Error::new(ErrorKind::Memory, format!("{bytes} bytes at {at:#x} could not be read: {refused}"))
         })?;
         let digest = Digest::of(out);
-        if self.seen.insert((space, at), digest) == Some(digest) {
+        let same = self.seen.insert((space, at), digest) == Some(digest);
+        // What was sent of a chunk page by page has made what was seen of it untrue.
+        if same && !(space == MEMORY_SPACE && self.parted.contains(&(at - at % crate::map::CHUNK))) {
             return Ok(0);
         }
         if is_zero(out) {

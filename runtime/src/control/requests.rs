@@ -1,15 +1,19 @@
 //! What can be asked of a job.
 
 use super::{THREAD, Tell, VERSION, refusal};
-use crate::{DeviceStatus, Filed, Flight, Moved, Runtime, SaveRequest, Then, Trouble};
+use crate::{DeviceStatus, Filed, Flight, MemoryFile, Moved, Runtime, SaveRequest, Then, Trouble, log};
 use serde_json::{Value, json};
 use std::cell::Cell;
+use std::fs::File;
+use std::io::Read;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// How long a pause waits for work to stop, where nobody says.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Bytes of a table of files.
+const TABLE: u64 = 16 << 20;
 /// Between two reports about how far it is.
 const REPORT: Duration = Duration::from_millis(100);
 
@@ -166,6 +170,7 @@ fn save(runtime: &Runtime, request: &Value, tell: Tell<'_>) -> Result<Value, Val
         running: flag(request, "running"),
         copy: flag(request, "copy"),
         most: milliseconds(request, "max_freeze_ms")?,
+        fleeting: flag(request, "fleeting"),
     };
     let saved = runtime.save(&wanted, &reporter(tell)).map_err(|trouble| failed(&trouble))?;
     let stats = &saved.stats;
@@ -192,8 +197,31 @@ fn load(runtime: &Runtime, request: &Value, tell: Tell<'_>) -> Result<Value, Val
         _ => Err(refusal("request", "to is a list of devices")),
     };
     let to = names(request.get("to").unwrap_or(&Value::Null))?;
-    let done = runtime.load(at, &to, &reporter(tell)).map_err(|trouble| failed(&trouble))?;
+    let files = memory_files(&request["memory"]);
+    let done = runtime.load_with(at, &to, files, &reporter(tell)).map_err(|trouble| failed(&trouble))?;
     Ok(moved(&done))
+}
+
+/// Memory that another process holds: files, and one that says which, a name first and then lines `START BYTES FILE`. What cannot be had is read
+/// from the snapshot.
+fn memory_files(held: &Value) -> Vec<MemoryFile> {
+    let number = |name: &str| held[name].as_u64().and_then(|number| u32::try_from(number).ok());
+    let (Some(process), Some(table)) = (number("process"), number("table")) else { return Vec::new() };
+    let open = |file: u32| crate::sys::file_of_process(process, i32::try_from(file).unwrap_or(-1));
+    let line = |line: &str| {
+        let mut words = line.split(' ');
+        let (start, bytes) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+        Some(MemoryFile { start, bytes, file: open(words.next()?.parse().ok()?).ok()? })
+    };
+    let mut text = String::new();
+    let read = open(table).and_then(|table| File::from(table).take(TABLE).read_to_string(&mut text));
+    // Processes may have other numbers where that one is.
+    let known = text.lines().next().is_some_and(|name| held["name"] == json!(name));
+    let found: Vec<MemoryFile> = text.lines().skip(1).filter(|_| known).filter_map(line).collect();
+    if read.is_err() || found.len() + 1 < text.lines().count().max(1) {
+        log::info(format_args!("memory that process {process} holds is read from the snapshot"));
+    }
+    found
 }
 
 fn rewind(runtime: &Runtime, request: &Value, tell: Tell<'_>) -> Result<Value, Value> {

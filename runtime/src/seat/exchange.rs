@@ -7,10 +7,11 @@
 use super::record::{self, Kind, Record};
 use super::{Inner, Seat};
 use hetgpu_device::{
-    Device, DeviceError, ErrorKind, HostBuffer, ImageDescription, ImageId, ImagePlace, LoadedModule, Place, Queue,
-    Shape, Texels, Transfer, Work,
+    Device, DeviceError, ErrorKind, HostBuffer, ImageDescription, ImageId, ImagePlace, LoadedModule, PhysicalId,
+    PhysicalMemory, Place, Queue, Shape, Texels, Transfer, Work,
 };
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 /// How far it is: bytes of contents done, and in all. An error ends the exchange.
@@ -37,8 +38,11 @@ pub(crate) enum Contents<'c> {
 
 /// Contents that are kept elsewhere.
 pub(crate) trait Kept {
-    /// Gives a device all memory, which is mapped there and zeroed.
-    fn memory(&self, to: &dyn Device, progress: Progress<'_>) -> Result<(), DeviceError>;
+    /// A file that holds a region's memory.
+    fn file(&self, at: u64, bytes: u64) -> Option<OwnedFd>;
+
+    /// Gives a device all memory but what is there already, which is mapped there and zeroed.
+    fn memory(&self, to: &dyn Device, there: &There, progress: Progress<'_>) -> Result<(), DeviceError>;
 
     /// Gives a device the texels of an image, which it calls `here`.
     fn image(
@@ -48,6 +52,15 @@ pub(crate) trait Kept {
         to: &Arc<dyn Device>,
         here: ImageId,
     ) -> Result<(), DeviceError>;
+}
+
+/// What a new device has by now.
+#[derive(Default)]
+pub(crate) struct There {
+    /// Regions whose memory has its contents.
+    pub(crate) filled: BTreeSet<u64>,
+    /// Physical memory: what the device calls it, and its bytes, by its place.
+    pub(crate) physical: BTreeMap<u64, (PhysicalId, u64)>,
 }
 
 /// Bytes that are copied at once.
@@ -93,13 +106,15 @@ impl Inner {
                 break;
             }
         }
-        let apart = record.physical.len() + record.exposed.len();
-        let mapped = record.regions.values().any(|region| matches!(region.kind, Kind::Physical));
+        let shares = !record.exposed.is_empty() || record.physical.values().any(|bulk| bulk.shared);
         needs(
-            adopts || (apart == 0 && !mapped),
-            format!(
-                "the program has memory apart from its addresses, or shares some with other processes, which {name} cannot take over"
-            ),
+            adopts || !shares,
+            format!("the program shares memory with other processes, which {name} cannot take over"),
+        );
+        let gives = |device: &dyn Device| device.physical().is_some_and(PhysicalMemory::gives_contents);
+        needs(
+            adopts || record.physical.is_empty() || (gives(present.as_ref()) && gives(to)),
+            format!("the program has memory apart from its addresses, which {name} cannot take over"),
         );
         let peers = record.regions.values().any(|region| matches!(region.kind, Kind::Peer));
         needs(!peers, "the program reaches memory of a peer".to_owned());
@@ -166,6 +181,9 @@ impl Seat {
                 for (name, here) in names.images {
                     kept.images.entry(name).and_modify(|known| known.here = here);
                 }
+                for (name, here) in names.physical {
+                    kept.physical.entry(name).and_modify(|known| known.here = here);
+                }
                 drop(kept);
                 for line in self.lines().iter().filter_map(std::sync::Weak::upgrade) {
                     *line.lock() = None;
@@ -194,6 +212,9 @@ impl Seat {
         record.modules.values().for_each(|module| from.unload(module.here));
         if !adopted {
             record.regions.keys().for_each(|&at| from.unmap(at));
+            if let Some(physical) = from.physical() {
+                record.physical.values().for_each(|bulk| physical.destroy(bulk.here));
+            }
         }
     }
 }
@@ -203,6 +224,7 @@ impl Seat {
 struct Names {
     modules: HashMap<LoadedModule, LoadedModule>,
     images: HashMap<ImageId, ImageId>,
+    physical: HashMap<PhysicalId, PhysicalId>,
     /// What it has of its own beside these.
     objects: Vec<u64>,
     regions: Vec<u64>,
@@ -229,17 +251,35 @@ impl Arrival<'_> {
             names.images.values().for_each(|&image| self.to.destroy_image(image));
             names.modules.values().for_each(|&module| self.to.unload(module));
             names.regions.iter().for_each(|&at| self.to.unmap(at));
+            if let Some(physical) = self.to.physical() {
+                names.physical.values().for_each(|&here| physical.destroy(here));
+            }
         }
         made.map(|()| names)
     }
 
     fn tell(&mut self, record: &Record, adopted: bool, names: &mut Names) -> Result<(), DeviceError> {
         (self.progress)(0, self.all)?;
+        let mut there = There::default();
+        if !adopted {
+            for (&name, bulk) in &record.physical {
+                let here = physical_of(self.to)?.create(bulk.bytes)?;
+                names.physical.insert(name, here);
+                there.physical.insert(bulk.place, (here, bulk.bytes));
+                if let Contents::Copied = self.contents {
+                    self.bulk(bulk, here)?;
+                }
+            }
+        }
         for (&at, region) in &record.regions {
             match &region.kind {
                 _ if adopted => self.count(region.bytes, false)?,
                 Kind::Own => {
-                    self.to.map(at, region.bytes, &region.name)?;
+                    if self.lend(at, region) {
+                        there.filled.insert(at);
+                    } else {
+                        self.to.map(at, region.bytes, &region.name)?;
+                    }
                     names.regions.push(at);
                     if let Contents::Copied = self.contents {
                         self.memory(at, region.bytes)?;
@@ -249,13 +289,21 @@ impl Arrival<'_> {
                     self.to.share(span.clone())?;
                     names.regions.push(at);
                 }
-                Kind::Physical | Kind::Peer => {
+                Kind::Physical { memory, access } => {
+                    let here = names.physical.get(memory).copied();
+                    let unknown = || DeviceError::new(ErrorKind::InvalidRequest, "memory that nobody made");
+                    let physical = physical_of(self.to)?;
+                    physical.map(here.ok_or_else(unknown)?, at, &region.name)?;
+                    names.regions.push(at);
+                    physical.allow(at, *access)?;
+                }
+                Kind::Peer => {
                     return Err(DeviceError::new(ErrorKind::NotSupported, "memory that cannot change devices"));
                 }
             }
         }
         if let Contents::From(kept) = self.contents {
-            kept.memory(self.to.as_ref(), self.progress)?;
+            kept.memory(self.to.as_ref(), &there, self.progress)?;
         }
         for state in self.from.heaps() {
             self.to.set_heap(&state);
@@ -281,6 +329,13 @@ impl Arrival<'_> {
         (self.progress)(self.all, self.all)
     }
 
+    /// Lets the new device have a region's memory as it lies in a file. Whether it has it.
+    fn lend(&self, at: u64, region: &record::Region) -> bool {
+        let Contents::From(kept) = self.contents else { return false };
+        let file = kept.file(at, region.bytes);
+        file.is_some_and(|file| self.to.map_file(at, region.bytes, &region.name, file).is_ok())
+    }
+
     fn count(&mut self, bytes: u64, copied: bool) -> Result<(), DeviceError> {
         self.done += bytes;
         self.report.bytes += bytes;
@@ -303,6 +358,20 @@ impl Arrival<'_> {
         Ok(())
     }
 
+    fn bulk(&mut self, bulk: &record::Bulk, to: PhysicalId) -> Result<(), DeviceError> {
+        let mut buffer = vec![0; bulk.bytes.min(PIECE) as usize];
+        for offset in (0..bulk.bytes).step_by(PIECE as usize) {
+            let piece = &mut buffer[..PIECE.min(bulk.bytes - offset) as usize];
+            physical_of(self.from)?.read(bulk.here, offset, piece)?;
+            let copied = !is_zero(piece);
+            if copied {
+                physical_of(self.to)?.write(to, offset, piece)?;
+            }
+            self.count(piece.len() as u64, copied)?;
+        }
+        Ok(())
+    }
+
     fn image(&mut self, description: &ImageDescription, from: ImageId, to: ImageId) -> Result<(), DeviceError> {
         let (out, into) = (self.from.open_queue(0)?, self.to.open_queue(0)?);
         for slice in slices(description) {
@@ -313,6 +382,11 @@ impl Arrival<'_> {
         }
         Ok(())
     }
+}
+
+fn physical_of(device: &Arc<dyn Device>) -> Result<&dyn PhysicalMemory, DeviceError> {
+    let none = || DeviceError::new(ErrorKind::NotSupported, "the device has no memory apart from its addresses");
+    device.physical().ok_or_else(none)
 }
 
 /// A slice of an image's level, so that the host needs no room for all of it.

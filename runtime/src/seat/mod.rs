@@ -9,9 +9,9 @@ mod gate;
 mod record;
 mod vault;
 
-pub(crate) use exchange::{Contents, Kept, Progress, slices};
+pub(crate) use exchange::{Contents, Kept, Progress, There, slices};
 pub(crate) use gate::{Held, InOperation, Mode};
-pub(crate) use record::{Kind, Picture, Record, Region};
+pub(crate) use record::{Bulk, Kind, PLACES, Picture, Record, Region};
 pub(crate) use vault::Vault;
 
 use gate::Gate;
@@ -22,7 +22,7 @@ use hetgpu_device::{
 use hetir::entity::FuncId;
 use hetir::ir::Module;
 use record::Loaded;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock, RwLockReadGuard, Weak};
@@ -142,6 +142,18 @@ impl Device for Seat {
         Ok(())
     }
 
+    fn map_file(&self, at: u64, bytes: u64, name: &str, file: OwnedFd) -> Result<(), DeviceError> {
+        let _inside = self.gate.enter();
+        self.present().map_file(at, bytes, name, file)?;
+        self.record().put(at, bytes, name, Kind::Own);
+        Ok(())
+    }
+
+    fn written(&self, at: u64, bytes: u64) -> Option<Vec<Range<u64>>> {
+        let _inside = self.gate.enter();
+        self.present().written(at, bytes)
+    }
+
     fn share(&self, host: HostSpan) -> Result<(), DeviceError> {
         let _inside = self.gate.enter();
         self.present().share(host.clone())?;
@@ -165,7 +177,11 @@ impl Device for Seat {
     fn unmap(&self, at: u64) {
         let _inside = self.gate.enter();
         let mut record = self.record();
+        let mut gone = None;
         if let Some(region) = record.regions.remove(&at) {
+            if let Kind::Physical { memory, .. } = region.kind {
+                gone = record.drop_bulk(memory);
+            }
             let end = at + region.bytes;
             // An exposed range is forgotten with the last that lies in it.
             let around = record.exposed.range(..end).next_back().copied();
@@ -175,6 +191,7 @@ impl Device for Seat {
         }
         drop(record);
         self.present().unmap(at);
+        self.destroy_here(gone);
     }
 
     fn write(&self, at: u64, data: &[u8]) -> Result<(), DeviceError> {
@@ -291,49 +308,78 @@ impl Device for Seat {
 impl PhysicalMemory for Seat {
     fn create(&self, bytes: u64) -> Result<PhysicalId, DeviceError> {
         let _inside = self.gate.enter();
-        self.with_physical(|physical| physical.create(bytes)).map(|here| self.name(here))
+        let here = self.with_physical(|physical| physical.create(bytes))?;
+        Ok(self.record().bulk(here, bytes, false))
     }
 
     fn destroy(&self, memory: PhysicalId) {
         let _inside = self.gate.enter();
-        if let Some(here) = self.record().physical.remove(&memory) {
-            let _ = self.with_physical(|physical| {
-                physical.destroy(here);
-                Ok(())
-            });
+        let mut record = self.record();
+        if let Some(bulk) = record.physical.get_mut(&memory) {
+            bulk.named = false;
         }
+        // As long as it is mapped its contents may be asked for.
+        let gone = record.drop_bulk(memory);
+        drop(record);
+        self.destroy_here(gone);
+    }
+
+    fn gives_contents(&self) -> bool {
+        let _inside = self.gate.enter();
+        self.present().physical().is_some_and(PhysicalMemory::gives_contents)
+    }
+
+    fn read(&self, memory: PhysicalId, offset: u64, out: &mut [u8]) -> Result<(), DeviceError> {
+        let _inside = self.gate.enter();
+        let here = self.record().memory(memory)?.here;
+        self.with_physical(|physical| physical.read(here, offset, out))
+    }
+
+    fn write(&self, memory: PhysicalId, offset: u64, data: &[u8]) -> Result<(), DeviceError> {
+        let _inside = self.gate.enter();
+        let here = self.record().memory(memory)?.here;
+        self.with_physical(|physical| physical.write(here, offset, data))
     }
 
     fn map(&self, memory: PhysicalId, at: u64, name: &str) -> Result<(), DeviceError> {
         let _inside = self.gate.enter();
-        let here = self.record().memory(memory)?;
-        self.with_physical(|physical| physical.map(here, at, name))?;
-        self.record().put(at, 0, name, Kind::Physical);
+        let bulk = self.record().memory(memory)?;
+        self.with_physical(|physical| physical.map(bulk.here, at, name))?;
+        self.record().put(at, bulk.bytes, name, Kind::Physical { memory, access: Access::None });
         Ok(())
     }
 
     fn allow(&self, at: u64, access: Access) -> Result<(), DeviceError> {
         let _inside = self.gate.enter();
-        self.with_physical(|physical| physical.allow(at, access))
+        self.with_physical(|physical| physical.allow(at, access))?;
+        if let Some(Region { kind: Kind::Physical { access: now, .. }, .. }) = self.record().regions.get_mut(&at) {
+            *now = access;
+        }
+        Ok(())
     }
 
     fn expose(&self, at: u64, bytes: u64) -> Result<PhysicalId, DeviceError> {
         let _inside = self.gate.enter();
         let here = self.with_physical(|physical| physical.expose(at, bytes))?;
-        self.record().exposed.insert(at);
-        Ok(self.name(here))
+        let mut record = self.record();
+        record.exposed.insert(at);
+        Ok(record.bulk(here, bytes, true))
     }
 
     fn export(&self, memory: PhysicalId) -> Result<OwnedFd, DeviceError> {
         let _inside = self.gate.enter();
-        let here = self.record().memory(memory)?;
-        self.with_physical(|physical| physical.export(here))
+        let here = self.record().memory(memory)?.here;
+        let file = self.with_physical(|physical| physical.export(here))?;
+        if let Some(bulk) = self.record().physical.get_mut(&memory) {
+            bulk.shared = true;
+        }
+        Ok(file)
     }
 
     fn import(&self, file: OwnedFd) -> Result<(PhysicalId, u64), DeviceError> {
         let _inside = self.gate.enter();
         let (here, bytes) = self.with_physical(|physical| physical.import(file))?;
-        Ok((self.name(here), bytes))
+        Ok((self.record().bulk(here, bytes, true), bytes))
     }
 }
 
@@ -347,11 +393,12 @@ impl Inner {
         act(present.physical().ok_or_else(none)?)
     }
 
-    fn name(&self, here: PhysicalId) -> PhysicalId {
-        let mut record = self.record();
-        let name = PhysicalId(record.name());
-        record.physical.insert(name, here);
-        name
+    fn destroy_here(&self, gone: Option<PhysicalId>) {
+        let Some(here) = gone else { return };
+        let _ = self.with_physical(|physical| {
+            physical.destroy(here);
+            Ok(())
+        });
     }
 }
 

@@ -1,8 +1,8 @@
 //! What was asked of a device and still holds: all that another device must be told to take its place.
 
 use hetgpu_device::{
-    DeviceError, ErrorKind, HostSpan, ImageDescription, ImageId, ImageObject, ImagePlace, ImageView, LoadedModule,
-    PhysicalId, Place, Texels, Work,
+    Access, DeviceError, ErrorKind, HostSpan, ImageDescription, ImageId, ImageObject, ImagePlace, ImageView,
+    LoadedModule, PHYSICAL_GRANULARITY, PhysicalId, Place, Texels, Work,
 };
 use hetir::ir::Module;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -15,8 +15,8 @@ pub(crate) enum Kind {
     Own,
     /// The host's.
     Host(HostSpan),
-    /// Physical memory.
-    Physical,
+    /// Physical memory, and what may be done with it there.
+    Physical { memory: PhysicalId, access: Access },
     /// A peer's.
     Peer,
 }
@@ -29,6 +29,22 @@ pub(crate) struct Region {
     pub(crate) name: String,
     pub(crate) kind: Kind,
 }
+
+/// Physical memory, which is there as long as somebody names it or it is mapped.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bulk {
+    /// What the present device calls it.
+    pub(crate) here: PhysicalId,
+    pub(crate) bytes: u64,
+    /// Where its contents lie in snapshots: beyond all addresses, and nowhere near other memory's, ever.
+    pub(crate) place: u64,
+    pub(crate) named: bool,
+    /// Other processes have it, or may.
+    pub(crate) shared: bool,
+}
+
+/// Where the places of physical memory begin.
+pub(crate) const PLACES: u64 = 1 << 61;
 
 /// A module, and what the present device calls it.
 #[derive(Clone, Debug)]
@@ -48,8 +64,7 @@ pub(crate) struct Picture {
 #[derive(Clone, Default, Debug)]
 pub(crate) struct Record {
     pub(crate) regions: BTreeMap<u64, Region>,
-    /// What the present device calls physical memory.
-    pub(crate) physical: HashMap<PhysicalId, PhysicalId>,
+    pub(crate) physical: BTreeMap<PhysicalId, Bulk>,
     /// Ranges that were made physical memory where they lay.
     pub(crate) exposed: BTreeSet<u64>,
     pub(crate) modules: HashMap<LoadedModule, Loaded>,
@@ -57,6 +72,8 @@ pub(crate) struct Record {
     pub(crate) objects: BTreeMap<u64, ImageObject>,
     /// Of what is named here. Names are never used again, whatever device they were made on.
     next: u64,
+    /// Bytes of places that were given out.
+    placed: u64,
 }
 
 fn unknown(what: &str) -> DeviceError {
@@ -86,8 +103,24 @@ impl Record {
         self.images.get(&image).map(|known| known.here).ok_or_else(|| unknown("image"))
     }
 
-    pub(crate) fn memory(&self, memory: PhysicalId) -> Result<PhysicalId, DeviceError> {
+    pub(crate) fn memory(&self, memory: PhysicalId) -> Result<Bulk, DeviceError> {
         self.physical.get(&memory).copied().ok_or_else(|| unknown("physical memory"))
+    }
+
+    /// Notes physical memory.
+    pub(crate) fn bulk(&mut self, here: PhysicalId, bytes: u64, shared: bool) -> PhysicalId {
+        let name = PhysicalId(self.name());
+        let place = PLACES + self.placed;
+        self.placed += bytes.next_multiple_of(PHYSICAL_GRANULARITY);
+        self.physical.insert(name, Bulk { here, bytes, place, named: true, shared });
+        name
+    }
+
+    /// Forgets physical memory that nobody names and that is mapped nowhere; what the present device calls it.
+    pub(crate) fn drop_bulk(&mut self, memory: PhysicalId) -> Option<PhysicalId> {
+        let mapped = |region: &Region| matches!(region.kind, Kind::Physical { memory: here, .. } if here == memory);
+        let gone = self.physical.get(&memory).is_some_and(|bulk| !bulk.named) && !self.regions.values().any(mapped);
+        if gone { self.physical.remove(&memory).map(|bulk| bulk.here) } else { None }
     }
 
     /// An object as the present device is told of it.
@@ -114,7 +147,8 @@ impl Record {
     /// Bytes of memory and images that the device gives.
     pub(crate) fn bytes(&self) -> u64 {
         let own = self.regions.values().filter(|region| matches!(region.kind, Kind::Own)).map(|region| region.bytes);
-        own.chain(self.images.values().map(|picture| image_bytes(&picture.description))).sum()
+        let apart = self.physical.values().filter(|bulk| !bulk.shared).map(|bulk| bulk.bytes);
+        own.chain(apart).chain(self.images.values().map(|picture| image_bytes(&picture.description))).sum()
     }
 }
 

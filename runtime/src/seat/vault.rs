@@ -3,18 +3,19 @@
 //! It runs nothing. Memory that is zero takes no room.
 
 use hetgpu_device::{
-    Caps, DeviceError, ErrorKind, HeapState, HostSpan, ImageDescription, ImageId, ImageObject, ImagePlace, Images,
-    KernelAttributes, Launch, LoadedModule, Outcome, SyncDevice,
+    Access, Caps, DeviceError, ErrorKind, HeapState, HostSpan, ImageDescription, ImageId, ImageObject, ImagePlace,
+    Images, KernelAttributes, Launch, LoadedModule, Outcome, PhysicalId, PhysicalMemory, SyncDevice,
 };
 use hetir::entity::FuncId;
 use hetir::ir::Module;
 use std::collections::{BTreeMap, HashMap};
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Bytes that are kept or left out together.
 const CHUNK: u64 = 64 << 10;
-/// Where texels are kept: beyond all addresses that programs have.
-const FIRST_IMAGE: u64 = 1 << 62;
+/// Where what has no address is kept: beyond all that programs have.
+const FIRST_PLACE: u64 = 1 << 62;
 
 #[derive(Default)]
 struct State {
@@ -23,7 +24,10 @@ struct State {
     /// What is not zero, by its place in units of `CHUNK`.
     chunks: HashMap<u64, Box<[u8]>>,
     images: Images,
-    next_image: u64,
+    /// Place and bytes of physical memory.
+    physical: HashMap<PhysicalId, (u64, u64)>,
+    /// Where the next thing without an address goes.
+    next_place: u64,
     next_module: u64,
     heaps: Vec<HeapState>,
 }
@@ -102,6 +106,11 @@ impl State {
         Ok(())
     }
 
+    fn inside(&self, memory: PhysicalId, offset: u64) -> Result<u64, DeviceError> {
+        let found = self.physical.get(&memory).filter(|(_, bytes)| offset <= *bytes);
+        found.map(|(at, _)| at + offset).ok_or_else(|| nothing(offset))
+    }
+
     fn forget(&mut self, at: u64) {
         let Some(bytes) = self.regions.remove(&at) else { return };
         for (chunk, inside, _, count) in parts(at, bytes as usize) {
@@ -119,6 +128,71 @@ impl State {
     }
 }
 
+/// Room for what has no address.
+fn place(regions: &mut BTreeMap<u64, u64>, next: &mut u64, bytes: u64) -> u64 {
+    let at = FIRST_PLACE + *next;
+    *next += bytes.next_multiple_of(CHUNK) + CHUNK;
+    regions.insert(at, bytes);
+    at
+}
+
+fn shares_nothing() -> DeviceError {
+    DeviceError::new(ErrorKind::NotSupported, "a job whose device was released shares no memory")
+}
+
+impl PhysicalMemory for Vault {
+    fn create(&self, bytes: u64) -> Result<PhysicalId, DeviceError> {
+        let mut state = self.lock();
+        let State { regions, next_place, physical, .. } = &mut *state;
+        let at = place(regions, next_place, bytes);
+        physical.insert(PhysicalId(at), (at, bytes));
+        Ok(PhysicalId(at))
+    }
+
+    fn destroy(&self, memory: PhysicalId) {
+        let mut state = self.lock();
+        if let Some((at, _)) = state.physical.remove(&memory) {
+            state.forget(at);
+        }
+    }
+
+    fn map(&self, _memory: PhysicalId, _at: u64, _name: &str) -> Result<(), DeviceError> {
+        // Nobody reaches it by an address.
+        Ok(())
+    }
+
+    fn allow(&self, _at: u64, _access: Access) -> Result<(), DeviceError> {
+        Ok(())
+    }
+
+    fn gives_contents(&self) -> bool {
+        true
+    }
+
+    fn read(&self, memory: PhysicalId, offset: u64, out: &mut [u8]) -> Result<(), DeviceError> {
+        let state = self.lock();
+        state.read(state.inside(memory, offset)?, out)
+    }
+
+    fn write(&self, memory: PhysicalId, offset: u64, data: &[u8]) -> Result<(), DeviceError> {
+        let mut state = self.lock();
+        let at = state.inside(memory, offset)?;
+        state.write(at, data)
+    }
+
+    fn expose(&self, _at: u64, _bytes: u64) -> Result<PhysicalId, DeviceError> {
+        Err(shares_nothing())
+    }
+
+    fn export(&self, _memory: PhysicalId) -> Result<OwnedFd, DeviceError> {
+        Err(shares_nothing())
+    }
+
+    fn import(&self, _file: OwnedFd) -> Result<(PhysicalId, u64), DeviceError> {
+        Err(shares_nothing())
+    }
+}
+
 impl SyncDevice for Vault {
     fn caps(&self) -> &Caps {
         &self.caps
@@ -132,6 +206,10 @@ impl SyncDevice for Vault {
     fn share(&self, _host: HostSpan) -> Result<(), DeviceError> {
         // It stays where it is.
         Ok(())
+    }
+
+    fn physical(&self) -> Option<&dyn PhysicalMemory> {
+        Some(self)
     }
 
     fn unmap(&self, at: u64) {
@@ -172,13 +250,8 @@ impl SyncDevice for Vault {
 
     fn create_image(&self, description: &ImageDescription) -> Result<ImageId, DeviceError> {
         let mut state = self.lock();
-        let State { images, regions, next_image, .. } = &mut *state;
-        images.create(description, |bytes| {
-            let at = FIRST_IMAGE + *next_image;
-            *next_image += bytes.next_multiple_of(CHUNK) + CHUNK;
-            regions.insert(at, bytes);
-            Ok(at)
-        })
+        let State { images, regions, next_place, .. } = &mut *state;
+        images.create(description, |bytes| Ok(place(regions, next_place, bytes)))
     }
 
     fn destroy_image(&self, image: ImageId) {
@@ -224,23 +297,44 @@ mod tests {
     #[test]
     fn what_is_zero_takes_no_room_and_what_is_gone_gives_it_back() {
         let vault = Vault::new(&Caps::default());
+        let device: &dyn SyncDevice = &vault;
         let at = 0x10_0000_0000 + 0x200;
-        vault.map(at, 3 * CHUNK, "").unwrap();
-        vault.map(at + 3 * CHUNK, 100, "").unwrap();
-        vault.write(at, &vec![0; 3 * CHUNK as usize]).unwrap();
+        device.map(at, 3 * CHUNK, "").unwrap();
+        device.map(at + 3 * CHUNK, 100, "").unwrap();
+        device.write(at, &vec![0; 3 * CHUNK as usize]).unwrap();
         assert_eq!(vault.lock().chunks.len(), 0);
         let data: Vec<u8> = (0..2 * CHUNK).map(|n| n as u8 | 1).collect();
-        vault.write(at + 1000, &data).unwrap();
-        vault.write(at + 3 * CHUNK, &[7; 100]).unwrap();
+        device.write(at + 1000, &data).unwrap();
+        device.write(at + 3 * CHUNK, &[7; 100]).unwrap();
         let mut back = vec![9; 3 * CHUNK as usize];
-        vault.read(at, &mut back).unwrap();
+        device.read(at, &mut back).unwrap();
         assert!(back[..1000].iter().all(|&byte| byte == 0) && back[1000..][..data.len()] == data);
-        assert!(vault.read(at, &mut vec![0; 3 * CHUNK as usize + 1]).is_err() && vault.write(at - 1, &[1]).is_err());
-        vault.unmap(at);
+        assert!(device.read(at, &mut vec![0; 3 * CHUNK as usize + 1]).is_err() && device.write(at - 1, &[1]).is_err());
+        device.unmap(at);
         let mut rest = [0; 100];
-        vault.read(at + 3 * CHUNK, &mut rest).unwrap();
+        device.read(at + 3 * CHUNK, &mut rest).unwrap();
         assert_eq!((rest, vault.lock().chunks.len()), ([7; 100], 1));
-        vault.unmap(at + 3 * CHUNK);
+        device.unmap(at + 3 * CHUNK);
         assert_eq!(vault.lock().chunks.len(), 0);
+    }
+
+    #[test]
+    fn memory_apart_from_its_addresses_is_kept_too() {
+        let vault = Vault::new(&Caps::default());
+        let physical: &dyn PhysicalMemory = &vault;
+        let (one, two) = (physical.create(2 * CHUNK).unwrap(), physical.create(CHUNK).unwrap());
+        physical.map(one, 0x10_0000_0000, "").unwrap();
+        physical.write(one, CHUNK - 1, &[1, 2]).unwrap();
+        physical.write(two, 0, &[3]).unwrap();
+        let mut out = [9; 3];
+        physical.read(one, CHUNK - 1, &mut out).unwrap();
+        assert_eq!(out, [1, 2, 0]);
+        assert!(
+            physical.write(one, 2 * CHUNK - 1, &[1, 1]).is_err() && physical.read(two, CHUNK + 1, &mut out).is_err()
+        );
+        physical.destroy(one);
+        assert!(physical.read(one, 0, &mut out).is_err());
+        physical.read(two, 0, &mut out).unwrap();
+        assert_eq!((out, vault.lock().chunks.len()), ([3, 0, 0], 1));
     }
 }

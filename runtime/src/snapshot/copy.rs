@@ -7,8 +7,8 @@ use std::io;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// Bytes that are copied at once.
-const PIECE: u64 = 1 << 20;
+/// Bytes that are copied at once: all that is compared with the snapshot below as one.
+const PIECE: u64 = hetgpu_checkpoint::CHUNK;
 
 /// Whether the host has room for a copy of so much, and some more.
 pub(super) fn fits(bytes: u64) -> bool {
@@ -21,18 +21,16 @@ pub(super) fn fits(bytes: u64) -> bool {
 /// What a piece holds; nothing where it is zeros.
 type Piece = (u64, Option<Box<[u8]>>);
 
-/// A copy of memory, by address.
-pub(super) struct Aside(BTreeMap<u64, Piece>);
+/// A copy of the memory that may differ from the snapshot below, by address.
+pub(super) struct Aside<'p> {
+    parts: &'p Parts<'p>,
+    pieces: BTreeMap<u64, Piece>,
+}
 
-impl Aside {
+impl<'p> Aside<'p> {
     /// None where it could not be made.
-    pub(super) fn of(parts: &Parts<'_>) -> Option<Self> {
-        let mut places = Vec::new();
-        for range in parts.ranges() {
-            let end = range.start.0 + range.bytes;
-            let starts = (range.start.0..end).step_by(PIECE as usize);
-            places.extend(starts.map(|at| (at, PIECE.min(end - at))));
-        }
+    pub(super) fn of(parts: &'p Parts<'p>) -> Option<Self> {
+        let places = parts.changed_pieces(PIECE);
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(places.len().max(1));
         let (next, failed, pieces) = (AtomicUsize::new(0), AtomicBool::new(false), Mutex::new(BTreeMap::new()));
         let work = || {
@@ -51,7 +49,7 @@ impl Aside {
             work();
         });
         let pieces = pieces.into_inner().unwrap_or_else(|e| e.into_inner());
-        (!failed.into_inner()).then_some(Self(pieces))
+        (!failed.into_inner()).then_some(Self { parts, pieces })
     }
 }
 
@@ -64,10 +62,10 @@ fn piece(parts: &Parts<'_>, at: u64, bytes: u64) -> Option<Piece> {
     Some((bytes, kept))
 }
 
-impl Source for Aside {
+impl Source for Aside<'_> {
     fn read(&self, mut at: u64, mut out: &mut [u8]) -> io::Result<()> {
         while !out.is_empty() {
-            let found = self.0.range(..=at).next_back().filter(|(start, piece)| at - **start < piece.0);
+            let found = self.pieces.range(..=at).next_back().filter(|(start, piece)| at - **start < piece.0);
             let (&start, (bytes, kept)) = found.ok_or(io::ErrorKind::NotFound)?;
             let count = ((start + bytes - at) as usize).min(out.len());
             let (now, later) = out.split_at_mut(count);
@@ -78,5 +76,8 @@ impl Source for Aside {
             (at, out) = (at + count as u64, later);
         }
         Ok(())
+    }
+    fn unchanged(&self, at: u64, bytes: u64) -> bool {
+        self.parts.is_same(at, bytes)
     }
 }

@@ -2,11 +2,11 @@
 
 use super::Held;
 use crate::Runtime;
-use crate::seat::{Kind, Record, slices};
+use crate::seat::{Kind, PLACES, Record, slices};
 use hetgpu_checkpoint::{Digest, Writer, wire};
 use hetgpu_device::{
-    AddressMode, Channel, Compare, DeviceError, Dimensions, Filter, Format, ImageDescription, ImageObject, Sampler,
-    Texels,
+    AddressMode, Channel, Compare, DeviceError, Dimensions, Filter, Format, ImageDescription, ImageObject, PhysicalId,
+    Sampler, Texels,
 };
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -97,7 +97,11 @@ impl Runtime {
                 start: wire::Address(at),
                 bytes: region.bytes,
                 reserved: region.bytes,
-                kind: if let Kind::Own = region.kind { wire::MemoryKind::Device } else { wire::MemoryKind::Registered },
+                kind: match region.kind {
+                    Kind::Own => wire::MemoryKind::Device,
+                    Kind::Physical { .. } => wire::MemoryKind::Mapped,
+                    Kind::Host(_) | Kind::Peer => wire::MemoryKind::Registered,
+                },
                 device,
                 id: region.number,
                 program: true,
@@ -105,6 +109,19 @@ impl Runtime {
                 ..wire::Allocation::default()
             };
             job.memory.allocations.extend(held.record.regions.iter().map(own));
+            // Physical memory itself, at the place of its contents.
+            let apart = |(name, bulk): (&PhysicalId, &crate::seat::Bulk)| wire::Allocation {
+                start: wire::Address(bulk.place),
+                bytes: bulk.bytes,
+                reserved: bulk.bytes,
+                kind: wire::MemoryKind::Mapped,
+                device,
+                id: name.0,
+                program: true,
+                name: "physical memory".into(),
+                ..wire::Allocation::default()
+            };
+            job.memory.allocations.extend(held.record.physical.iter().map(apart));
             let mut modules: Vec<_> = held.record.modules.iter().collect();
             modules.sort_unstable_by_key(|(name, _)| name.0);
             job.code.modules.extend(modules.into_iter().map(|(name, loaded)| wire::Module {
@@ -183,6 +200,13 @@ pub(super) fn against_rewind(job: &wire::Job, held: &[Held]) -> Option<String> {
         let region = there.and_then(|held| held.record.regions.get(&one.start.0));
         if region.is_none_or(|region| region.number != one.id || region.bytes != one.bytes) {
             return Some(format!("memory of {} bytes at {} has been freed since the snapshot", one.bytes, one.start));
+        }
+    }
+    for one in job.memory.allocations.iter().filter(|one| one.start.0 >= PLACES) {
+        let there = held.iter().find(|held| held.index as u32 == one.device);
+        let same = |held: &Held| held.record.physical.values().any(|bulk| bulk.place == one.start.0);
+        if !there.is_some_and(same) {
+            return Some("memory apart from its addresses has been released since the snapshot".into());
         }
     }
     for one in &job.texels.storages {

@@ -1,14 +1,16 @@
 //! Memory of devices as snapshots read and write it.
 
-use super::{refused, trouble};
+use super::ledger::Spans;
+use super::{MemoryFile, refused, trouble};
 use crate::migrate::{ABORTED, MoveProgress, Trouble, TroubleKind};
-use crate::seat::{Kept, Kind, Progress, slices};
+use crate::seat::{Kept, Kind, Progress, There, slices};
 use crate::system::DeviceState;
 use hetgpu_checkpoint::{Error, ReadOptions, Sink, Snapshot, Source, wire};
-use hetgpu_device::{Device, DeviceError, ErrorKind, ImageDescription, ImageId};
+use hetgpu_device::{Device, DeviceError, ErrorKind, ImageDescription, ImageId, PhysicalId, PhysicalMemory};
 use std::collections::HashMap;
 use std::io;
 use std::ops::Range;
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, OnceLock};
@@ -91,6 +93,29 @@ pub(super) struct Part {
     pub(super) at: u64,
     pub(super) bytes: u64,
     pub(super) device: Arc<dyn Device>,
+    /// It is physical memory, and `at` its place.
+    pub(super) memory: Option<PhysicalId>,
+}
+
+impl Part {
+    fn read(&self, at: u64, out: &mut [u8]) -> Result<(), DeviceError> {
+        match self.memory {
+            None => self.device.read(at, out),
+            Some(memory) => physical_of(self.device.as_ref())?.read(memory, at - self.at, out),
+        }
+    }
+
+    fn write(&self, at: u64, data: &[u8]) -> Result<(), DeviceError> {
+        match self.memory {
+            None => self.device.write(at, data),
+            Some(memory) => physical_of(self.device.as_ref())?.write(memory, at - self.at, data),
+        }
+    }
+}
+
+fn physical_of(device: &dyn Device) -> Result<&dyn PhysicalMemory, DeviceError> {
+    let none = || DeviceError::new(ErrorKind::NotSupported, "the device has no memory apart from its addresses");
+    device.physical().ok_or_else(none)
 }
 
 /// Memory of devices, by address.
@@ -99,13 +124,45 @@ pub(super) struct Parts<'w> {
     pub(super) watch: &'w Watch,
     /// What cannot be read is gone, and counts as zeros.
     forgives: bool,
+    /// What may differ from the snapshot below; none where all may.
+    changed: Option<Spans>,
 }
 
 impl<'w> Parts<'w> {
     pub(super) fn new(parts: impl Iterator<Item = Part>, watch: &'w Watch, forgives: bool) -> Self {
         let mut parts: Vec<Part> = parts.collect();
         parts.sort_unstable_by_key(|part| part.at);
-        Self { parts, watch, forgives }
+        Self { parts, watch, forgives, changed: None }
+    }
+
+    /// The same, of which only some may differ from the snapshot below.
+    pub(super) fn since(self, changed: Option<Spans>) -> Self {
+        Self { changed, ..self }
+    }
+
+    /// Whether a range holds what it held in the snapshot below.
+    pub(super) fn is_same(&self, at: u64, bytes: u64) -> bool {
+        self.changed.as_ref().is_some_and(|changed| !changed.meets(at, bytes))
+    }
+
+    /// Pieces of so many bytes, at multiples of them, of which some may differ.
+    pub(super) fn changed_pieces(&self, piece: u64) -> Vec<(u64, u64)> {
+        let mut all = Vec::new();
+        for part in &self.parts {
+            let (mut at, end) = (part.at, part.at + part.bytes);
+            while at < end {
+                let bytes = (piece - at % piece).min(end - at);
+                if !self.is_same(at, bytes) {
+                    all.push((at, bytes));
+                }
+                at += bytes;
+            }
+        }
+        all
+    }
+
+    pub(super) fn changed_bytes(&self) -> u64 {
+        self.changed_pieces(hetgpu_checkpoint::CHUNK).iter().map(|(_, bytes)| bytes).sum()
     }
 
     pub(super) fn ranges(&self) -> Vec<wire::Range> {
@@ -116,10 +173,10 @@ impl<'w> Parts<'w> {
         self.parts.iter().map(|part| part.bytes).sum()
     }
 
-    /// The device that has a range.
-    fn holder(&self, at: u64, bytes: usize) -> Option<&Arc<dyn Device>> {
+    /// Who has a range.
+    fn holder(&self, at: u64, bytes: usize) -> Option<&Part> {
         let part = &self.parts[self.parts.partition_point(|part| part.at <= at).checked_sub(1)?];
-        (at - part.at + bytes as u64 <= part.bytes).then_some(&part.device)
+        (at - part.at + bytes as u64 <= part.bytes).then_some(part)
     }
 }
 
@@ -130,20 +187,25 @@ fn nothing(at: u64) -> io::Error {
 impl Source for Parts<'_> {
     fn read(&self, at: u64, out: &mut [u8]) -> io::Result<()> {
         self.watch.step(out.len() as u64)?;
-        let device = self.holder(at, out.len()).ok_or_else(|| nothing(at))?;
-        match device.read(at, out) {
+        let part = self.holder(at, out.len()).ok_or_else(|| nothing(at))?;
+        match part.read(at, out) {
             Err(_) if self.forgives => out.fill(0),
             done => done.map_err(io::Error::other)?,
         }
         Ok(())
+    }
+
+    fn unchanged(&self, at: u64, bytes: u64) -> bool {
+        // Who is given up is told so by the read.
+        self.is_same(at, bytes) && self.watch.step(bytes).is_ok()
     }
 }
 
 impl Sink for Parts<'_> {
     fn write(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
         self.watch.step(bytes.len() as u64)?;
-        let device = self.holder(at, bytes.len()).ok_or_else(|| nothing(at))?;
-        device.write(at, bytes).map_err(io::Error::other)
+        let part = self.holder(at, bytes.len()).ok_or_else(|| nothing(at))?;
+        part.write(at, bytes).map_err(io::Error::other)
     }
 }
 
@@ -154,15 +216,23 @@ pub(super) struct Back<'s> {
     state: Arc<DeviceState>,
     /// Contents of images, by the seat's names for them.
     images: HashMap<u64, &'s [wire::Blob]>,
+    /// Memory that is held somewhere else.
+    files: Arc<Vec<MemoryFile>>,
 }
 
 impl<'s> Back<'s> {
     /// One for each device, in their order.
-    pub(super) fn of(snapshot: &'s Snapshot, devices: &[Arc<DeviceState>], watch: &'s Watch) -> Vec<Self> {
+    pub(super) fn of(
+        snapshot: &'s Snapshot,
+        devices: &[Arc<DeviceState>],
+        files: Vec<MemoryFile>,
+        watch: &'s Watch,
+    ) -> Vec<Self> {
+        let files = Arc::new(files);
         let one = |state: &Arc<DeviceState>| {
             let storages = snapshot.job().texels.storages.iter().filter(|one| one.device == state.index as u32);
             let images = storages.map(|storage| (storage.id, &storage.contents[..])).collect();
-            Self { snapshot, watch, state: Arc::clone(state), images }
+            Self { snapshot, watch, state: Arc::clone(state), images, files: Arc::clone(&files) }
         };
         devices.iter().map(one).collect()
     }
@@ -171,7 +241,11 @@ impl<'s> Back<'s> {
     fn own(&self) -> Vec<Range<u64>> {
         let record = self.state.seat.record_now();
         let own = record.regions.iter().filter(|(_, region)| matches!(region.kind, Kind::Own));
-        own.map(|(&at, region)| at..at + region.bytes).collect()
+        let apart = record.physical.values().map(|bulk| bulk.place..bulk.place + bulk.bytes);
+        // Places are beyond all addresses.
+        let mut apart: Vec<_> = apart.collect();
+        apart.sort_unstable_by_key(|range| range.start);
+        own.map(|(&at, region)| at..at + region.bytes).chain(apart).collect()
     }
 
     fn levels(&self, image: ImageId) -> Result<&[wire::Blob], DeviceError> {
@@ -229,6 +303,7 @@ fn damaged(error: Error) -> DeviceError {
 struct Fresh<'a> {
     own: Vec<Range<u64>>,
     to: &'a dyn Device,
+    there: &'a There,
     watch: &'a Watch,
 }
 
@@ -245,7 +320,14 @@ impl Sink for Fresh<'_> {
             return Ok(());
         }
         self.watch.step(bytes.len() as u64)?;
-        self.to.write(at, bytes).map_err(io::Error::other)
+        let place = self.there.physical.range(..=at).next_back();
+        let written = match place.filter(|(place, (_, bytes))| at - **place < *bytes) {
+            Some((place, (memory, _))) => {
+                physical_of(self.to).and_then(|physical| physical.write(*memory, at - place, bytes))
+            }
+            None => self.to.write(at, bytes),
+        };
+        written.map_err(io::Error::other)
     }
 
     fn zero(&self, at: u64, bytes: u64) -> io::Result<()> {
@@ -254,8 +336,16 @@ impl Sink for Fresh<'_> {
 }
 
 impl Kept for Back<'_> {
-    fn memory(&self, to: &dyn Device, progress: Progress<'_>) -> Result<(), DeviceError> {
-        let sink = Fresh { own: self.own(), to, watch: self.watch };
+    fn file(&self, at: u64, bytes: u64) -> Option<OwnedFd> {
+        let found = self.files.iter().find(|file| file.start == at && file.bytes == bytes)?;
+        self.watch.step(bytes).ok()?;
+        found.file.try_clone().ok()
+    }
+
+    fn memory(&self, to: &dyn Device, there: &There, progress: Progress<'_>) -> Result<(), DeviceError> {
+        let mut own = self.own();
+        own.retain(|range| !there.filled.contains(&range.start));
+        let sink = Fresh { own, to, there, watch: self.watch };
         let ranges = self.snapshot.memory();
         if let Some(missing) = sink.own.iter().find(|own| !ranges.iter().any(|range| range.start.0 == own.start)) {
             let text = format!("the snapshot has nothing of the memory at {:#x}", missing.start);
@@ -263,7 +353,8 @@ impl Kept for Back<'_> {
         }
         let told = |done: u64, all: u64| drop(progress(done, all));
         let all = sink.own.iter().map(|range| range.end - range.start).sum();
-        watched(self.watch, all, &told, || self.snapshot.restore(&sink, ReadOptions::default()))
+        let wanted = |start: wire::Address| sink.has(start.0);
+        watched(self.watch, all, &told, || self.snapshot.restore_some(&sink, ReadOptions::default(), wanted))
             .map_err(|trouble| DeviceError::new(ErrorKind::InvalidRequest, trouble.text))
     }
 

@@ -8,17 +8,21 @@
 
 mod copy;
 mod describe;
+mod ledger;
 mod memory;
 
 use crate::migrate::{LONGEST_FREEZE, MoveProgress, Stage, Trouble, TroubleKind, go_on, trouble};
-use crate::seat::{Contents, Kind, Record, Vault};
+use crate::seat::{Contents, Kind, Record, Seat, Vault};
 use crate::system::DeviceState;
-use crate::{Moved, Runtime, log};
+use crate::{Moved, Runtime, log, sys};
 use copy::Aside;
 use describe::{Levels, Texts};
 use hetgpu_checkpoint::{Digest, ReadOptions, Snapshot, Stats, Store, WriteOptions, wire};
-use hetgpu_device::{Device, Queued};
+use hetgpu_device::{Device, PhysicalMemory, Queued};
+pub(crate) use ledger::Ledger;
+use ledger::Look;
 use memory::{Back, Part, Parts, Watch, watched};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -47,6 +51,8 @@ pub struct SaveRequest {
     pub copy: bool,
     /// How long the job may stand still.
     pub most: Option<Duration>,
+    /// It need not outlive the system: it goes elsewhere.
+    pub fleeting: bool,
 }
 
 /// A job that was saved.
@@ -70,6 +76,19 @@ pub struct Filed {
     pub record: Digest,
 }
 
+/// Memory that somebody else holds, with what a job had there when it was saved: it becomes the job's.
+#[derive(Debug)]
+pub struct MemoryFile {
+    pub start: u64,
+    pub bytes: u64,
+    pub file: OwnedFd,
+}
+
+/// A file without a name that lies in memory, of so many zeros; it never becomes shorter.
+pub fn memory_file(bytes: u64) -> std::io::Result<OwnedFd> {
+    sys::memory_file(bytes)
+}
+
 fn refused(error: &hetgpu_checkpoint::Error) -> Trouble {
     trouble(TroubleKind::Snapshot, error.to_string())
 }
@@ -78,30 +97,54 @@ fn refused(error: &hetgpu_checkpoint::Error) -> Trouble {
 struct Held {
     index: usize,
     device: Arc<dyn Device>,
+    seat: Seat,
     record: Record,
+    /// It is asked by way of its gate, and knows things by the seat's names.
+    by_name: bool,
 }
 
 impl Held {
     fn of(state: &DeviceState) -> Self {
-        Self { index: state.index, device: state.seat.current(), record: state.seat.record_now() }
+        let (device, seat, record) = (state.seat.current(), state.seat.clone(), state.seat.record_now());
+        Self { index: state.index, device, seat, record, by_name: false }
     }
 
     fn parts(&self) -> impl Iterator<Item = Part> {
         let own = self.record.regions.iter().filter(|(_, region)| matches!(region.kind, Kind::Own));
-        own.map(|(&at, region)| Part { at, bytes: region.bytes, device: Arc::clone(&self.device) })
+        let own =
+            own.map(|(&at, region)| Part { at, bytes: region.bytes, device: Arc::clone(&self.device), memory: None });
+        let apart = self.record.physical.iter().map(|(&name, bulk)| Part {
+            at: bulk.place,
+            bytes: bulk.bytes,
+            device: Arc::clone(&self.device),
+            memory: Some(if self.by_name { name } else { bulk.here }),
+        });
+        own.chain(apart)
     }
 
     /// What of it a snapshot cannot hold.
     fn unsaved(&self) -> Option<&'static str> {
-        let apart = !self.record.physical.is_empty() || !self.record.exposed.is_empty();
-        let of = |kind: fn(&Kind) -> bool| self.record.regions.values().any(|region| kind(&region.kind));
+        let shares = !self.record.exposed.is_empty() || self.record.physical.values().any(|bulk| bulk.shared);
+        let gives = || self.device.physical().is_some_and(PhysicalMemory::gives_contents);
         match () {
-            () if apart || of(|kind| matches!(kind, Kind::Physical)) => {
-                Some("the program has memory apart from its addresses, or shares some with other processes")
+            () if shares => Some("the program shares memory with other processes"),
+            () if !self.record.physical.is_empty() && !gives() => {
+                Some("the program has memory apart from its addresses")
             }
-            () if of(|kind| matches!(kind, Kind::Peer)) => Some("the program reaches memory of a peer"),
+            () if self.record.regions.values().any(|region| matches!(region.kind, Kind::Peer)) => {
+                Some("the program reaches memory of a peer")
+            }
             () => None,
         }
+    }
+}
+
+/// A snapshot that another is to be built on, which may be open already.
+fn base_of(store: &Store, name: &str, latest: Option<Arc<Snapshot>>) -> hetgpu_checkpoint::Result<Arc<Snapshot>> {
+    let path = store.folder().join(format!("{name}.{}", hetgpu_checkpoint::EXTENSION));
+    match latest.filter(|latest| latest.path() == path) {
+        Some(latest) => Ok(latest),
+        None => store.load(name).map(Arc::new),
     }
 }
 
@@ -110,19 +153,24 @@ impl Runtime {
     pub fn save(&self, request: &SaveRequest, progress: MoveProgress<'_>) -> Result<Saved, Trouble> {
         let devices = self.picked(None)?;
         let store = Store::open(&request.folder).map_err(|error| refused(&error))?;
-        let base = request.base.as_deref().map(|name| store.load(name).map(Arc::new));
+        let latest = self.latest.lock().unwrap_or_else(|e| e.into_inner()).take();
+        let base = request.base.as_deref().map(|name| base_of(&store, name, latest));
         let base = base.transpose().map_err(|error| refused(&error))?;
         // Its pages would push the job's own out of memory; but who takes the contents back soon wants them there.
         let direct = request.then == Then::GoesOn && !request.running;
-        let mut writer =
-            store.write(&request.name, WriteOptions { threads: 0, direct, base }).map_err(|error| refused(&error))?;
+        let options = WriteOptions { threads: 0, direct, lasts: !request.fleeting, base: base.clone() };
+        let mut writer = store.write(&request.name, options).map_err(|error| refused(&error))?;
         // Most of what is not memory is written before anything stands still.
         let mut texts = Texts::default();
         for state in &devices {
             texts.write(&state.seat.record_now(), &mut writer).map_err(|error| refused(&error))?;
         }
         if request.running {
-            return self.save_running(&devices, writer, texts, progress);
+            let saved = self.save_running(&devices, writer, texts, base.as_deref(), progress)?;
+            // The next is built on it.
+            let kept = store.load_on(&request.name, base.as_ref()).ok().map(Arc::new);
+            *self.latest.lock().unwrap_or_else(|e| e.into_inner()) = kept;
+            return Ok(saved);
         }
         let paused = devices.iter().all(|device| self.stage(device.index) == Stage::Paused);
         let before = if paused { Stage::Paused } else { Stage::Running };
@@ -134,9 +182,11 @@ impl Runtime {
             let mut still =
                 Still { devices: &devices, thaws: !paused, since: start, stop: start.elapsed(), froze: None };
             let watch = Watch::new(self.aborts(&devices), Some(until));
-            self.save_still(request, writer, texts, &mut still, &watch, progress).and_then(|saved| match request.then {
+            let base = base.as_ref();
+            let saved = self.save_still(request, writer, texts, &mut still, base, &watch, progress);
+            saved.and_then(|saved| match request.then {
                 Then::GoesOn => Ok(saved),
-                Then::LetsGo => match self.let_go(&mut still, &store, request, &saved) {
+                Then::LetsGo => match self.let_go(&mut still, &store, request, base, &saved) {
                     Ok(()) => Ok(Saved { freeze: start.elapsed(), ..saved }),
                     Err(trouble) => {
                         let _ = store.remove(&request.name);
@@ -154,24 +204,32 @@ impl Runtime {
         saved
     }
 
+    fn look(&self, held: &[Held], base: Option<&Snapshot>) -> Look<'_> {
+        self.ledger.begin(held.iter().map(|held| (&held.seat, &held.record)), base)
+    }
+
     fn save_running(
         &self,
         devices: &[Arc<DeviceState>],
         mut writer: hetgpu_checkpoint::Writer,
         mut texts: Texts,
+        base: Option<&Snapshot>,
         progress: MoveProgress<'_>,
     ) -> Result<Saved, Trouble> {
         let watch = Watch::new(Vec::new(), None);
         // By way of the gate, as if the program asked: memory may go meanwhile.
-        let reach = |state: &Arc<DeviceState>| Held { device: Arc::clone(&state.device), ..Held::of(state) };
+        let reach =
+            |state: &Arc<DeviceState>| Held { device: Arc::clone(&state.device), by_name: true, ..Held::of(state) };
         let held: Vec<Held> = devices.iter().map(reach).collect();
-        let parts = Parts::new(held.iter().flat_map(Held::parts), &watch, true);
+        let look = self.look(&held, base);
+        let parts = Parts::new(held.iter().flat_map(Held::parts), &watch, true).since(look.changed.clone());
         watched(&watch, parts.bytes(), progress, || writer.memory(&parts.ranges(), &parts))?;
         for held in &held {
             texts.write(&held.record, &mut writer).map_err(|error| refused(&error))?;
         }
         let job = self.job_record(&held, &texts, &[], Duration::ZERO);
         let done = writer.finish(&job).map_err(|error| refused(&error))?;
+        look.done(done.identity);
         let (stop, freeze) = (Duration::ZERO, Duration::ZERO);
         Ok(Saved { identity: done.identity, path: done.path, stats: done.stats, stop, freeze })
     }
@@ -183,6 +241,7 @@ impl Runtime {
         mut writer: hetgpu_checkpoint::Writer,
         mut texts: Texts,
         still: &mut Still<'_>,
+        base: Option<&Arc<Snapshot>>,
         watch: &Watch,
         progress: MoveProgress<'_>,
     ) -> Result<Saved, Trouble> {
@@ -191,10 +250,13 @@ impl Runtime {
             return Err(trouble(TroubleKind::Unfit, format!("{what}, which a snapshot does not hold")));
         }
         let goes_on = request.then == Then::GoesOn;
-        let parts = Parts::new(held.iter().flat_map(Held::parts), watch, false);
+        // Where all of it is looked at and no other is built on it, nobody need know what changes.
+        let look = (goes_on || base.is_some()).then(|| self.look(&held, base.map(Arc::as_ref)));
+        let changed = look.as_ref().and_then(|look| look.changed.clone());
+        let parts = Parts::new(held.iter().flat_map(Held::parts), watch, false).since(changed);
         let levels = describe::levels(&held).map_err(|error| trouble(TroubleKind::Failed, error.to_string()))?;
         let ranges = parts.ranges();
-        let copy = if request.copy && goes_on && copy::fits(parts.bytes()) { Aside::of(&parts) } else { None };
+        let copy = if request.copy && goes_on && copy::fits(parts.changed_bytes()) { Aside::of(&parts) } else { None };
         match copy {
             Some(copy) => {
                 still.thaw();
@@ -220,6 +282,9 @@ impl Runtime {
         let freeze = still.frozen();
         let job = self.job_record(&held, &texts, &written, freeze);
         let done = writer.finish(&job).map_err(failed)?;
+        if let Some(look) = look {
+            look.done(done.identity);
+        }
         Ok(Saved { identity: done.identity, path: done.path, stats: done.stats, stop: still.stop, freeze })
     }
 
@@ -229,12 +294,13 @@ impl Runtime {
         still: &mut Still<'_>,
         store: &Store,
         request: &SaveRequest,
+        base: Option<&Arc<Snapshot>>,
         saved: &Saved,
     ) -> Result<(), Trouble> {
         // From here on contents are in the file alone: it must be one that can be read.
-        let snapshot = store.load(&request.name).map_err(|error| refused(&error))?;
+        let snapshot = store.load_on(&request.name, base).map_err(|error| refused(&error))?;
         let watch = Watch::new(Vec::new(), None);
-        let back = Back::of(&snapshot, still.devices, &watch);
+        let back = Back::of(&snapshot, still.devices, Vec::new(), &watch);
         let vault = |device: &DeviceState| Ok(Arc::new(Queued::new(Vault::new(device.device.caps()))) as _);
         let back = |device: &DeviceState| Contents::From(&back[device.index]);
         self.change_each(still.devices, vault, |_| Contents::Left, back, &|_, _| Ok(()))?;
@@ -258,6 +324,17 @@ impl Runtime {
         to: &[Option<String>],
         progress: MoveProgress<'_>,
     ) -> Result<Moved, Trouble> {
+        self.load_with(at, to, Vec::new(), progress)
+    }
+
+    /// The same, where some of the memory need not be read from the snapshot.
+    pub fn load_with(
+        &self,
+        at: Option<(PathBuf, String)>,
+        to: &[Option<String>],
+        files: Vec<MemoryFile>,
+        progress: MoveProgress<'_>,
+    ) -> Result<Moved, Trouble> {
         let devices = self.picked(None)?;
         let start = Instant::now();
         let none = || trouble(TroubleKind::Stage, "the job did not let its devices go for a snapshot");
@@ -273,7 +350,7 @@ impl Runtime {
             to.get(device.index).and_then(Option::as_ref).unwrap_or(&names[device.index]).clone()
         };
         let watch = Watch::new(self.aborts(&devices), None);
-        let back = Back::of(&snapshot, &devices, &watch);
+        let back = Back::of(&snapshot, &devices, files, &watch);
         let from = |device: &DeviceState| Contents::From(&back[device.index]);
         let make = |device: &DeviceState| self.make_target(&name_of(device));
         let all: u64 = devices.iter().map(|device| device.seat.bytes()).sum();
@@ -340,7 +417,7 @@ impl Runtime {
         let watch = Watch::new(Vec::new(), None);
         let parts = Parts::new(held.iter().flat_map(Held::parts), &watch, false);
         watched(&watch, parts.bytes(), progress, || snapshot.restore(&parts, ReadOptions::default()))?;
-        for back in Back::of(snapshot, devices, &watch) {
+        for back in Back::of(snapshot, devices, Vec::new(), &watch) {
             back.rewind_images().map_err(|error| trouble(TroubleKind::Failed, error.to_string()))?;
         }
         Ok(parts.bytes())

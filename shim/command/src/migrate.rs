@@ -7,6 +7,7 @@ mod jobs;
 mod process;
 mod receive;
 mod send;
+mod shelf;
 mod show;
 mod way;
 

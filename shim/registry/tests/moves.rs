@@ -3,9 +3,12 @@
 use hetgpu_device::Access;
 use hetgpu_registry::Kinds;
 use hetgpu_runtime::{
-    AllocationKind, Attributes, Code, LaunchRequest, Launchable, Moved, PhysicalTraits, Runtime, Settings, StreamRef,
-    Targets, Trouble, TroubleKind, VMM_GRANULARITY,
+    AllocationKind, Attributes, Code, LaunchRequest, Launchable, MemoryFile, Moved, PhysicalTraits, Runtime,
+    SaveRequest, Saved, Settings, StreamRef, Targets, Then, Trouble, TroubleKind, VMM_GRANULARITY, memory_file,
 };
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -234,4 +237,214 @@ fn what_there_is_not_is_said() {
     assert_eq!(trouble.kind, TroubleKind::NoDevice);
     assert!(trouble.text.starts_with("there is no device 'toaster'; there are cpu"), "{trouble}");
     assert_eq!(runtime.check_move(0, "cpu"), Ok(vec![]));
+}
+
+/// A folder that is gone at the end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("hetgpu-moves-{}-{name}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        Self(folder)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn save(runtime: &Runtime, folder: &Path, name: &str, base: Option<&str>, then: Then) -> Saved {
+    let base = base.map(str::to_owned);
+    let (running, copy) = (base.is_none(), then == Then::GoesOn);
+    let request = SaveRequest {
+        folder: folder.into(),
+        name: name.into(),
+        base,
+        then,
+        running,
+        copy,
+        most: Some(LONG),
+        fleeting: true,
+    };
+    runtime.save(&request, &|_, _| {}).unwrap()
+}
+
+const LARGE: u64 = 24 << 20;
+
+fn noise(bytes: u64) -> Vec<u8> {
+    let mut seed = 1u32;
+    let next = || {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (seed >> 24) as u8 | 1
+    };
+    std::iter::repeat_with(next).take(bytes as usize).collect()
+}
+
+/// Whether the system tells the CPU device what was written.
+fn knows_what_is_written() -> bool {
+    let device = Kinds(Settings::read(|_| None).0).make("cpu").unwrap();
+    let (at, bytes) = (0x48_0000_0000, 4 << 20);
+    device.map(at, bytes, "some memory").unwrap();
+    assert!(device.written(at + bytes, 1).is_none(), "nothing is there");
+    let knows = device.written(at, bytes);
+    if let Some(all) = &knows {
+        assert_eq!(
+            (all.first().map(|range| range.start), all.last().map(|range| range.end)),
+            (Some(at), Some(at + bytes))
+        );
+        assert_eq!(device.written(at, bytes), Some(vec![]));
+        device.write(at + 5000, &[1, 2]).unwrap();
+        device.write(at + 4097 + (1 << 20), &[1; 4096]).unwrap();
+        let page = at + (1 << 20) + 4096;
+        assert_eq!(device.written(at, bytes), Some(vec![at + 4096..at + 8192, page..page + 8192]));
+    }
+    knows.is_some()
+}
+
+#[test]
+fn what_was_not_written_since_the_snapshot_below_is_not_read_again() {
+    let (runtime, folder) = (start("cpu"), Scratch::new("since"));
+    let kernels = kernels(&runtime);
+    let (at, small) = (runtime.allocate(LARGE).unwrap(), runtime.allocate(100).unwrap());
+    let mut contents = noise(LARGE);
+    runtime.write(at, contents.clone()).unwrap();
+    save(&runtime, &folder.0, "before", None, Then::GoesOn);
+    // By the host, by a kernel, and next to the end.
+    contents[5 << 20..][..100].fill(0xaa);
+    runtime.write(at + (5 << 20), vec![0xaa; 100]).unwrap();
+    let out = at + (9 << 20);
+    let old = u32::from_le_bytes(*contents[9 << 20..].first_chunk().unwrap());
+    let new = old.wrapping_add(expected(1, 50)[0]);
+    contents[9 << 20..][..4].copy_from_slice(&new.to_le_bytes());
+    runtime.launch(kernels.work, StreamRef::Default, request(1, &[&out.to_le_bytes(), &50u32.to_le_bytes()])).unwrap();
+    runtime.synchronise_stream(StreamRef::Default).unwrap();
+    *contents.last_mut().unwrap() = 0;
+    runtime.write(at + LARGE - 1, vec![0]).unwrap();
+    runtime.write(small, vec![9; 100]).unwrap();
+    // Moving to a device of the same kind changes no memory.
+    go(&runtime, "cpu:sse2").unwrap();
+    let saved = save(&runtime, &folder.0, "after", Some("before"), Then::GoesOn);
+    let chunk = 64 << 10;
+    if knows_what_is_written() {
+        assert!(saved.stats.unread >= LARGE - 3 * chunk, "{saved:?}");
+    }
+    assert!(saved.stats.file < LARGE / 20, "{saved:?}");
+    // It is saved once more, with nothing changed, and comes back as it was.
+    let saved = save(&runtime, &folder.0, "last", Some("after"), Then::LetsGo);
+    assert!(saved.stats.unread >= LARGE || !knows_what_is_written(), "{saved:?}");
+    runtime.load(None, &[Some("cpu:avx2".into())], &|_, _| {}).unwrap();
+    runtime.resume(None).unwrap();
+    assert_eq!(runtime.read(at, LARGE).unwrap(), contents);
+    assert_eq!(runtime.read(small, 100).unwrap(), [9; 100]);
+}
+
+#[test]
+fn memory_that_somebody_holds_is_taken_as_it_lies() {
+    let (runtime, folder) = (start("cpu"), Scratch::new("held"));
+    let bytes = LARGE + 1234;
+    let (at, other) = (runtime.allocate(bytes).unwrap(), runtime.allocate(LARGE).unwrap());
+    let contents = noise(bytes);
+    runtime.write(at, contents.clone()).unwrap();
+    runtime.write(other, contents[..LARGE as usize].to_vec()).unwrap();
+    let held = |first: u8| {
+        let file = File::from(memory_file(bytes).unwrap());
+        file.write_all_at(&contents, 0).unwrap();
+        file.write_all_at(&[first], 0).unwrap();
+        vec![MemoryFile { start: at, bytes, file: file.into() }]
+    };
+    save(&runtime, &folder.0, "before", None, Then::GoesOn);
+    save(&runtime, &folder.0, "one", Some("before"), Then::LetsGo);
+    // What is in the file is seen to be what it has then; everything else is the snapshot's.
+    runtime.load_with(None, &[], held(2), &|_, _| {}).unwrap();
+    runtime.resume(None).unwrap();
+    let now = runtime.read(at, bytes).unwrap();
+    assert!(now[0] == 2 && now[1..] == contents[1..]);
+    assert_eq!(runtime.read(other, LARGE).unwrap(), contents[..LARGE as usize]);
+    // It is memory like other: it is written, moved, saved.
+    runtime.write(at + bytes - 1, vec![7]).unwrap();
+    go(&runtime, "cpu:avx2").unwrap();
+    save(&runtime, &folder.0, "two", Some("before"), Then::LetsGo);
+    // A device that cannot take it has what was saved.
+    runtime.load_with(None, &[Some("interp".into())], held(3), &|_, _| {}).unwrap();
+    runtime.resume(None).unwrap();
+    let now = runtime.read(at, bytes).unwrap();
+    assert!(
+        now[0] == 2 && now[1..bytes as usize - 1] == contents[1..bytes as usize - 1] && now[bytes as usize - 1] == 7
+    );
+}
+
+#[test]
+fn memory_apart_from_its_addresses_comes_back_from_a_snapshot() {
+    const UNIT: u64 = VMM_GRANULARITY;
+    let (runtime, folder) = (start("cpu"), Scratch::new("apart"));
+    let make = |units: u64| runtime.create_physical(0, units * UNIT, PhysicalTraits::default()).unwrap();
+    let (twice, apart, nameless) = (make(1), make(2), make(1));
+    let at = runtime.reserve_addresses(5 * UNIT, 0, 0).unwrap();
+    let [first, second, third, fourth] = [0, 1, 2, 3].map(|number| at + number * UNIT);
+    for (place, memory, units) in [(first, twice, 1), (second, twice, 1), (third, nameless, 1), (fourth, apart, 2)] {
+        runtime.map_physical(place, units * UNIT, 0, memory).unwrap();
+        runtime.set_access(place, units * UNIT, &[(0, Access::ReadWrite)]).unwrap();
+    }
+    runtime.write(first, vec![1; 4]).unwrap();
+    runtime.write(third, vec![3; 4]).unwrap();
+    let contents = noise(2 * UNIT);
+    runtime.write(fourth, contents.clone()).unwrap();
+    // One is mapped twice, and may only be read at one of the places; one is mapped nowhere; one has no handle.
+    runtime.set_access(second, UNIT, &[(0, Access::Read)]).unwrap();
+    runtime.unmap_physical(fourth, 2 * UNIT).unwrap();
+    runtime.release_physical(nameless).unwrap();
+    let used = runtime.memory.used(0);
+    let is_back = |value: u8| {
+        assert_eq!(runtime.read(second, 4).unwrap(), [value; 4]);
+        assert!(runtime.write(second, vec![9]).is_err(), "it may only be read there");
+        runtime.write(first, vec![value + 1; 4]).unwrap();
+        assert_eq!(runtime.read(second, 4).unwrap(), [value + 1; 4], "it is the same memory");
+        assert_eq!(runtime.read(third, 5).unwrap(), [3, 3, 3, 3, 0]);
+        runtime.map_physical(fourth, 2 * UNIT, 0, apart).unwrap();
+        runtime.set_access(fourth, 2 * UNIT, &[(0, Access::Read)]).unwrap();
+        assert!(runtime.read(fourth, 2 * UNIT).unwrap() == contents);
+        runtime.unmap_physical(fourth, 2 * UNIT).unwrap();
+        assert_eq!(runtime.memory.used(0), used);
+    };
+    save(&runtime, &folder.0, "before", None, Then::GoesOn);
+    save(&runtime, &folder.0, "one", Some("before"), Then::LetsGo);
+    runtime.load(None, &[Some("cpu:avx2".into())], &|_, _| {}).unwrap();
+    runtime.resume(None).unwrap();
+    is_back(1);
+    // In memory of the host, and back.
+    runtime.pause(None, LONG).unwrap();
+    runtime.release_devices(None).unwrap();
+    runtime.restore_devices(None).unwrap();
+    runtime.resume(None).unwrap();
+    is_back(2);
+    // Into the process as it has gone on.
+    save(&runtime, &folder.0, "two", Some("before"), Then::GoesOn);
+    runtime.write(first, vec![77; 4]).unwrap();
+    runtime.rewind(&folder.0, "two", &|_, _| {}).unwrap();
+    is_back(3);
+    runtime.release_physical(apart).unwrap();
+    let trouble = runtime.rewind(&folder.0, "two", &|_, _| {}).unwrap_err();
+    assert!(trouble.text.contains("has been released"), "{trouble}");
+    // What others may have stays where they have it.
+    drop(runtime.export_physical(twice).unwrap());
+    let request = SaveRequest {
+        folder: folder.0.clone(),
+        name: "three".into(),
+        base: None,
+        then: Then::GoesOn,
+        running: false,
+        copy: false,
+        most: Some(LONG),
+        fleeting: false,
+    };
+    let trouble = runtime.save(&request, &|_, _| {}).unwrap_err();
+    assert_eq!(trouble.kind, TroubleKind::Unfit);
+    assert!(trouble.text.contains("shares memory with other processes"), "{trouble}");
+    assert_eq!(go(&runtime, "cpu").unwrap().copied, 0);
+    runtime.unmap_physical(at, 3 * UNIT).unwrap();
+    runtime.release_physical(twice).unwrap();
+    assert_eq!(runtime.save(&request, &|_, _| {}).map(|_| ()), Ok(()));
 }

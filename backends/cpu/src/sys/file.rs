@@ -76,6 +76,22 @@ impl File {
         }
     }
 
+    /// Memory that somebody else has filled, of at least so many bytes. Nobody makes it shorter.
+    pub(crate) fn lent(file: OwnedFd, bytes: u64) -> io::Result<Self> {
+        // SAFETY: a query about an open file.
+        let seals = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GET_SEALS) };
+        let long = std::fs::File::from(file.try_clone()?).metadata()?.len() >= bytes;
+        match seals >= 0 && seals & libc::F_SEAL_SHRINK != 0 && long {
+            true => Ok(Self { file: Arc::new(file), bytes, _charge: None }),
+            false => Err(io::Error::from_raw_os_error(libc::EINVAL)),
+        }
+    }
+
+    pub(crate) fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        use std::os::unix::fs::FileExt;
+        std::fs::File::from(self.file.try_clone()?).read_exact_at(out, offset)
+    }
+
     pub(crate) fn export(&self) -> io::Result<OwnedFd> {
         self.file.try_clone()
     }
@@ -84,10 +100,10 @@ impl File {
         self.file.as_raw_fd()
     }
 
-    /// Puts a page's contents at an offset.
-    pub(crate) fn write(&self, offset: u64, page: &[u8]) -> io::Result<()> {
+    /// Puts contents at an offset.
+    pub(crate) fn write(&self, offset: u64, contents: &[u8]) -> io::Result<()> {
         use std::os::unix::fs::FileExt;
-        std::fs::File::from(self.file.try_clone()?).write_all_at(page, offset)
+        std::fs::File::from(self.file.try_clone()?).write_all_at(contents, offset)
     }
 }
 

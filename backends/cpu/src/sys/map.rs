@@ -1,9 +1,11 @@
 //! Address space.
 
 use super::file::File;
+use super::track::{self, Tracker};
 use hetgpu_device::Access;
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::ptr;
 use std::sync::{Mutex, MutexGuard};
 
@@ -69,16 +71,26 @@ impl Drop for Reservation {
 
 /// Pages of device memory of this process, by first address: how many, and what lay there before.
 static PAGES: Mutex<BTreeMap<u64, Pages>> = Mutex::new(BTreeMap::new());
+/// Held behind `PAGES`. None where no pages are watched: who saves the process need not know of it.
+static TRACKER: Mutex<Option<Tracker>> = Mutex::new(None);
+/// What is smaller counts as written: it shares pages, and is soon looked at.
+const WATCHED: u64 = 64 << 10;
 
 #[derive(Clone, Copy, Debug)]
 struct Pages {
     bytes: u64,
     /// The addresses were reserved by whoever hands them out, and go back to that state.
     reserved: bool,
+    /// The system notes which of them are written.
+    watched: bool,
 }
 
 fn pages() -> MutexGuard<'static, BTreeMap<u64, Pages>> {
     PAGES.lock().unwrap_or_else(|e| e.into_inner())
+}
+
+fn tracker() -> MutexGuard<'static, Option<Tracker>> {
+    TRACKER.lock().unwrap_or_else(|e| e.into_inner())
 }
 
 /// What memory at an address comes from.
@@ -147,13 +159,13 @@ pub(crate) fn map(at: u64, bytes: u64, source: Source<'_>) -> io::Result<()> {
         // SAFETY: a hint on memory mapped just now.
         unsafe { libc::madvise(place, bytes as usize, libc::MADV_HUGEPAGE) };
     }
-    all.insert(at, Pages { bytes, reserved });
+    all.insert(at, Pages { bytes, reserved, watched: false });
     Ok(())
 }
 
 /// Puts a file in the place of all pages of a range, with their contents. Nobody writes to them meanwhile.
 pub(crate) fn move_to(file: &File, at: u64, bytes: u64) -> io::Result<()> {
-    let all = pages();
+    let mut all = pages();
     for (&start, here) in all.range(at..at + bytes) {
         let (first, offset) = (ptr::with_exposed_provenance::<u8>(start as usize), start - at);
         for page in (0..here.bytes).step_by(PAGE as usize) {
@@ -164,8 +176,9 @@ pub(crate) fn move_to(file: &File, at: u64, bytes: u64) -> io::Result<()> {
             }
         }
     }
-    for (&start, here) in all.range(at..at + bytes) {
+    for (&start, here) in all.range_mut(at..at + bytes) {
         let (access, kind, descriptor, offset) = Source::File(file, start - at, Access::ReadWrite).parts();
+        here.watched = false;
         let place = ptr::without_provenance_mut::<libc::c_void>(start as usize);
         // SAFETY: the range was mapped by `map`; the file has its contents now.
         let got = unsafe { libc::mmap(place, here.bytes as usize, access, kind | libc::MAP_FIXED, descriptor, offset) };
@@ -174,6 +187,18 @@ pub(crate) fn move_to(file: &File, at: u64, bytes: u64) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Puts something else in the place of what `map` put at an address.
+pub(crate) fn exchange(at: u64, source: Source<'_>) -> io::Result<()> {
+    let mut all = pages();
+    let here = all.get_mut(&at).ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))?;
+    let (access, kind, file, offset) = source.parts();
+    let place = ptr::without_provenance_mut::<libc::c_void>(at as usize);
+    here.watched = false;
+    // SAFETY: the range was mapped by `map`, and nothing uses it yet.
+    let got = unsafe { libc::mmap(place, here.bytes as usize, access, kind | libc::MAP_FIXED, file, offset) };
+    if got == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Changes what may be done with what `map` put at an address.
@@ -201,6 +226,51 @@ pub(crate) fn unmap(at: u64) {
             libc::munmap(place, gone.bytes as usize);
         }
     }
+    if gone.watched && !all.values().any(|pages| pages.watched) {
+        *tracker() = None;
+    }
+}
+
+/// What may have been written of a range, in whole pages, since this was asked for it the last time; all of it at the first time.
+pub(crate) fn written(at: u64, bytes: u64) -> io::Result<Vec<Range<u64>>> {
+    let mut all = pages();
+    let mut tracker = tracker();
+    let mut out = Vec::new();
+    let end = at + bytes;
+    // The one that begins before it may reach into it.
+    let first = all.range(..=at).next_back().map_or(at, |(&start, _)| start);
+    for (&start, here) in all.range_mut(first..end).filter(|(start, here)| **start + here.bytes > at) {
+        let (from, to) = (start.max(at / PAGE * PAGE), (start + here.bytes).min(end.next_multiple_of(PAGE)));
+        if here.bytes < WATCHED {
+            out.push(from..to);
+            continue;
+        }
+        if !here.watched {
+            match &*tracker {
+                Some(tracker) => tracker,
+                None => &*tracker.insert(Tracker::new()?),
+            }
+            .watch(start, here.bytes)?;
+            here.watched = true;
+            track::take(start, here.bytes, &mut Vec::new())?;
+            out.push(from..to);
+            continue;
+        }
+        track::take(from, to - from, &mut out)?;
+    }
+    Ok(out)
+}
+
+/// Puts pages that came with a file into larger ones, as far as the system has such, while they are used.
+pub(crate) fn settle(at: u64, bytes: u64) {
+    let work = move || {
+        for piece in (at.next_multiple_of(LARGE)..(at + bytes) / LARGE * LARGE).step_by(LARGE as usize) {
+            // SAFETY: what memory holds does not change by it, whosever it is by now.
+            unsafe { libc::madvise(ptr::without_provenance_mut(piece as usize), LARGE as usize, libc::MADV_COLLAPSE) };
+        }
+    };
+    // Nothing but speed depends on it.
+    let _ = std::thread::Builder::new().name("hetgpu-memory".into()).spawn(work);
 }
 
 /// Physical memory in bytes.

@@ -214,6 +214,33 @@ impl Memory {
         Ok(())
     }
 
+    /// The same, with the contents of a file, whose pages it has from then on.
+    pub(crate) fn map_file(&self, at: u64, bytes: u64, name: &str, file: OwnedFd) -> Result<(), DeviceError> {
+        let no = |why: &str| Err(DeviceError::new(ErrorKind::NotSupported, format!("memory from a file: {why}")));
+        let whole = bytes / PAGE * PAGE;
+        if !at.is_multiple_of(PAGE) || whole == 0 {
+            return no("it has no pages of its own");
+        }
+        let Ok(file) = File::lent(file, bytes) else { return no("the file may become shorter, or is too short") };
+        let mut rest = vec![0; (bytes - whole) as usize];
+        file.read(whole, &mut rest).map_err(|e| refused(&e, at, bytes))?;
+        self.map(at, bytes, name)?;
+        let shown = map::exchange(at, Source::File(&file, 0, Access::ReadWrite));
+        if let Err(error) = shown.map_err(|e| refused(&e, at, bytes)).and_then(|()| self.write(at + whole, &rest)) {
+            self.unmap(at);
+            return Err(error);
+        }
+        map::settle(at, whole);
+        Ok(())
+    }
+
+    /// What may have been written of a range since this was asked the last time; none where that is not known.
+    pub(crate) fn written(&self, at: u64, bytes: u64) -> Option<Vec<std::ops::Range<u64>>> {
+        let table = self.table();
+        let (start, region) = table.find(at, bytes)?;
+        matches!(region.backing, Backing::Pages).then(|| map::written(start, region.bytes).ok()).flatten()
+    }
+
     fn check_room(&self, table: &Table, bytes: u64) -> Result<(), DeviceError> {
         let free = self.most.saturating_sub(table.used + table.physical_used.load(Ordering::Relaxed));
         match bytes <= free {
@@ -439,6 +466,16 @@ impl Memory {
 
     pub(crate) fn destroy_physical(&self, memory: PhysicalId) {
         self.change().physical.remove(&memory);
+    }
+
+    pub(crate) fn read_physical(&self, memory: PhysicalId, offset: u64, out: &mut [u8]) -> Result<(), DeviceError> {
+        let bytes = out.len() as u64;
+        self.physical(memory)?.read(offset, out).map_err(|e| refused(&e, offset, bytes))
+    }
+
+    pub(crate) fn write_physical(&self, memory: PhysicalId, offset: u64, data: &[u8]) -> Result<(), DeviceError> {
+        // Its length is sealed: what lies beyond it is refused.
+        self.physical(memory)?.write(offset, data).map_err(|e| refused(&e, offset, data.len() as u64))
     }
 
     pub(crate) fn map_physical(&self, memory: PhysicalId, at: u64, name: &str) -> Result<(), DeviceError> {

@@ -10,6 +10,7 @@ pub(crate) mod room;
 pub(crate) mod signal;
 pub(crate) mod strand;
 pub(crate) mod switch;
+mod track;
 
 #[cfg(test)]
 mod tests;

@@ -12,7 +12,7 @@ use hetgpu_checkpoint::{Digest, Snapshot, SystemDisk};
 use serde_json::{Value, json};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -208,11 +208,11 @@ impl Folder {
         Manifest::parse(&value).ok_or_else(|| wrong("something is missing in it"))
     }
 
-    /// Makes the folder a checkpoint: from here on it is one, also after a failure of power.
-    pub(crate) fn finish(&self, manifest: &Manifest) -> Result<(), Stop> {
+    /// Makes the folder a checkpoint: from here on it is one, also after a failure of power if it is to last.
+    pub(crate) fn finish(&self, manifest: &Manifest, lasts: bool) -> Result<(), Stop> {
         let (part, path) = (self.path.join(format!("{MANIFEST}.part")), self.path.join(MANIFEST));
         let written = || -> std::io::Result<()> {
-            if manifest.images.is_some() {
+            if lasts && manifest.images.is_some() {
                 for entry in fs::read_dir(self.process())? {
                     File::open(entry?.path())?.sync_all()?;
                 }
@@ -220,9 +220,11 @@ impl Folder {
             }
             let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
             writeln!(file, "{:#}", manifest.show())?;
-            file.sync_all()?;
+            if lasts {
+                file.sync_all()?;
+            }
             fs::rename(&part, &path)?;
-            File::open(&self.path)?.sync_all()
+            if lasts { File::open(&self.path)?.sync_all() } else { Ok(()) }
         };
         written().map_err(|error| io_trouble(&path, "writing it", &error))
     }
@@ -260,24 +262,35 @@ impl Folder {
     }
 }
 
-/// Size and digest of a file: that of its pieces' digests.
+/// Size and digest of a file: that of its pieces' digests, of which the last one is not full.
 fn digest(path: &Path) -> std::io::Result<(u64, String)> {
-    let mut file = File::open(path)?;
-    let (mut all, mut bytes, mut piece) = (Vec::new(), 0, vec![0; PIECE]);
-    loop {
-        let mut filled = 0;
-        while filled < PIECE {
-            match file.read(&mut piece[filled..])? {
-                0 => break,
-                count => filled += count,
-            }
+    let file = File::open(path)?;
+    let bytes = file.metadata()?.len();
+    let pieces = bytes as usize / PIECE + 1;
+    let mut all = vec![Digest::default(); pieces];
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(pieces);
+    let part = |first: usize, out: &mut [Digest]| -> std::io::Result<()> {
+        let mut piece = vec![0; PIECE];
+        for (number, digest) in out.iter_mut().enumerate() {
+            let at = ((first + number) * PIECE) as u64;
+            let room = &mut piece[..PIECE.min((bytes - at) as usize)];
+            file.read_exact_at(room, at)?;
+            *digest = Digest::of(room);
         }
-        all.extend(Digest::of(&piece[..filled]).0);
-        bytes += filled as u64;
-        if filled < PIECE {
-            return Ok((bytes, Digest::of(&all).to_string()));
-        }
-    }
+        Ok(())
+    };
+    let each = pieces.div_ceil(threads);
+    std::thread::scope(|scope| {
+        let part = &part;
+        let work = |(number, out)| scope.spawn(move || part(number * each, out));
+        let working: Vec<_> = all.chunks_mut(each).enumerate().map(work).collect();
+        let ended = |worker: std::thread::ScopedJoinHandle<'_, std::io::Result<()>>| {
+            worker.join().unwrap_or_else(|_| Err(std::io::ErrorKind::Other.into()))
+        };
+        working.into_iter().try_for_each(ended)
+    })?;
+    let digests: Vec<u8> = all.iter().flat_map(|digest| digest.0).collect();
+    Ok((bytes, Digest::of(&digests).to_string()))
 }
 
 impl Manifest {
@@ -359,7 +372,7 @@ mod tests {
         let folder = Folder::make(&path, own_user()).unwrap();
         assert_eq!(folder.manifest().unwrap_err().status, 8);
         fs::create_dir(folder.process()).unwrap();
-        folder.finish(&manifest()).unwrap();
+        folder.finish(&manifest(), true).unwrap();
         assert_eq!(Folder::open(&path).unwrap().manifest().map_err(|stop| stop.text), Ok(manifest()));
         fs::write(path.join(MANIFEST), "{\"hetgpu\": 1").unwrap();
         assert!(folder.manifest().unwrap_err().text.contains("torn"));

@@ -2,6 +2,7 @@
 
 use super::criu::{self, Criu};
 use super::folder::{self, Folder, Manifest, SNAPSHOT};
+use super::shelf::Ahead;
 use super::show::{Show, size};
 use super::{LONG_PATIENCE, NAME, PATIENCE, ask_shown, number, process, silent, trouble};
 use crate::line::Line;
@@ -128,6 +129,9 @@ fn save(
         ask_shown(show, pid, &early, LONG_PATIENCE)?;
         base = Some(folder::BEFORE.to_owned());
     }
+    // It gets back what it had without reading it.
+    let whole = leaves && criu.is_some();
+    let mut ahead = base.as_deref().filter(|_| whole).and_then(|base| Ahead::of(folder.path(), base));
     show.phase("devices");
     let start = Instant::now();
     let request = json!({
@@ -142,21 +146,23 @@ fn save(
     let mut answer = ask_shown(show, pid, &request, LONG_PATIENCE)?;
     let mut manifest = describe(pid, before, &answer["identity"]);
     // So it can be restored into the process, whatever becomes of this command.
-    folder.finish(&manifest).inspect_err(|_| put_back(pid, criu.is_some() || !leaves))?;
+    folder.finish(&manifest, true).inspect_err(|_| put_back(pid, criu.is_some() || !leaves))?;
     let Some(criu) = criu else { return Ok(answer) };
     // From here on the job is in the snapshot alone, and its process stands still: whatever fails, it goes on from there.
     let mut saved = || -> Result<(), Stop> {
         show.phase("process");
+        let lent = ahead.as_mut().and_then(|ahead| ahead.lend(folder.path(), SNAPSHOT));
+        let memory = lent.as_ref().map_or(Value::Null, |lent| lent.words.clone());
         criu.dump(pid, folder)?;
         manifest.files = criu::written_files(pid);
         if leaves {
             show.phase("resuming");
             process::go_on(pid);
-            load(show, pid, folder, &Value::Null)?;
+            load(show, pid, folder, &Value::Null, &memory)?;
             answer["freeze_ms"] = json!(start.elapsed().as_secs_f64() * 1e3);
         }
         manifest.images = Some(folder.images()?);
-        folder.finish(&manifest)
+        folder.finish(&manifest, true)
     };
     if let Err(stop) = saved() {
         process::go_on(pid);
@@ -178,8 +184,8 @@ pub(super) fn put_back(pid: u32, let_go: bool) {
 }
 
 /// Puts the contents of a folder onto devices, and lets the job go on.
-fn load(show: &Show, pid: u32, folder: &Folder, to: &Value) -> Result<Value, Stop> {
-    let request = json!({ "request": "load", "folder": folder.path(), "name": SNAPSHOT, "to": to });
+fn load(show: &Show, pid: u32, folder: &Folder, to: &Value, memory: &Value) -> Result<Value, Stop> {
+    let request = json!({ "request": "load", "folder": folder.path(), "name": SNAPSHOT, "to": to, "memory": memory });
     let answer = ask_shown(show, pid, &request, LONG_PATIENCE)?;
     ask_shown(show, pid, &json!({ "request": "resume" }), PATIENCE)?;
     Ok(answer)
@@ -226,7 +232,7 @@ fn restore_living(show: &Show, folder: &Folder, manifest: &Manifest, to: &Value)
     let devices = now["devices"].as_array().map(Vec::as_slice).unwrap_or_default();
     show.phase("devices");
     if devices.iter().any(|device| device["snapshot"]["identity"] == json!(manifest.identity)) {
-        return load(show, pid, folder, to);
+        return load(show, pid, folder, to, &Value::Null);
     }
     if manifest.images.is_some() {
         let text =
@@ -271,7 +277,18 @@ pub(super) fn check_files(manifest: &Manifest, cuts: bool) -> Result<(), Stop> {
 
 /// The process comes back from its image.
 fn restore_process(show: &Show, folder: &Folder, manifest: &Manifest, to: &Value) -> Result<Value, Stop> {
-    bring_back(show, &Criu::find()?, folder, manifest, to, &|| Ok(()))
+    let from = From { folder, manifest, checked: false, memory: &Value::Null };
+    bring_back(show, &Criu::find()?, &from, to, &|| Ok(()))
+}
+
+/// Where a job comes back from.
+pub(super) struct From<'f> {
+    pub(super) folder: &'f Folder,
+    pub(super) manifest: &'f Manifest,
+    /// Nobody can have changed the folder since it was written.
+    pub(super) checked: bool,
+    /// Memory that need not be read from the folder, as the job is told of it.
+    pub(super) memory: &'f Value,
 }
 
 /// Brings a process back, puts its contents onto devices, and lets it go on after `before` has been done. Where that fails
@@ -279,18 +296,19 @@ fn restore_process(show: &Show, folder: &Folder, manifest: &Manifest, to: &Value
 pub(super) fn bring_back(
     show: &Show,
     criu: &Criu,
-    folder: &Folder,
-    manifest: &Manifest,
+    from: &From<'_>,
     to: &Value,
     before: &dyn Fn() -> Result<(), Stop>,
 ) -> Result<Value, Stop> {
+    let From { folder, manifest, checked, memory } = *from;
     let pid = manifest.pid;
     if !process::is_free(pid) {
         return Err(trouble(5, format!("there is another process {pid}, and a process comes back with its number")));
     }
     show.phase("process");
     // CRIU believes what it reads.
-    let damage = folder.damage(manifest.images.as_deref().unwrap_or_default());
+    let images = manifest.images.as_deref().filter(|_| !checked).unwrap_or_default();
+    let damage = folder.damage(images);
     if !damage.is_empty() {
         return Err(trouble(8, damage.join("; ")));
     }
@@ -301,10 +319,11 @@ pub(super) fn bring_back(
     let back = || {
         let arrived = Instant::now();
         while status(pid).is_err() && arrived.elapsed() < ARRIVAL && process::state(pid).is_some() {
-            std::thread::sleep(Duration::from_millis(5));
+            std::thread::sleep(Duration::from_millis(1));
         }
         show.phase("devices");
-        let request = json!({ "request": "load", "folder": folder.path(), "name": SNAPSHOT, "to": to });
+        let request =
+            json!({ "request": "load", "folder": folder.path(), "name": SNAPSHOT, "to": to, "memory": memory });
         let answer = ask_shown(show, pid, &request, LONG_PATIENCE)?;
         before()?;
         ask_shown(show, pid, &json!({ "request": "resume" }), PATIENCE)?;

@@ -1,109 +1,28 @@
 //! `receive`: takes a job from another machine.
 //!
-//! What comes is gathered in a file, and after each round in a snapshot built on the one before, so that at the end little is left to
-//! write. What is there then is a checkpoint like others, and is restored as such; it stays until the job runs.
+//! What comes is put into memory, and after each round into a snapshot built on the one before, so that at the end little is left to
+//! write. What is there then is a checkpoint like others, and is restored as such, but that the job takes the memory as it lies; it
+//! stays until the job runs.
 
 use super::criu::Criu;
 use super::folder::{Folder, Manifest, SNAPSHOT};
+use super::shelf::Shelf;
 use super::show::{Show, size};
 use super::{io_trouble, jobs, process, trouble, way};
 use crate::line::Line;
 use crate::{Outcome, Stop, refused};
 use hetgpu_checkpoint::transport::{self, Landing, Offer, Received};
 use hetgpu_checkpoint::wire::{Job, Range};
-use hetgpu_checkpoint::{Error, ErrorKind, Result, Snapshot, Source, Store, WriteOptions};
+use hetgpu_checkpoint::{Error, ErrorKind, Result, Snapshot, Store, WriteOptions};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-/// Bytes of what is noted as written.
-const CHUNK: u64 = 64 << 10;
 /// How often the sender may ask whether its job runs here, where it was not told.
 const QUESTIONS: u32 = 1;
-
-/// Memory that came, in a file without a name.
-struct Spool {
-    file: File,
-    /// Where the next range goes.
-    end: u64,
-    /// Size and place of ranges, by address.
-    ranges: BTreeMap<u64, (u64, u64)>,
-    /// Chunks written since the last snapshot.
-    written: Mutex<std::collections::BTreeSet<u64>>,
-}
-
-impl Spool {
-    fn new(folder: &Path) -> io::Result<Self> {
-        let path = folder.join("memory");
-        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
-        fs::remove_file(&path)?;
-        Ok(Self { file, end: 0, ranges: BTreeMap::new(), written: Mutex::default() })
-    }
-
-    fn place(&self, at: u64, bytes: u64) -> io::Result<u64> {
-        let range = self.ranges.range(..=at).next_back();
-        let fits = range.filter(|(start, (size, _))| at - **start < *size && *size - (at - **start) >= bytes);
-        fits.map(|(start, (_, place))| place + (at - start)).ok_or_else(|| io::ErrorKind::NotFound.into())
-    }
-
-    fn layout(&mut self, ranges: &[Range]) {
-        let same = |start: u64, bytes: u64| ranges.iter().any(|range| range.start.0 == start && range.bytes == bytes);
-        self.ranges.retain(|&start, (bytes, _)| same(start, *bytes));
-        for range in ranges {
-            if !self.ranges.contains_key(&range.start.0) {
-                self.ranges.insert(range.start.0, (range.bytes, self.end));
-                self.end += range.bytes.next_multiple_of(CHUNK);
-                self.note(range.start.0, range.bytes);
-            }
-        }
-    }
-
-    fn note(&self, at: u64, bytes: u64) {
-        let mut written = self.written.lock().unwrap_or_else(|e| e.into_inner());
-        written.extend(at / CHUNK..=(at + bytes.max(1) - 1) / CHUNK);
-    }
-
-    fn write(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all_at(bytes, self.place(at, bytes.len() as u64)?)?;
-        self.note(at, bytes.len() as u64);
-        Ok(())
-    }
-
-    fn list(&self) -> Vec<Range> {
-        let address = hetgpu_checkpoint::wire::Address;
-        self.ranges.iter().map(|(&start, &(bytes, _))| Range { start: address(start), bytes }).collect()
-    }
-}
-
-impl Source for Spool {
-    fn read(&self, at: u64, out: &mut [u8]) -> io::Result<()> {
-        let mut place = self.place(at, out.len() as u64)?;
-        let mut rest = out;
-        while !rest.is_empty() {
-            match self.file.read_at(rest, place)? {
-                // Nothing was written there yet: it is zeros.
-                0 => {
-                    rest.fill(0);
-                    return Ok(());
-                }
-                count => {
-                    place += count as u64;
-                    rest = &mut rest[count..];
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn unchanged(&self, at: u64, bytes: u64) -> bool {
-        let written = self.written.lock().unwrap_or_else(|e| e.into_inner());
-        written.range(at / CHUNK..=(at + bytes.max(1) - 1) / CHUNK).next().is_none()
-    }
-}
 
 struct Incoming<'s> {
     show: &'s Show,
@@ -114,10 +33,11 @@ struct Incoming<'s> {
     home: PathBuf,
     session: [u8; 16],
     folder: Option<Folder>,
-    spool: Option<Spool>,
+    shelf: Option<Shelf>,
     rounds: u32,
     base: Option<Arc<Snapshot>>,
-    contents: Vec<PathBuf>,
+    /// Contents without an address, as they come.
+    contents: Vec<(PathBuf, File)>,
     manifest: Option<Manifest>,
 }
 
@@ -129,6 +49,10 @@ fn disk(path: &Path, error: &io::Error) -> Error {
     Error::new(ErrorKind::Disk, format!("{}: {error}", path.display()))
 }
 
+fn hex(session: [u8; 16]) -> String {
+    session.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// What became of a transfer.
 const RUNS: &str = "runs";
 const NEVER: &str = "never";
@@ -138,13 +62,12 @@ impl Incoming<'_> {
         self.folder.as_ref().ok_or_else(|| Error::new(ErrorKind::Invalid, "nothing was offered"))
     }
 
-    fn spool(&mut self) -> Result<&mut Spool> {
-        self.spool.as_mut().ok_or_else(|| Error::new(ErrorKind::Invalid, "nothing was offered"))
+    fn shelf(&self) -> Result<&Shelf> {
+        self.shelf.as_ref().ok_or_else(|| Error::new(ErrorKind::Invalid, "nothing was offered"))
     }
 
     fn note(&self, session: [u8; 16]) -> PathBuf {
-        let name: String = session.iter().map(|byte| format!("{byte:02x}")).collect();
-        self.home.join(format!("transfer-{name}"))
+        self.home.join(format!("transfer-{}", hex(session)))
     }
 
     /// Remembers what became of a transfer, also after a failure of power.
@@ -161,16 +84,17 @@ impl Incoming<'_> {
     fn write(&mut self, name: &str, job: &Job, blobs: &[PathBuf]) -> Result<()> {
         let folder = self.folder()?.path().to_path_buf();
         let store = Store::open(&folder)?;
-        let options = WriteOptions { threads: 0, direct: false, base: self.base.take() };
+        let base = self.base.take();
+        let options = WriteOptions { threads: 0, direct: false, lasts: false, base: base.clone() };
         let mut writer = store.write(name, options)?;
         for path in blobs {
             writer.blob(&fs::read(path).map_err(|error| disk(path, &error))?)?;
         }
-        let spool = self.spool()?;
-        writer.memory(&spool.list(), spool)?;
+        let shelf = self.shelf()?;
+        writer.memory(&shelf.list(), shelf)?;
         writer.finish(job)?;
-        spool.written.lock().unwrap_or_else(|e| e.into_inner()).clear();
-        self.base = Some(Arc::new(store.load(name)?));
+        shelf.saved();
+        self.base = Some(Arc::new(store.load_on(name, base.as_ref())?));
         Ok(())
     }
 }
@@ -190,9 +114,9 @@ impl Landing for Incoming<'_> {
         }
         let user = fs::metadata("/proc/self").map_or(0, |about| about.uid());
         let folder = Folder::make(&path, user).map_err(failed)?;
-        self.spool = Some(Spool::new(folder.path()).map_err(|error| disk(folder.path(), &error))?);
-        self.folder = Some(folder);
         let bytes: u64 = offer.ranges.iter().map(|range| range.bytes).sum();
+        self.shelf = Some(Shelf::new(folder.path(), bytes).map_err(|error| disk(folder.path(), &error))?);
+        self.folder = Some(folder);
         let program = offer.manifest.program.join(" ");
         self.show.tell(&json!({ "event": "offered", "pid": pid, "program": program, "bytes": bytes }));
         self.show.note(|| format!("process {pid} of {}, {program}: {}", offer.manifest.host, size(bytes)));
@@ -200,17 +124,19 @@ impl Landing for Incoming<'_> {
     }
 
     fn layout(&mut self, ranges: &[Range]) -> Result<()> {
-        self.spool()?.layout(ranges);
-        Ok(())
+        self.shelf()?;
+        let done = self.shelf.as_mut().map_or(Ok(()), |shelf| shelf.layout(ranges));
+        done.map_err(|error| disk(&self.home, &error))
     }
 
     fn write(&mut self, at: u64, bytes: &[u8]) -> Result<()> {
-        let done = self.spool()?.write(at, bytes);
+        let done = self.shelf()?.write(at, bytes);
         done.map_err(|error| disk(&self.home, &error))
     }
 
     fn zero(&mut self, at: u64, bytes: u64) -> Result<()> {
-        Landing::write(self, at, &vec![0; bytes as usize])
+        let done = self.shelf()?.zero(at, bytes);
+        done.map_err(|error| disk(&self.home, &error))
     }
 
     fn round(&mut self) -> Result<()> {
@@ -223,41 +149,41 @@ impl Landing for Incoming<'_> {
         for number in 0..bytes.len() {
             let path = folder.join(format!("contents-{number}.part"));
             let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-            made.map_err(|error| disk(&path, &error))?;
-            self.contents.push(path);
+            let file = made.map_err(|error| disk(&path, &error))?;
+            self.contents.push((path, file));
         }
         Ok(())
     }
 
     fn blob(&mut self, index: u32, at: u64, bytes: &[u8]) -> Result<()> {
-        let path = self.contents.get(index as usize).ok_or_else(|| Error::new(ErrorKind::Peer, "unknown contents"))?;
-        let file = OpenOptions::new().write(true).open(path);
-        file.and_then(|file| file.write_all_at(bytes, at)).map_err(|error| disk(path, &error))
+        let found = self.contents.get(index as usize).ok_or_else(|| Error::new(ErrorKind::Peer, "unknown contents"));
+        let (path, file) = found?;
+        file.write_all_at(bytes, at).map_err(|error| disk(path, &error))
     }
 
     fn ready(&mut self, job: &Job) -> Result<()> {
         let missing = || Error::new(ErrorKind::Peer, "the job came without what says what it is");
-        let about = self.contents.pop().ok_or_else(missing)?;
+        let mut contents: Vec<PathBuf> = std::mem::take(&mut self.contents).into_iter().map(|(path, _)| path).collect();
+        let about = contents.pop().ok_or_else(missing)?;
         let text = fs::read_to_string(&about).map_err(|error| disk(&about, &error))?;
         let value: Value = serde_json::from_str(&text).map_err(|_| missing())?;
         let mut manifest = Manifest::parse(&value).ok_or_else(missing)?;
         let images = manifest.images.clone().ok_or_else(missing)?;
-        if manifest.pid != job.manifest.process || images.len() > self.contents.len() {
+        if manifest.pid != job.manifest.process || images.len() > contents.len() {
             return Err(missing());
         }
         jobs::check_files(&manifest, self.cuts).map_err(failed)?;
-        let images_from = self.contents.split_off(self.contents.len() - images.len());
+        let images_from = contents.split_off(contents.len() - images.len());
         let folder = self.folder()?.clone();
         fs::DirBuilder::new().create(folder.process()).map_err(|error| disk(&folder.process(), &error))?;
         for (image, from) in images.iter().zip(images_from) {
             let to = folder.process().join(&image.name);
             fs::rename(from, &to).map_err(|error| disk(&to, &error))?;
         }
-        let blobs = std::mem::take(&mut self.contents);
-        self.write(SNAPSHOT, job, &blobs)?;
-        blobs.iter().chain([&about]).for_each(|path| drop(fs::remove_file(path)));
+        self.write(SNAPSHOT, job, &contents)?;
+        contents.iter().chain([&about]).for_each(|path| drop(fs::remove_file(path)));
         manifest.identity = self.base.as_ref().map(|base| base.identity().to_string()).unwrap_or_default();
-        folder.finish(&manifest).map_err(failed)?;
+        folder.finish(&manifest, false).map_err(failed)?;
         self.manifest = Some(manifest);
         Ok(())
     }
@@ -269,17 +195,20 @@ impl Landing for Incoming<'_> {
             noted.map_err(|error| io_trouble(&self.home, "remembering the job", &error))
         };
         let folder = self.folder()?.clone();
-        let done = jobs::bring_back(self.show, &self.criu, &folder, &manifest, &self.to, &note);
-        done.map_err(failed)?;
+        let lent = self.shelf()?.lend(&hex(session)).map_err(|error| disk(&self.home, &error))?;
+        // What came was authenticated piece by piece, and written just now.
+        let from = jobs::From { folder: &folder, manifest: &manifest, checked: true, memory: &lent.words };
+        jobs::bring_back(self.show, &self.criu, &from, &self.to, &note).map_err(failed)?;
+        self.shelf = None;
         folder.discard();
         Ok(())
     }
 
     fn forget(&mut self) {
         let _ = self.remember(self.session, NEVER);
-        self.spool = None;
+        self.shelf = None;
         if let Some(folder) = self.folder.take() {
-            for path in self.contents.drain(..) {
+            for (path, _) in self.contents.drain(..) {
                 let _ = fs::remove_file(path);
             }
             folder.discard();
@@ -312,7 +241,7 @@ pub(super) fn receive(line: &Line) -> Outcome {
         home,
         session: [0; 16],
         folder: None,
-        spool: None,
+        shelf: None,
         rounds: 0,
         base: None,
         contents: Vec::new(),

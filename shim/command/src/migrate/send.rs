@@ -18,7 +18,7 @@ use std::cell::RefCell;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Rounds before it is given up: each is built on the one before, and a chain has an end.
@@ -46,11 +46,11 @@ impl Contents {
 
 /// The job as it was last looked at.
 #[derive(Default)]
-struct Latest(Option<Snapshot>);
+struct Latest(Option<Arc<Snapshot>>);
 
 impl Latest {
     fn get(&self) -> Result<&Snapshot> {
-        self.0.as_ref().ok_or_else(|| Error::new(ErrorKind::Memory, "the job was not looked at"))
+        self.0.as_deref().ok_or_else(|| Error::new(ErrorKind::Memory, "the job was not looked at"))
     }
 }
 
@@ -70,7 +70,7 @@ struct Outgoing<'s> {
     rounds: u32,
     /// The latest snapshot, and the one that it is to be compared with.
     now: Latest,
-    older: Option<Snapshot>,
+    older: Option<Arc<Snapshot>>,
     frozen: bool,
     contents: Vec<Contents>,
     /// The last of the snapshot's that was read.
@@ -90,18 +90,19 @@ impl Outgoing<'_> {
     }
 
     fn save(&mut self, name: &str, last: bool) -> Result<Snapshot> {
-        let base = self.now.0.as_ref().map(Snapshot::name);
+        let base = self.now.0.as_ref().map(|now| now.name());
         let request = json!({
             "request": "save", "folder": self.folder.path(), "name": name, "base": base, "running": !last, "let_go": last,
+            "fleeting": true,
         });
         let quiet = |stop| self.failed(stop);
         ask_shown(self.show, self.pid, &request, LONG_PATIENCE).map_err(quiet)?;
         let path = self.folder.path().join(format!("{name}.{}", hetgpu_checkpoint::EXTENSION));
-        Snapshot::open(&(std::sync::Arc::new(hetgpu_checkpoint::SystemDisk) as _), &path)
+        Snapshot::open_on(&(Arc::new(hetgpu_checkpoint::SystemDisk) as _), &path, self.now.0.as_ref())
     }
 
     fn take(&mut self, snapshot: Snapshot) {
-        let before = self.now.0.replace(snapshot);
+        let before = self.now.0.replace(Arc::new(snapshot));
         if before.is_some() {
             self.older = before;
         }
@@ -127,7 +128,7 @@ impl Live for Outgoing<'_> {
     }
 
     fn dirty(&mut self) -> Result<Vec<wire::Range>> {
-        Ok(self.now.get()?.changed_since(self.older.as_ref()))
+        Ok(self.now.get()?.changed_since(self.older.as_deref()))
     }
 
     fn memory(&self) -> &dyn Source {

@@ -5,7 +5,7 @@ use crate::line::Line;
 use crate::{Stop, refused};
 use hetgpu_checkpoint::transport::Key;
 use hetgpu_checkpoint::{Error, ErrorKind};
-use std::io::{BufWriter, Read, Write};
+use std::io::{BufReader, BufWriter, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::time::Duration;
@@ -36,6 +36,7 @@ impl Way {
         stream.set_read_timeout(Some(SILENCE)).map_err(failed)?;
         stream.set_write_timeout(Some(SILENCE)).map_err(failed)?;
         let reader = stream.try_clone().map_err(failed)?;
+        let reader = BufReader::with_capacity(1 << 20, reader);
         Ok(Self { reader: Box::new(reader), writer: Box::new(BufWriter::with_capacity(1 << 20, stream)) })
     }
 }

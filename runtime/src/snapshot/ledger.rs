@@ -1,0 +1,159 @@
+//! Which memory may differ from what snapshots of this job hold.
+//!
+//! Devices say what was written since they were asked the last time, once. What they say is noted for every snapshot that another may be
+//! built on, so that it does not matter who asked.
+
+use crate::seat::Record;
+use crate::seat::{Kind, Seat};
+use hetgpu_checkpoint::{Digest, Snapshot};
+use std::ops::Range;
+use std::sync::{Mutex, MutexGuard};
+
+/// Snapshots that are remembered: another is built on one of the last.
+const MOST: usize = 4;
+
+/// Ranges of addresses in order, none of which touches another.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub(crate) struct Spans(Vec<Range<u64>>);
+
+impl Spans {
+    pub(crate) fn of(mut ranges: Vec<Range<u64>>) -> Self {
+        ranges.retain(|range| !range.is_empty());
+        // Such as are in order for the most part are sorted in little time.
+        ranges.sort_by_key(|range| range.start);
+        let mut joined: Vec<Range<u64>> = Vec::new();
+        for range in ranges {
+            match joined.last_mut().filter(|last| range.start <= last.end) {
+                Some(last) => last.end = last.end.max(range.end),
+                None => joined.push(range),
+            }
+        }
+        Self(joined)
+    }
+
+    fn add(&mut self, more: &Self) {
+        if !more.0.is_empty() {
+            *self = Self::of([&self.0[..], &more.0[..]].concat());
+        }
+    }
+
+    /// Whether any of a range is in it.
+    pub(crate) fn meets(&self, at: u64, bytes: u64) -> bool {
+        let after = self.0.partition_point(|range| range.end <= at);
+        self.0.get(after).is_some_and(|range| range.start < at + bytes)
+    }
+}
+
+struct Entry {
+    /// The snapshot; none while it is being made.
+    of: Option<Digest>,
+    number: u64,
+    changed: Spans,
+}
+
+#[derive(Default)]
+struct State {
+    entries: Vec<Entry>,
+    next: u64,
+}
+
+#[derive(Default)]
+pub(crate) struct Ledger(Mutex<State>);
+
+/// A snapshot that is being made.
+pub(super) struct Look<'l> {
+    ledger: &'l Ledger,
+    number: u64,
+    /// What may differ from the one that it is built on; none where all may.
+    pub(super) changed: Option<Spans>,
+}
+
+impl Ledger {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// Begins a snapshot that is built on another: what is written from now on is noted for it.
+    pub(super) fn begin<'s>(
+        &self,
+        seats: impl Iterator<Item = (&'s Seat, &'s Record)>,
+        base: Option<&Snapshot>,
+    ) -> Look<'_> {
+        let mut state = self.lock();
+        // Asked for under the lock, so that nobody misses what another was told. Devices are asked past their gates, and so wait for nobody.
+        let (mut written, mut all) = (Vec::new(), Vec::new());
+        for (seat, record) in seats {
+            let device = seat.current();
+            for (&at, region) in record.regions.iter().filter(|(_, region)| matches!(region.kind, Kind::Own)) {
+                all.push(at..at + region.bytes);
+                match device.written(at, region.bytes) {
+                    Some(ranges) => written.extend(ranges),
+                    None => written.push(at..at + region.bytes),
+                }
+            }
+            // Nobody notes what is written to physical memory.
+            let apart = record.physical.values().map(|bulk| bulk.place..bulk.place + bulk.bytes);
+            let apart: Vec<_> = apart.collect();
+            all.extend_from_slice(&apart);
+            written.extend(apart);
+        }
+        let written = Spans::of(written);
+        state.entries.iter_mut().for_each(|entry| entry.changed.add(&written));
+        let known = base.and_then(|base| state.entries.iter().find(|entry| entry.of == Some(base.identity())));
+        let changed = base.zip(known).map(|(base, known)| {
+            // Contents are compared chunk by chunk, which are others where memory begins or ends somewhere else.
+            let there = base.memory();
+            let same = |range: &Range<u64>| {
+                let found = there.binary_search_by_key(&range.start, |there| there.start.0).ok();
+                found.is_some_and(|place| there[place].bytes == range.end - range.start)
+            };
+            let others = all.into_iter().filter(|range| !same(range)).collect();
+            let mut changed = known.changed.clone();
+            changed.add(&Spans::of(others));
+            changed
+        });
+        let number = state.next;
+        state.next += 1;
+        state.entries.push(Entry { of: None, number, changed: Spans::default() });
+        Look { ledger: self, number, changed }
+    }
+}
+
+impl Look<'_> {
+    /// The snapshot is there.
+    pub(super) fn done(self, identity: Digest) {
+        let mut state = self.ledger.lock();
+        if let Some(entry) = state.entries.iter_mut().find(|entry| entry.number == self.number) {
+            entry.of = Some(identity);
+        }
+        let old = state.entries.len().saturating_sub(MOST);
+        let mut left = old;
+        state.entries.retain(|entry| {
+            let goes = entry.of.is_some() && left > 0;
+            left -= usize::from(goes);
+            !goes
+        });
+    }
+}
+
+impl Drop for Look<'_> {
+    fn drop(&mut self) {
+        self.ledger.lock().entries.retain(|entry| entry.number != self.number || entry.of.is_some());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_joined_and_met_at_their_edges() {
+        let spans = Spans::of(vec![30..40, 10..20, 20..25, 5..5]);
+        assert_eq!(spans.0, [10..25, 30..40]);
+        assert!(!spans.meets(0, 10) && spans.meets(0, 11) && spans.meets(24, 1) && !spans.meets(25, 5));
+        assert!(spans.meets(25, 6) && spans.meets(39, 100) && !spans.meets(40, 100));
+        let mut more = spans;
+        more.add(&Spans::of(vec![25..30, 100..101]));
+        assert_eq!(more.0, [10..40, 100..101]);
+    }
+}
