@@ -8,13 +8,17 @@
 //! the environment. Programs of the runtime library alone also run with its shared form; programs that older compilers
 //! know how to build are built by them too, with the runtime library of their time. `//- 11.8 REASON` leaves a release
 //! out that lacks something. `//~ DEVICE...` moves the program to these devices, one after the other, while it runs.
+//!
+//! With `HETGPU_RING=ring:cpu+interp+...` every program is moved around these devices all the time, at moments that
+//! `HETGPU_RING_SEED` chooses, and must print the same. What cannot take the program where it is then is passed over.
 
 use hetgpu_runtime::control;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Output, Stdio};
+use std::process::{Child, Command, ExitCode, Output, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Far more than any of the programs needs on a slow machine.
@@ -62,6 +66,54 @@ struct Setup {
     nvcc: PathBuf,
     work: PathBuf,
     library: PathBuf,
+    ring: Option<Ring>,
+}
+
+/// Devices that programs are moved around.
+struct Ring {
+    name: String,
+    devices: Vec<String>,
+    seed: u64,
+    moves: AtomicU64,
+    programs: AtomicU64,
+}
+
+impl Ring {
+    fn named() -> Option<Self> {
+        let name = std::env::var("HETGPU_RING").ok()?;
+        let devices = name.strip_prefix("ring:").unwrap_or(&name).split('+').map(str::to_owned).collect();
+        let seed = std::env::var("HETGPU_RING_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(0);
+        Some(Self { name, devices, seed, moves: AtomicU64::new(0), programs: AtomicU64::new(0) })
+    }
+
+    /// Moves a program until it ends.
+    fn turn(&self, name: &str, child: &mut Child) -> Result<(), String> {
+        /// Milliseconds on a device at most.
+        const STAY: u64 = 60;
+        let start = Instant::now();
+        let mut random = name.bytes().fold(self.seed, |seed, byte| seed.wrapping_mul(31).wrapping_add(byte.into()));
+        let mut next = move || {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            random >> 33
+        };
+        let mut turns = self.devices.iter().cycle();
+        turns.next();
+        self.programs.fetch_add(1, Ordering::Relaxed);
+        while child.try_wait().map_err(|e| e.to_string())?.is_none() && start.elapsed() < LIMIT {
+            std::thread::sleep(Duration::from_millis(next() % STAY));
+            let to = turns.next().map_or("cpu", String::as_str);
+            let request = serde_json::json!({ "request": "move", "to": to, "max_freeze_ms": 5_000 });
+            match control::ask(child.id(), &request, LIMIT, &|_| {}) {
+                Ok(answer) if answer["ok"] == true => _ = self.moves.fetch_add(1, Ordering::Relaxed),
+                // It stays where it is: the device lacks something, or the work does not stop in the middle.
+                Ok(answer) if ["unfit", "held", "too-long"].iter().any(|kind| answer["kind"] == **kind) => {}
+                Ok(answer) => return Err(format!("it is not moved to {to}: {answer}")),
+                // It has not begun, or has ended.
+                Err(_) => {}
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Which compiler and which runtime library a program has.
@@ -132,7 +184,7 @@ fn setup() -> Result<Setup, String> {
     let nvcc = nvcc()?;
     let work = std::env::temp_dir().join(format!("hetgpu-programs-{}", std::process::id()));
     let library = library_folder(&work)?;
-    Ok(Setup { nvcc, work, library })
+    Ok(Setup { nvcc, work, library, ring: Ring::named() })
 }
 
 fn show(output: &Output) -> String {
@@ -185,7 +237,10 @@ fn execute(setup: &Setup, program: &Path, text: &str, runtime: Runtime) -> Resul
         .stderr(Stdio::piped())
         .spawn()?;
     let start = Instant::now();
-    let moved = moved(child.id(), &marked(text, "//~ "), start);
+    let moved = match &setup.ring {
+        Some(ring) => ring.turn(&program.file_name().unwrap_or_default().to_string_lossy(), &mut child),
+        None => moved(child.id(), &marked(text, "//~ "), start),
+    };
     while child.try_wait()?.is_none() {
         if moved.is_err() || start.elapsed() > LIMIT {
             child.kill()?;
@@ -264,7 +319,9 @@ fn main() -> ExitCode {
     for source in sources {
         let name = source.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         let text = Arc::new(std::fs::read_to_string(&source).unwrap_or_default());
-        for runtime in RUNTIMES.into_iter().filter(|runtime| runtime.fits(&text)) {
+        let rings = setup.as_ref().as_ref().is_ok_and(|setup| setup.ring.is_some());
+        let wanted = |runtime: &Runtime| runtime.fits(&text) && (!rings || *runtime == Runtime::Own);
+        for runtime in RUNTIMES.into_iter().filter(wanted) {
             let (setup, source, text, name) = (setup.clone(), source.clone(), text.clone(), name.clone());
             trials.push(Trial::ignorable_test(runtime.label(&name), move || match setup.as_ref() {
                 Ok(setup) => trial(setup, &source, &text, &name, runtime),
@@ -274,6 +331,13 @@ fn main() -> ExitCode {
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
     if let Ok(setup) = setup.as_ref() {
+        if let Some(Ring { name, moves, programs, .. }) = &setup.ring {
+            println!(
+                "{name}: {} pauses of {} launches",
+                moves.load(Ordering::Relaxed),
+                programs.load(Ordering::Relaxed)
+            );
+        }
         let _ = std::fs::remove_dir_all(&setup.work);
     }
     conclusion.exit_code()

@@ -1,9 +1,11 @@
 //! Jobs that are moved, saved and brought back: the demonstration, and faults at every step.
 
 mod faults;
+mod large;
 mod transfers;
 
 pub(crate) use faults::run as faults;
+pub(crate) use large::run as large;
 
 use serde_json::Value;
 use std::fs::File;
@@ -36,34 +38,74 @@ struct Job {
 
 impl Bench {
     fn new(name: &str) -> Result<Self, String> {
+        let bench = Self::with(name, false)?;
+        bench.compile("tests/programs/nbody.cu", "nbody")?;
+        Ok(bench)
+    }
+
+    /// Without a program, and as fast as it gets where that is measured.
+    fn with(name: &str, release: bool) -> Result<Self, String> {
         let work = root().join(".build/jobs").join(name);
         // What was interrupted may have left a file system there.
-        let _ = Command::new("umount").arg(work.join(SMALL)).stderr(Stdio::null()).status();
+        let below = std::fs::read_dir(&work).into_iter().flatten().flatten().map(|entry| entry.path().join(SMALL));
+        for small in std::iter::once(work.join(SMALL)).chain(below).filter(|small| small.is_dir()) {
+            let _ = Command::new("umount").arg(small).stderr(Stdio::null()).status();
+        }
         let _ = std::fs::remove_dir_all(&work);
         std::fs::create_dir_all(&work).map_err(|error| format!("{}: {error}", work.display()))?;
         println!("building libcuda.so.1 and the commands");
-        if !succeeds(cargo().args(["build", "--quiet", "--package", "hetgpu-shim", "--package", "hetgpu"]))? {
+        let mut build = cargo();
+        build.args(["build", "--quiet", "--package", "hetgpu-shim", "--package", "hetgpu"]);
+        if release {
+            build.arg("--release");
+        }
+        if !succeeds(&mut build)? {
             return Err("they are not built".into());
         }
+        let built = root().join("target").join(if release { "release" } else { "debug" });
         for (from, to) in [("libcuda.so", "libcuda.so.1"), ("hetgpu", "hetgpu-migrate")] {
-            let link = std::os::unix::fs::symlink(root().join("target/debug").join(from), work.join(to));
+            let link = std::os::unix::fs::symlink(built.join(from), work.join(to));
             link.map_err(|error| format!("{to}: {error}"))?;
         }
+        Ok(Self { work, criu: criu() })
+    }
+
+    /// Another folder with the same programs, for jobs that nothing of this one's is mistaken for.
+    fn beside(&self, name: &str) -> Result<Self, String> {
+        let work = self.work.join(name);
+        std::fs::create_dir_all(&work).map_err(|error| format!("{}: {error}", work.display()))?;
+        for entry in std::fs::read_dir(&self.work).into_iter().flatten().flatten() {
+            let (from, to) = (entry.path(), work.join(entry.file_name()));
+            let made = match std::fs::read_link(&from) {
+                Ok(target) => std::os::unix::fs::symlink(target, &to),
+                Err(_) if from.is_file() => std::fs::copy(&from, &to).map(drop),
+                Err(_) => Ok(()),
+            };
+            made.map_err(|error| format!("{}: {error}", to.display()))?;
+        }
+        Ok(Self { work, criu: self.criu.clone() })
+    }
+
+    fn compile(&self, source: &str, name: &str) -> Result<(), String> {
         let mut compile = Command::new(nvcc()?);
-        compile.args(["-std=c++17", "-gencode", "arch=compute_75,code=compute_75", "-o"]).arg(work.join("nbody"));
-        match succeeds(compile.arg(root().join("tests/programs/nbody.cu")))? {
-            true => Ok(Self { work, criu: criu() }),
-            false => Err("nvcc does not build nbody".into()),
+        compile.args(["-std=c++17", "-gencode", "arch=compute_75,code=compute_75", "-o"]).arg(self.work.join(name));
+        match succeeds(compile.arg(root().join(source)))? {
+            true => Ok(()),
+            false => Err(format!("nvcc does not build {name}")),
         }
     }
 
-    fn program(&self, bodies: u32, steps: u32) -> Command {
+    /// A program on our library.
+    fn command(&self, name: &str) -> Command {
         let mut command = alone();
-        command
-            .arg(self.work.join("nbody"))
-            .args([bodies.to_string(), steps.to_string()])
-            .env("LD_LIBRARY_PATH", &self.work);
+        command.arg(self.work.join(name)).env("LD_LIBRARY_PATH", &self.work);
         command.env("HETGPU_LOG", "error").stdin(Stdio::null());
+        command
+    }
+
+    fn program(&self, bodies: u32, steps: u32) -> Command {
+        let mut command = self.command("nbody");
+        command.args([bodies.to_string(), steps.to_string()]);
         command
     }
 
@@ -79,11 +121,15 @@ impl Bench {
 
     /// Starts a job, and waits until it has begun to compute.
     fn start(&self, name: &str, bodies: u32, steps: u32) -> Result<Job, String> {
+        self.launch(name, self.program(bodies, steps))
+    }
+
+    /// The same of any program that counts its steps.
+    fn launch(&self, name: &str, mut command: Command) -> Result<Job, String> {
         let log = self.work.join(format!("{name}.log"));
         let file = File::create(&log).map_err(|error| format!("{}: {error}", log.display()))?;
         let both = file.try_clone().map_err(|error| error.to_string())?;
-        let mut command = self.program(bodies, steps);
-        let child = command.stdout(file).stderr(both).spawn().map_err(|e| format!("nbody: {e}"))?;
+        let child = command.stdout(file).stderr(both).spawn().map_err(|e| format!("{name}: {e}"))?;
         let mut job = Job { pid: child.id(), child: Some(child), log };
         job.wait(|job| job.last().starts_with("step"))?;
         Ok(job)

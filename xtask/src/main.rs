@@ -28,7 +28,8 @@ cargo xtask clients [NAME] [--write]    clients of CUDA from Python and Rust, ru
 cargo xtask ring [NAME...]              kernels that are suspended again and again, and move between devices; --long: more often
 cargo xtask demo                        a CUDA program built by nvcc, run through our libcuda.so.1
 cargo xtask demo-migrate                the same of a program that is moved, saved, killed and brought back
-cargo xtask faults [COUNT [SEED]]       jobs that are moved and saved while everything goes wrong: 120 times, or as often as said
+cargo xtask faults [COUNT [SEED [LANES]]]
+                                        jobs that are moved and saved while everything goes wrong: 120 times, or as often as said
 cargo xtask dist                        an archive and a Debian package for users, in .build/dist, and tries them
 cargo xtask bench parse                 how fast a large PTX module is parsed and lifted
 cargo xtask bench jit [FEATURES]        how long kernels take to compile; native (default), sse2, avx2 or avx512
@@ -36,6 +37,7 @@ cargo xtask bench cpu [FLAGS]           a suite of kernels beside OpenCL for pro
 cargo xtask bench api                   what calls of the driver API cost
 cargo xtask bench snapshot [FLAGS]      how fast snapshots are written, verified and read
 cargo xtask bench suspend [FLAGS]       what it costs that kernels can be suspended, and how soon they stop
+cargo xtask bench jobs [FLAGS]          how long a job with much memory stands still while it is saved, sent and moved
 cargo xtask bench nvidia [FLAGS]        a card's own driver behind our library and by itself; --help lists the flags
 cargo xtask bench ptx                   compiles the suites' kernels anew";
 
@@ -76,8 +78,12 @@ fn main() -> ExitCode {
             [name, flags @ ..] if name == "cpu" => bench::cpu(flags),
             [name, flags @ ..] if name == "snapshot" => bench::snapshot(flags),
             [name, flags @ ..] if name == "suspend" => bench::suspend(flags),
+            [name, flags @ ..] if name == "jobs" => jobs::large(flags),
             [name, flags @ ..] if name == "nvidia" => bench::nvidia::run(flags),
-            _ => Err("there are seven benchmarks, parse, jit, cpu, api, snapshot, suspend and nvidia, and ptx".into()),
+            _ => {
+                Err("there are eight benchmarks, parse, jit, cpu, api, snapshot, suspend, jobs and nvidia, and ptx"
+                    .into())
+            }
         },
         "help" | "--help" | "-h" => {
             println!("{USAGE}");

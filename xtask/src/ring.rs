@@ -1,5 +1,6 @@
 //! Kernels that are suspended in the middle of their blocks again and again, each time to go on on the next device of a ring;
-//! what they write is what they write without that. Filetests are tried, and the kernels of the CPU suite.
+//! what they write is what they write without that. Filetests are tried, and the kernels of the CPU suite; and whole programs, which are
+//! moved by `hetgpu-migrate`'s way all the time, and print what they print without that.
 
 use crate::report::Counts;
 use crate::tool::{cargo, counted, root};
@@ -11,30 +12,45 @@ struct Ring {
     /// The part of the filetests that runs on it, and how often, suspended at other places each time.
     part: &'static str,
     times: u64,
-    /// How often the kernels of the suite run.
+    /// How often the kernels of the suite run, and the programs.
     suite: u64,
+    programs: u64,
     /// Pauses of launches that there are at least.
     pauses: u64,
     launches: u64,
 }
 
 const RINGS: &[Ring] = &[
-    Ring { name: "ring:interp", part: "", times: 5, suite: 2, pauses: 10_000, launches: 500 },
-    Ring { name: "ring:cpu+interp+cpu-avx2", part: "suspend/", times: 1, suite: 0, pauses: 300, launches: 40 },
+    Ring { name: "ring:interp", part: "", times: 5, suite: 2, programs: 0, pauses: 10_000, launches: 500 },
+    Ring {
+        name: "ring:cpu+interp+cpu-avx2",
+        part: "suspend/",
+        times: 1,
+        suite: 0,
+        programs: 0,
+        pauses: 300,
+        launches: 40,
+    },
+    Ring { name: PROGRAMS, part: "", times: 0, suite: 0, programs: 1, pauses: 200, launches: 30 },
 ];
+
+/// What programs are moved around: longer on devices that are fast.
+const PROGRAMS: &str = "ring:cpu+cpu:sse2+cpu:avx2+interp+cpu+cpu:avx2";
 
 /// The rings of the long run, whose outcome is a page of the documentation.
 const LONG: &[Ring] = &[
-    Ring { name: "ring:interp", part: "", times: 60, suite: 20, pauses: 100_000, launches: 5_000 },
+    Ring { name: "ring:interp", part: "", times: 60, suite: 20, programs: 0, pauses: 100_000, launches: 5_000 },
     Ring {
         name: "ring:cpu+interp+cpu-sse2+cpu-avx2",
         part: "suspend/",
         times: 1,
         suite: 0,
+        programs: 0,
         pauses: 1_000,
         launches: 60,
     },
-    Ring { name: "ring:cpu+interp+cpu-avx2", part: "", times: 0, suite: 1, pauses: 80, launches: 10 },
+    Ring { name: "ring:cpu+interp+cpu-avx2", part: "", times: 0, suite: 1, programs: 0, pauses: 80, launches: 10 },
+    Ring { name: PROGRAMS, part: "", times: 0, suite: 0, programs: 10, pauses: 2_000, launches: 300 },
 ];
 
 const PAGE: &str = "docs/ring.md";
@@ -75,7 +91,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<Counts, String> {
         let text = format!(
             "# Kernels that move in the middle of their blocks\n\nWritten by `cargo xtask ring {FLAG}`. Filetests and the kernels of the \
              CPU suite are suspended at sites chosen at random, again and\nagain, and go on on the next device of a ring each time; \
-             memory is compared byte for byte with what it is without that.\n\n| ring | launches | pauses | differences |\n\
+             memory is compared byte for byte with what it is without that.\nThe last ring is that of programs (`tests/programs`), which are moved at random times; what they print is compared.\n\n| ring | launches | pauses | differences |\n\
              |---|---|---|---|\n{}",
             rows.concat()
         );
@@ -117,6 +133,12 @@ fn on(ring: &Ring, names: &[&String]) -> Result<Outcome, String> {
         command.env("HETGPU_RING_SEED", seed.to_string());
         command.args(["test", "--quiet", "--package", "hetgpu-tests", "--test", "filetests", "--", "--on", ring.name]);
         command.args(["--format", "terse"]).args(Some(name).filter(|name| !name.is_empty()));
+        outcome.add(command)?;
+    }
+    for seed in 0..if names.is_empty() { ring.programs } else { 0 } {
+        let mut command = cargo();
+        command.env("HETGPU_RING", ring.name).env("HETGPU_RING_SEED", seed.to_string());
+        command.args(["test", "--quiet", "--package", "hetgpu-shim", "--test", "programs", "--", "--format", "terse"]);
         outcome.add(command)?;
     }
     if names.is_empty() && ring.suite > 0 {

@@ -1,27 +1,34 @@
-//! `cargo xtask faults [COUNT [SEED]]`: the command or the job is killed at random times, disks are full, files are torn, targets do not
+//! `cargo xtask faults [COUNT [SEED [LANES]]]`: the command or the job is killed at random times, disks are full, files are torn, targets do not
 //! exist, and CRIU fails. After each the job runs where it was, or comes back from a checkpoint, and in the end every job has computed
-//! what it computes undisturbed.
+//! what it computes undisturbed. Lanes are jobs that this happens to at the same time, each with a seed of its own, and of its own size.
 
 use super::{Bench, Job, SMALL, exists, folder, skipped, text, transfers, was_killed};
 use crate::report::Counts;
 use crate::tool::succeeds;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-const BODIES: u32 = 8192;
-const STEPS: u32 = 600;
+/// Bodies and steps of the jobs, by lane: from kernels that are stopped in the middle to such as end by themselves.
+const SIZES: [(u32, u32); 4] = [(8192, 600), (2048, 6000), (4096, 2000), (1024, 10_000)];
 /// In CI.
 const COUNT: u64 = 120;
+/// Failures of a lane before it is given up, where there are several.
+const FAILURES: u64 = 20;
 /// How long anything may take to settle after a fault.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(super) struct Random(u64);
 
 impl Random {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
     pub(super) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         self.0 >> 33
@@ -65,6 +72,7 @@ struct Run<'b> {
     bench: &'b Bench,
     random: Random,
     devices: Vec<String>,
+    size: (u32, u32),
     expected: String,
     job: Job,
     /// A checkpoint of the whole job that is complete, if there is one.
@@ -75,72 +83,118 @@ struct Run<'b> {
     jobs: u64,
 }
 
+/// What a lane did.
+#[derive(Default)]
+struct Done {
+    counts: Counts,
+    faults: u64,
+    jobs: u64,
+    kinds: BTreeMap<String, u64>,
+}
+
 pub(crate) fn run(words: &[String]) -> Result<Counts, String> {
     let number = |place: usize, default: u64| match words.get(place) {
         None => Ok(default),
         Some(word) => word.parse().map_err(|_| format!("`{word}` is no number")),
     };
-    let (count, seed) = (number(0, COUNT)?, number(1, 1)?);
+    let (count, seed, lanes) = (number(0, COUNT)?, number(1, 1)?, number(2, 1)?.max(1));
     let bench = Bench::new("faults")?;
     let mut counts = Counts::default();
     if let Err(why) = &bench.criu {
         counts += skipped("faults of whole jobs", why);
     }
-    let small = small_disk(&bench);
-    if small.is_none() {
-        counts += skipped("faults of full disks", "no small file system can be mounted here");
+    let benches = (0..lanes).map(|lane| bench.beside(&format!("lane-{lane}"))).collect::<Result<Vec<_>, _>>()?;
+    let share = |lane: u64| count / lanes + u64::from(lane < count % lanes);
+    let (all, sent) = std::thread::scope(|scope| {
+        // Jobs that are sent come last, where one thing happens at a time.
+        let sending = || sent(&bench, &mut Random(seed.wrapping_add(lanes)), count);
+        let sender = (lanes > 1).then(|| scope.spawn(sending));
+        let work =
+            |(lane, bench)| scope.spawn(move || self::lane(bench, lane, lanes, share(lane), seed.wrapping_add(lane)));
+        let working: Vec<_> = (0..).zip(&benches).map(work).collect();
+        let lost = || Err("a lane panicked".to_owned());
+        let all: Vec<_> = working.into_iter().map(|worker| worker.join().unwrap_or_else(|_| lost())).collect();
+        let whole = all.iter().all(|done| done.as_ref().is_ok_and(|done| done.counts.failed == 0));
+        let sent = match sender {
+            Some(sender) => sender.join().unwrap_or(Counts::one(false)),
+            None if whole => sending(),
+            None => Counts::default(),
+        };
+        (all, sent)
+    });
+    let (mut faults, mut jobs, mut kinds) = (0, 0, BTreeMap::<String, u64>::new());
+    for done in all {
+        let done = done?;
+        counts += done.counts;
+        (faults, jobs) = (faults + done.faults, jobs + done.jobs);
+        done.kinds.into_iter().for_each(|(kind, count)| *kinds.entry(kind).or_default() += count);
     }
-    let expected = bench.undisturbed(BODIES, STEPS)?;
-    let (devices, job) = (bench.devices()?, bench.start("job-0", BODIES, STEPS)?);
+    println!("{faults} faults of {jobs} jobs, seed {seed}, {lanes} at a time: {kinds:?}");
+    counts += sent;
+    Ok(counts)
+}
+
+/// Lets things go wrong with one job after the other.
+fn lane(bench: &Bench, lane: u64, lanes: u64, count: u64, seed: u64) -> Result<Done, String> {
+    let mut done = Done::default();
+    let small = small_disk(bench);
+    if small.is_none() {
+        done.counts += skipped("faults of full disks", "no small file system can be mounted here");
+    }
+    let size = SIZES[lane as usize % SIZES.len()];
+    let expected = bench.undisturbed(size.0, size.1)?;
+    let (devices, job) = (bench.devices()?, bench.start("job-0", size.0, size.1)?);
     let random = Random(seed);
-    let mut run = Run { bench: &bench, random, devices, expected, job, last: None, small, number: 0, jobs: 1 };
-    let mut done = std::collections::BTreeMap::<String, u64>::new();
-    while run.number < count {
+    let mut run = Run { bench, random, devices, size, expected, job, last: None, small, number: 0, jobs: 1 };
+    let most = if lanes > 1 { FAILURES } else { 1 };
+    let mut told = 0;
+    while run.number < count && done.counts.failed < most {
         let fault = FAULTS[run.random.below(FAULTS.len() as u64) as usize];
         match run.inject(fault) {
             Ok(true) => {
-                *done.entry(format!("{fault:?}")).or_default() += 1;
+                *done.kinds.entry(format!("{fault:?}")).or_default() += 1;
                 run.number += 1;
-                counts.passed += 1;
+                done.counts.passed += 1;
             }
             Ok(false) => {}
             Err(lost) => {
-                println!("fault {} of seed {seed}, {fault:?}: {lost}", run.number);
-                counts.failed += 1;
-                break;
+                println!("lane {lane}, fault {} of seed {seed}, {fault:?}: {lost}", run.number);
+                done.counts.failed += 1;
+                if done.counts.failed < most {
+                    run.fresh()?;
+                }
             }
         }
-        if run.number.is_multiple_of(100) && run.number > 0 {
-            println!("{} faults, {} jobs", run.number, run.jobs);
+        if run.number / 100 > told {
+            told = run.number / 100;
+            println!("lane {lane}: {} faults, {} jobs, {} failures", run.number, run.jobs, done.counts.failed);
         }
     }
-    if counts.failed == 0 {
+    if done.counts.failed < most {
         run.recover()?;
         let ended = run.job.ended();
         if ended.as_ref() != Ok(&run.expected) {
             println!("the last job: {ended:?}, and {} was expected", run.expected);
         }
-        counts += Counts::one(ended.as_ref() == Ok(&run.expected));
-    }
-    println!("{} faults of {} jobs: {done:?}", run.number, run.jobs);
-    let (mut random, faults) = (Random(run.random.0), run.number);
-    if counts.failed == 0 {
-        counts += sent(&bench, &mut random, faults);
+        done.counts += Counts::one(ended.as_ref() == Ok(&run.expected));
     }
     if let Some(small) = &run.small {
         let _ = Command::new("umount").arg(small).status();
     }
-    Ok(counts)
+    (done.faults, done.jobs) = (run.number, run.jobs);
+    Ok(done)
 }
 
 /// Faults of jobs that are sent: one for some of the others.
 fn sent(bench: &Bench, random: &mut Random, faults: u64) -> Counts {
     const FEWER: u64 = 12;
+    /// Each takes some seconds.
+    const MOST: u64 = 300;
     let what = "faults of jobs that are sent";
     match &bench.criu {
         Err(why) => skipped(what, why),
         Ok(_) if !transfers::possible() => skipped(what, "processes cannot have numbers of their own here"),
-        Ok(_) => match transfers::run(bench, random, faults / FEWER) {
+        Ok(_) => match transfers::run(bench, random, (faults / FEWER).min(MOST)) {
             Ok(told) => {
                 println!("{} transfers: {}", told.len(), told.join(", "));
                 Counts { passed: told.len() as u64, ..Counts::default() }
@@ -192,9 +246,18 @@ impl Run<'_> {
         if ended != self.expected {
             return Err(format!("job {} ended with {ended}, and {} was expected", self.jobs, self.expected));
         }
-        self.job = self.bench.start(&format!("job-{}", self.jobs), BODIES, STEPS)?;
+        self.fresh()
+    }
+
+    /// A new job in the place of the last.
+    fn fresh(&mut self) -> Result<(), String> {
+        let last = self.bench.work.join(format!("job-{}.log", self.jobs - 1));
+        self.job = self.bench.start(&format!("job-{}", self.jobs), self.size.0, self.size.1)?;
+        let _ = std::fs::remove_file(last);
         self.jobs += 1;
-        self.last = None;
+        if let Some(last) = self.last.take() {
+            let _ = std::fs::remove_dir_all(last);
+        }
         Ok(())
     }
 

@@ -34,23 +34,23 @@ pub(super) fn possible() -> bool {
 }
 
 /// A receiver, and all that runs there.
-struct Receiver {
+pub(super) struct Receiver {
     child: Child,
-    port: u16,
+    pub(super) port: u16,
 }
 
 impl Receiver {
-    fn start(bench: &Bench, key: &str) -> Result<Self, String> {
+    pub(super) fn start(bench: &Bench, key: &str, program: &str) -> Result<Self, String> {
         let (spool, said) = (folder(bench, "received"), bench.work.join("receive.log"));
         let _ = std::fs::remove_file(&said);
         let log = std::fs::File::create(&said).map_err(|error| error.to_string())?;
         // What it is for lives on when the command has ended.
-        let script = "mount -t tmpfs -o mode=700 none \"$1\"; \"$2\" receive 127.0.0.1:0 --json --cut-files --key \"$3\" --spool \"$4\"; \
-                      while pgrep -x nbody >/dev/null; do sleep 0.05; done";
+        let script = "mount -t tmpfs -o mode=700 none \"$1\"; [ \"$(stat -f -c %T /run)\" = tmpfs ] || mount -t tmpfs none /run; \"$2\" receive 127.0.0.1:0 --json --cut-files --key \"$3\" --spool \"$4\"; \
+                      while pgrep -x \"$5\" >/dev/null; do sleep 0.05; done";
         let sockets = sockets();
         let mut command = Command::new("unshare");
         command.args(["--pid", "--fork", "--kill-child", "--mount", "--mount-proc", "sh", "-c", script, "sh"]);
-        command.arg(&sockets).arg(bench.work.join("hetgpu-migrate")).args([key, &spool]);
+        command.arg(&sockets).arg(bench.work.join("hetgpu-migrate")).args([key, &spool, program]);
         if let Ok(criu) = &bench.criu {
             command.env("HETGPU_CRIU", criu);
         }
@@ -140,7 +140,7 @@ fn running(bench: &Bench) -> Vec<u32> {
     all.filter_map(|entry| entry.file_name().to_string_lossy().parse().ok()).filter(is_ours).collect()
 }
 
-fn key(bench: &Bench, name: &str, random: &mut Random) -> Result<String, String> {
+pub(super) fn key(bench: &Bench, name: &str, random: &mut Random) -> Result<String, String> {
     let path = bench.work.join(name);
     let _ = std::fs::remove_file(&path);
     let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
@@ -172,7 +172,7 @@ pub(super) fn run(bench: &Bench, random: &mut Random, count: u64) -> Result<Vec<
 /// Sends a job; whether it got there. If it did it must come to its end there.
 fn send(bench: &Bench, random: &mut Random, job: &mut Job, fault: Fault, expected: &str) -> Result<bool, String> {
     let (ours, other) = (key(bench, "key", random)?, key(bench, "other-key", random)?);
-    let receiver = Receiver::start(bench, &ours)?;
+    let receiver = Receiver::start(bench, &ours, "nbody")?;
     let port = if fault == Fault::Cut { relay(receiver.port, random.below(4 << 20))? } else { receiver.port };
     let key = if fault == Fault::WrongKey { &other } else { &ours };
     let (pid, spool) = (job.pid.to_string(), folder(bench, "sending"));
@@ -235,7 +235,7 @@ fn send(bench: &Bench, random: &mut Random, job: &mut Job, fault: Fault, expecte
     }
 }
 
-fn wait<T>(mut done: impl FnMut() -> Option<T>) -> Option<T> {
+pub(super) fn wait<T>(mut done: impl FnMut() -> Option<T>) -> Option<T> {
     let start = Instant::now();
     loop {
         let found = done();
