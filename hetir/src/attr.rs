@@ -76,6 +76,9 @@ attributes! {
     Ftz { No "", Yes "ftz" }
     /// Saturation: floats to [0, 1] with NaN as +0, integers to their type's range.
     Sat { No "", Yes "sat" }
+    /// The program leaves it to the compiler to join the product with a sum, the sum with a product. To whoever computes
+    /// it, it means nothing: see `passes/contract.rs`.
+    Contract { No "", Yes "contract" }
     /// Negative results and -0 become +0, NaN becomes the canonical NaN.
     Relu { No "", Yes "relu" }
     /// A conversion's overflow gives the largest finite value.

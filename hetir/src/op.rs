@@ -215,9 +215,9 @@ macro_rules! for_each_op {
             Select "select" "b1 T T -> T" Any Any [] None PURE "The first value where the condition holds, else the second.";
 
             // Floating point
-            FAdd "fadd" "T T -> T" Float Any [Round Ftz Sat] None PURE "Sum.";
-            FSub "fsub" "T T -> T" Float Any [Round Ftz Sat] None PURE "Difference.";
-            FMul "fmul" "T T -> T" Float Any [Round Ftz Sat] None PURE "Product.";
+            FAdd "fadd" "T T -> T" Float Any [Round Ftz Sat Contract] None PURE "Sum.";
+            FSub "fsub" "T T -> T" Float Any [Round Ftz Sat Contract] None PURE "Difference.";
+            FMul "fmul" "T T -> T" Float Any [Round Ftz Sat Contract] None PURE "Product.";
             FFma "ffma" "T T T -> T" Float Any [Round Ftz Sat Relu Oob] None PURE "a * b + c, rounded once.";
             FDiv "fdiv" "T T -> T" Float1 Any [Round Ftz] None PURE "Quotient.";
             FRcp "frcp" "T -> T" Float1 Any [Round Ftz] None PURE "1 / a.";

@@ -122,6 +122,64 @@ fn passes_keep_what_programs_mean() {
     }
 }
 
+/// Sums and products that may be joined, of small whole numbers: nothing is rounded, whichever way they are computed.
+fn whole_numbers(random: &mut common::Random) -> String {
+    const INPUTS: usize = 6;
+    let mut pick = |count: usize| (random.next() % count as u64) as usize;
+    let mut lines = vec![String::from("    v0: f32 = const 0x3f800000")];
+    for n in 1..=INPUTS {
+        let sign = ["fadd", "fsub"][pick(2)];
+        lines.push(format!("    v{n}: f32 = {sign}.rn v{}, v0", n - 1));
+    }
+    let first = lines.len();
+    let last = first + 4 + pick(12);
+    for n in first..last {
+        let op = ["fmul", "fmul", "fadd", "fadd", "fsub", "fneg"][pick(6)];
+        let [x, y] = [0; 2].map(|_| if op == "fmul" || n == first { pick(INPUTS) } else { n - 1 - pick(n.min(7)) });
+        let contract = if pick(8) == 0 { "" } else { ".contract" };
+        lines.push(match op {
+            "fneg" => format!("    v{n}: f32 = fneg v{x}"),
+            _ => format!("    v{n}: f32 = {op}.rn{contract} v{x}, v{y}"),
+        });
+    }
+    let results = [last - 1, last - 2, first + pick(last - first)];
+    format!(
+        "func @f() -> (f32, f32, f32) {{\nblock0:\n{}\n    ret v{}, v{}, v{}\n}}\n",
+        lines.join("\n"),
+        results[0],
+        results[1],
+        results[2]
+    )
+}
+
+#[test]
+fn joining_products_and_sums_changes_nothing_where_nothing_is_rounded() {
+    let mut joined = 0;
+    let mut random = common::Random(11);
+    for _ in 0..PROGRAMS {
+        let source = whole_numbers(&mut random);
+        let results = |joins: bool| {
+            let mut module =
+                text::parse(&source).unwrap_or_else(|e| panic!("{}\n{source}", render(&e, "source", &source)));
+            let body = module.functions[0].body.as_mut().unwrap();
+            let changed = joins && passes::contract::run(body);
+            assert!(!changed || !passes::contract::run(body), "the second run joins more:\n{source}");
+            let fused = body.blocks[0].insts.iter().any(|i| body.inst(*i).op == Op::FFma);
+            assert_eq!(fused, changed, "{source}");
+            verified(&module, "the joined program");
+            passes::cleanup(&mut module);
+            let body = module.functions[0].body.as_ref().unwrap();
+            let end = *body.blocks[0].insts.last().unwrap();
+            let values: Option<Vec<u64>> = body.args(end).iter().map(|v| body.constant(*v)).collect();
+            (values.unwrap_or_else(|| panic!("not all is constant:\n{module}")), changed)
+        };
+        let ((plain, _), (fused, changed)) = (results(false), results(true));
+        assert_eq!(plain, fused, "{source}");
+        joined += usize::from(changed);
+    }
+    assert!(joined > PROGRAMS as usize / 4, "only {joined} programs had anything to join");
+}
+
 #[test]
 fn any_bytes_are_a_program() {
     let mut random = common::Random(5);

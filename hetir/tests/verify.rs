@@ -202,7 +202,7 @@ fn attributes_and_what_a_row_lacks() {
         let mut b = Builder::new(body, entry);
         let one = b.constant(Type::F32, 1);
         let add = b.inst(Attrs::of(Op::FAdd), Type::F32, 0, &[one, one]);
-        b.body.insts[add.index()].attrs = [5, 2, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0];
+        b.body.insts[add.index()].attrs = [5, 2, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0];
         let add = b.inst(Attrs::of(Op::FAdd), Type::F32, 3, &[one, one]);
         assert_eq!(b.body.inst(add).attrs, [0; MAX_ATTRS]);
         let bits = b.constant(Type::I32, 1);
@@ -216,7 +216,7 @@ fn attributes_and_what_a_row_lacks() {
         [
             "attributes: Round has no variant 5",
             "attributes: Ftz has no variant 2",
-            "attributes: fadd has 3 attributes, but byte 3 is 1",
+            "attributes: fadd has 4 attributes, but byte 4 is 1",
             "immediate: fadd has no immediate, but 3 is recorded",
             "type-class: bmsk has no controlling type, but i32 is recorded",
         ]

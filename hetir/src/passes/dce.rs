@@ -7,7 +7,7 @@ use crate::ir::{Body, Def};
 use crate::op::Op;
 
 /// True where the instruction has no purpose but its results.
-fn serves_results(body: &Body, inst: Inst) -> bool {
+pub(super) fn serves_results(body: &Body, inst: Inst) -> bool {
     let data = body.inst(inst);
     let ordered = data.op == Op::Load && data.attr::<Order>() != Order::Weak;
     data.op.info().effects.removable() && !body.results(inst).is_empty() && !ordered
@@ -34,7 +34,7 @@ pub fn run(body: &mut Body) -> bool {
     changed
 }
 
-fn needed_values(body: &Body, cfg: &Cfg) -> Vec<bool> {
+pub(super) fn needed_values(body: &Body, cfg: &Cfg) -> Vec<bool> {
     let mut needed = vec![false; body.values.len()];
     let mut work: Vec<Value> = Vec::new();
     for block in body.block_ids() {

@@ -1,7 +1,8 @@
 //! Rewrites of bodies. Each is a file with a function `run` that says whether it changed anything, keeps verified bodies
-//! verified, and keeps what a program means. Instructions that a pass drops stay in the body's list; no block holds
+//! verified, and keeps what a program means; `contract` alone decides what a text has left open. Instructions that a pass drops stay in the body's list; no block holds
 //! them any more.
 
+pub mod contract;
 pub mod dce;
 pub mod expand;
 pub mod fold;

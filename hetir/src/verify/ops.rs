@@ -3,9 +3,9 @@
 use super::body::Checker;
 use super::{MAX_ALIGN, Rule};
 use crate::attr::{
-    AbsOperands, ApproxFn, AtomOp, Attr, BarrierOp, Cache, Coordinates, DepthCompare, Element, Elements, EvictL2,
-    Geometry, Lod, Matrix, MatrixShape, Multicast, Narrow, NoComplete, Order, Path, PropagateNan, ReduxOp, Round,
-    Scope, SeparateSampler, Space, Sreg, SurfaceUnit, Syscall, TexelOffset, Tiles,
+    AbsOperands, ApproxFn, AtomOp, Attr, BarrierOp, Cache, Contract, Coordinates, DepthCompare, Element, Elements,
+    EvictL2, Geometry, Lod, Matrix, MatrixShape, Multicast, Narrow, NoComplete, Order, Path, PropagateNan, ReduxOp,
+    Round, Scope, SeparateSampler, Space, Sreg, SurfaceUnit, Syscall, TexelOffset, Tiles,
 };
 use crate::entity::{Inst, Value};
 use crate::ir::{InstData, Signature};
@@ -476,7 +476,9 @@ fn sreg(x: &Context<'_>) -> Checked {
 
 fn round(x: &Context<'_>) -> Checked {
     let tf32 = x.data.op == Op::ToNarrow && x.attr::<Narrow>() == Narrow::Tf32;
-    need(Rule::Away, tf32 || x.attr::<Round>() != Round::Rna, || "rna is only for conversions to tf32".into())
+    need(Rule::Away, tf32 || x.attr::<Round>() != Round::Rna, || "rna is only for conversions to tf32".into())?;
+    let free = x.attr::<Contract>() == Contract::No || x.attr::<Round>() == Round::Rn;
+    need(Rule::Contract, free, || "what may be joined is rounded to nearest".into())
 }
 
 fn parts(part: Type, count: usize, whole: Type) -> Checked {

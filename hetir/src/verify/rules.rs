@@ -62,6 +62,7 @@ rules! {
     Extend "extend" "`trunc` narrows; `zext` and `sext` widen a one-lane value that is no i128; `imulwide` takes at most i32.";
     Wide "i128" "An i128 is compared by `eq` and `ne` only, and not computed with; `icmp` compares one lane.";
     Away "rna" "Only `to_narrow` to tf32 rounds ties away from zero.";
+    Contract "contract" "What may be joined with another op is rounded to nearest.";
     Narrow "narrow" "`to_narrow` gives an f32 for tf32 and an i8 otherwise; the other conversions of storage formats have no tf32; `from_narrow` from ue8m0 does not give an f16; `fcvt_rs` gives an f16 or bf16.";
     Approx "approx" "`fapprox` knows `rcp` and `rsqrt` of f32 and f64, `sqrt`, `sin`, `cos` and `lg2` of f32, `ex2` and `tanh` of f32, f16 and bf16; `fdiv_approx` divides f32.";
     SpecialRegister "sreg" "A special register has its own width; its number is below 32 for `envreg`, below 8 for `pm` and `pm64`, and else 0.";

@@ -4,7 +4,7 @@ use super::int::{BOOL, SET_RESULT};
 use super::{Form, Lifted, form, written_for};
 use crate::lift::{Lifter, Ty};
 use hetir::attr::{
-    AbsOperands, ApproxDiv, ApproxFn, FloatClass, FloatCmp, Ftz, Oob, PropagateNan, Relu, Round, Sat, XorSign,
+    AbsOperands, ApproxDiv, ApproxFn, Contract, FloatClass, FloatCmp, Ftz, Oob, PropagateNan, Relu, Round, Sat, XorSign,
 };
 use hetir::build::Attrs;
 use hetir::diag::Diagnostic;
@@ -168,7 +168,9 @@ impl Lifter<'_, '_> {
     }
     fn arithmetic(&mut self, op: Op) -> Lifted {
         let attrs = Attrs::of(op).with(self.rounding()).with(self.ftz()).with(self.sat());
-        self.binary(attrs)
+        // Without a rounding the text leaves it to the compiler to join products and sums.
+        let free = if self.word("rnd").is_none() { Contract::Yes } else { Contract::No };
+        self.binary(attrs.with(free))
     }
     fn mixed(&mut self, op: Op) -> Lifted {
         let half = self.part_ty("atype")?;

@@ -3,6 +3,9 @@
 //! A module's variables and functions are declared first, so that bodies may refer to what stands below them; then
 //! each body is lifted on its own. In lenient mode a function that is refused stays in the module without a body and
 //! says why; in strict mode its errors are the module's.
+//!
+//! Products and sums that the text lets a compiler join are joined here (`hetir::passes::contract`), so that every device
+//! gets the same module.
 
 mod call;
 mod data;
@@ -143,6 +146,9 @@ pub fn lift(ast: &ast::Module<'_>, mut diagnostics: Vec<Diagnostic>, options: Op
         function.body = None;
         function.slots.clear();
         function.unavailable = refused;
+    }
+    for body in cx.module.functions.iter_mut().filter_map(|f| f.body.as_mut()) {
+        hetir::passes::contract::run(body);
     }
     diagnostics.sort_by_key(|d| d.span().map_or(0, |s| s.start));
     cx.module.files = ast.files.iter().map(|f| (f.index, f.name.text.to_string())).collect();
