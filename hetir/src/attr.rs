@@ -213,8 +213,12 @@ attributes! {
     NoInc { No "", Yes "noinc" }
     /// Only the reads of a copy's source are waited for.
     ReadsOnly { No "", Yes "reads" }
-    /// Cache level.
-    Level { L1 "l1", L2 "l2", L1Uniform "l1_uniform" }
+    /// What is fetched into.
+    Level {
+        L1 "l1", L2 "l2", L1Uniform "l1_uniform",
+        /// That of tensor maps.
+        TensorMap "tensormap",
+    }
     /// Shape of a matrix product: rows of A, columns of B, and how many products are summed.
     MatrixShape {
         M8N8K4 "m8n8k4", M8N8K16 "m8n8k16", M8N8K32 "m8n8k32", M8N8K128 "m8n8k128",

@@ -65,7 +65,8 @@ pub use graph::{
 pub use handle::{Handle, Kind, Table};
 pub use hetgpu_device::{Access, AddressMode, Channel, Dimensions, Filter, Format, LinearImage, Sampler, Shape};
 pub use hetir::tensor_map::{
-    ALIGN as TENSOR_MAP_ALIGN, BYTES as TENSOR_MAP_BYTES, MAX_RANK as MAX_TENSOR_RANK, MapElement, TensorMap,
+    ALIGN as TENSOR_MAP_ALIGN, BYTES as TENSOR_MAP_BYTES, Columns as TensorColumns, Form as TensorForm,
+    MAX_RANK as MAX_TENSOR_RANK, MapElement, TensorMap,
 };
 pub use host::HostRange;
 pub use image::{

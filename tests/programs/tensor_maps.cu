@@ -1,11 +1,12 @@
 // Tensor maps that the API makes: what it refuses, and boxes that kernels copy by maps among their parameters.
 //- 11.8 it has no tensor maps
 //= compute_90
+//> words of a map: 90 3 17
 //> box at 8, 4: 4008 4009 5008 5009; beyond the end: 23 0
 //> stored: 100 to 107, beside: 4015
 //> moved: 9000
 //> an unaligned map is the same: 1
-//> tensor_maps: 40 answers
+//> tensor_maps: 46 answers
 #include <cstring>
 #include <cuda.h>
 #include "driver.h"
@@ -59,6 +60,14 @@ static CUresult make(CUtensorMap *map, CUdeviceptr data, Wanted w) {
                                   w.promotion, w.fill);
 }
 
+static CUresult make_columns(CUtensorMap *map, CUdeviceptr data, int lower, int upper, unsigned pixels) {
+    cuuint64_t extents[3] = {16, 6, 5}, strides[2] = {32, 192};
+    unsigned steps[3] = {1, 1, 1};
+    return cuTensorMapEncodeIm2col(map, CU_TENSOR_MAP_DATA_TYPE_UINT16, 3, (void *)data, extents, strides, &lower, &upper, 16, pixels, steps,
+                                   CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_NONE, CU_TENSOR_MAP_L2_PROMOTION_NONE,
+                                   CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+}
+
 template <typename F> static Wanted with(F change) {
     Wanted w;
     change(w);
@@ -99,7 +108,17 @@ int main() {
     INVALID(make(&map, data, with([](Wanted &w) { w.promotion = (CUtensorMapL2promotion)4; })));
     OK(make(&map, data, with([](Wanted &w) { w.swizzle = CU_TENSOR_MAP_SWIZZLE_128B; })));
     OK(make(&map, data, with([](Wanted &w) { w.rank = 5, w.promotion = CU_TENSOR_MAP_L2_PROMOTION_L2_256B; })));
+    // Later devices have these.
+    INVALID(make(&map, data, with([](Wanted &w) { w.swizzle = (CUtensorMapSwizzle)4; })));
+    INVALID(make(&map, data, with([](Wanted &w) { w.type = (CUtensorMapDataType)13; })));
+    OK(make(&map, data, with([](Wanted &w) { w.rank = 3, w.box[0] = 8, w.interleave = CU_TENSOR_MAP_INTERLEAVE_16B; })));
+    OK(make_columns(&map, data, -1, 1, 8));
+    INVALID(make_columns(&map, data, 3, -20, 8));
+    INVALID(make_columns(&map, data, -1, 1, 8192));
     OK(make(&map, data, Wanted()));
+    // They are what the hardware reads.
+    const unsigned *words = (const unsigned *)&map;
+    std::printf("words of a map: %x %x %x\n", words[2], words[3], words[8]);
 
     take<<<1, 1>>>(map, 8, 4, (unsigned short *)out);
     OK(cuMemcpyDtoH(box, out, sizeof box));

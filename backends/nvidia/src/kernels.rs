@@ -108,10 +108,6 @@ impl Compiler {
         let printed = ptx::print(&request).map_err(|why| {
             DeviceError::new(ErrorKind::NotSupported, format!("{name} cannot run on this device: {why}"))
         })?;
-        if printed.tensor_maps {
-            let message = format!("{name} cannot run on this device: it copies by tensor maps");
-            return Err(DeviceError::new(ErrorKind::NotSupported, message));
-        }
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         self.dump(&name, id, &printed.text);
         let text = CString::new(printed.text.as_str());

@@ -229,6 +229,7 @@ impl Pure {
             | Op::TensorLoad
             | Op::TensorStore
             | Op::TensorReduce
+            | Op::TensorPrefetch
             | Op::TensorMapReplace
             | Op::BulkLoad
             | Op::BulkMulticast

@@ -239,6 +239,7 @@ pub(super) fn check(c: &Checker<'_>, x: &Context<'_>) -> Checked {
             coordinates(x, 4)
         }
         Op::TensorStore | Op::TensorReduce => coordinates(x, 2),
+        Op::TensorPrefetch => coordinates(x, 1),
         Op::TensorMapReplace => {
             let space = x.attr::<Space>();
             let fine = matches!(space, Space::Generic | Space::Global | Space::Shared);

@@ -507,7 +507,8 @@ impl<'u, 'm, 'c> Lowering<'u, 'm, 'c> {
             | Op::SetMaxReg
             | Op::GridDepWait
             | Op::GridDepLaunch
-            | Op::BulkPrefetch => Ok(()),
+            | Op::BulkPrefetch
+            | Op::TensorPrefetch => Ok(()),
             Op::CreatePolicy | Op::CreatePolicyRange | Op::CreatePolicyCvt => {
                 let zero = self.result_ty(inst, 0).zero();
                 self.set(inst, 0, zero);

@@ -3,7 +3,7 @@
 use super::{Form, Lifted, form};
 use crate::ast::{Operand, OperandKind};
 use crate::lift::{Lifter, Ty};
-use hetir::attr::{FenceKind, MapField, MapReduction, Multicast, Order, Space, Sreg};
+use hetir::attr::{FenceKind, Level, MapField, MapReduction, Multicast, Order, Policy, Space, Sreg};
 use hetir::build::Attrs;
 use hetir::diag::Diagnostic;
 use hetir::entity::Value;
@@ -56,7 +56,10 @@ pub(crate) const FORMS: &[Form] = &[
     }),
     form("prefetch{.space}.tensormap [a]", &["space=const param"], |c| {
         let operand = c.operand(0);
-        c.map_at(operand).map(|_| ())
+        let map = c.map_at(operand)?;
+        let attrs = Attrs::of(Op::PrefetchOp).with(Space::Generic).with(Level::TensorMap);
+        c.effect(attrs, Type::B1, 0, &[map]);
+        Ok(())
     }),
     form(
         "cp.async.bulk.tensor.dim.dst.global{.load_mode}.mbarrier::complete_tx::bytes{.multicast::cluster}{.level::cache_hint} [dst], [map, coordinates], [mbar]{, mask}{, policy}",
@@ -72,8 +75,13 @@ pub(crate) const FORMS: &[Form] = &[
         "cp.async.bulk.prefetch.tensor.dim.L2.global{.load_mode}{.level::cache_hint} [map, coordinates]{, policy}",
         &[DIM, TILE, HINT],
         |c| {
-            c.hint(1)?;
-            c.boxed(0).map(|_| ())
+            c.has_operands(1)?;
+            let (map, coordinates) = c.boxed(0)?;
+            let mut args = vec![map];
+            args.extend(coordinates);
+            let attrs = c.hint(Op::TensorPrefetch.into(), &mut args)?;
+            c.effect(attrs, Type::I32, 0, &args);
+            Ok(())
         },
     ),
     form(
@@ -125,13 +133,20 @@ impl Lifter<'_, '_> {
         let coordinates = elements.into_iter().map(|e| self.read(e, Ty::known("s32"), false));
         Ok((map, coordinates.collect::<Result<_, _>>()?))
     }
-    /// Checks the cache policy that follows so many operands; it changes nothing.
-    fn hint(&mut self, before: usize) -> Lifted {
-        let wanted = before + usize::from(self.has("level::cache_hint"));
-        if self.operand_count() != wanted {
-            return Err(self.error(format!("{wanted} operands are needed here, found {}", self.operand_count())));
+    /// Whether there are so many operands, and a cache policy behind them where there is to be one.
+    fn has_operands(&self, before: usize) -> Lifted {
+        match before + usize::from(self.has("level::cache_hint")) {
+            wanted if wanted == self.operand_count() => Ok(()),
+            wanted => Err(self.error(format!("{wanted} operands are needed here, found {}", self.operand_count()))),
         }
-        if wanted > before { self.src(before, Ty::known("b64")).map(|_| ()) } else { Ok(()) }
+    }
+    /// Appends the cache policy, which stands at the end.
+    fn hint(&mut self, attrs: Attrs, args: &mut Vec<Value>) -> Result<Attrs, Box<Diagnostic>> {
+        if !self.has("level::cache_hint") {
+            return Ok(attrs);
+        }
+        args.push(self.src(self.operand_count() - 1, Ty::known("b64"))?);
+        Ok(attrs.with(Policy::Yes))
     }
     fn load_box(&mut self) -> Lifted {
         let space = self.space("dst");
@@ -139,22 +154,25 @@ impl Lifter<'_, '_> {
         if multicast && space != Space::Cluster {
             return Err(self.error("only in `.shared::cluster` are there several blocks to copy to"));
         }
-        self.hint(3 + usize::from(multicast))?;
+        self.has_operands(3 + usize::from(multicast))?;
         let to = self.whole_address(0, space)?;
         let (map, coordinates) = self.boxed(1)?;
         let signal = self.whole_address(2, space)?;
         let blocks = if multicast { self.src(3, Ty::known("b16"))? } else { self.constant(Type::I16, 0) };
         let mut args = vec![map, to, signal, blocks];
         args.extend(coordinates);
-        let multicast = if multicast { Multicast::Yes } else { Multicast::No };
-        self.effect(Attrs::of(Op::TensorLoad).with(space).with(multicast), Type::I32, 0, &args);
+        let attrs = Attrs::of(Op::TensorLoad).with(space);
+        let attrs = attrs.with(if multicast { Multicast::Yes } else { Multicast::No });
+        let attrs = self.hint(attrs, &mut args)?;
+        self.effect(attrs, Type::I32, 0, &args);
         Ok(())
     }
     fn store_box(&mut self, attrs: Attrs) -> Lifted {
-        self.hint(2)?;
+        self.has_operands(2)?;
         let (map, coordinates) = self.boxed(0)?;
         let mut args = vec![map, self.whole_address(1, Space::Shared)?];
         args.extend(coordinates);
+        let attrs = self.hint(attrs, &mut args)?;
         self.effect(attrs, Type::I32, 0, &args);
         Ok(())
     }

@@ -54,7 +54,7 @@ super::entries! {
     "cuMulticastGetGranularity": cuMulticastGetGranularity 12010 Legacy;
     "cuMulticastUnbind": cuMulticastUnbind 12010 Legacy;
     "cuSignalExternalSemaphoresAsync": cuSignalExternalSemaphoresAsync 10000 Legacy, cuSignalExternalSemaphoresAsync_ptsz 10000 PerThread => external::use_semaphores(semaphores: In<Pointer>, params: In<u8>, count: u32, stream: CuStream);
-    "cuTensorMapEncodeIm2col": cuTensorMapEncodeIm2col 12000 Legacy;
+    "cuTensorMapEncodeIm2col": cuTensorMapEncodeIm2col 12000 Legacy => tensor_map::encode_columns(map: Out<Map>, element: u32, rank: u32, address: Pointer, extents: In<u64>, strides: In<u64>, lower: In<i32>, upper: In<i32>, channels: u32, pixels: u32, steps: In<u32>, interleave: u32, swizzle: u32, promotion: u32, fill: u32);
     "cuTensorMapEncodeIm2colWide": cuTensorMapEncodeIm2colWide 12080 Legacy;
     "cuTensorMapEncodeTiled": cuTensorMapEncodeTiled 12000 Legacy => tensor_map::encode_tiled(map: Out<Map>, element: u32, rank: u32, address: Pointer, extents: In<u64>, strides: In<u64>, part: In<u32>, steps: In<u32>, interleave: u32, swizzle: u32, promotion: u32, fill: u32);
     "cuTensorMapReplaceAddress": cuTensorMapReplaceAddress 12000 Legacy => tensor_map::replace_address(map: Out<Map>, address: Pointer);

@@ -188,7 +188,6 @@ const MISSING: &[&str] = &[
     "cuMulticastCreate",
     "cuMulticastGetGranularity",
     "cuMulticastUnbind",
-    "cuTensorMapEncodeIm2col",
     "cuTensorMapEncodeIm2colWide",
 ];
 

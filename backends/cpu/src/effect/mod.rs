@@ -237,6 +237,7 @@ pub(crate) fn execute(call: &mut Call<'_>) -> Done {
         | Op::BulkCommit
         | Op::BulkWait
         | Op::BulkPrefetch
+        | Op::TensorPrefetch
         | Op::PrefetchOp
         | Op::Discard
         | Op::ApplyPriority

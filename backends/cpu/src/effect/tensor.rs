@@ -3,7 +3,7 @@
 use super::copy::complete;
 use super::{Call, lanes};
 use crate::trouble::Trouble;
-use hetir::attr::{MapField, Multicast, Space};
+use hetir::attr::{MapField, Multicast, Policy, Space};
 use hetir::eval::combine;
 use hetir::interp::FaultKind;
 use hetir::interp::space::SHARED_STRIDE;
@@ -32,7 +32,8 @@ fn pieces(
     coordinates: usize,
 ) -> Result<(TensorMap, Vec<Piece>), Box<Trouble>> {
     let bytes = map_bytes(call, lane, Space::Generic, call.arg(0, lane))?;
-    let coordinates: Vec<i32> = (coordinates..call.args.len()).map(|n| call.arg(n, lane) as i32).collect();
+    let policy = usize::from(call.attr::<Policy>() == Policy::Yes);
+    let coordinates: Vec<i32> = (coordinates..call.args.len() - policy).map(|n| call.arg(n, lane) as i32).collect();
     let parts = TensorMap::decode(&bytes).and_then(|map| {
         let pieces = map.pieces(way, shared, &coordinates)?;
         Ok((map, pieces))

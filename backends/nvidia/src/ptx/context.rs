@@ -49,7 +49,6 @@ pub(super) struct Context<'a> {
     pub(super) constants: BTreeSet<usize>,
     /// Variables whose logical addresses are constants of the text: the compiler would take a number apart for each use.
     pub(super) addresses: BTreeSet<usize>,
-    pub(super) tensor_maps: bool,
     pub(super) separate_samplers: bool,
 }
 
@@ -75,7 +74,6 @@ impl<'a> Context<'a> {
             shared: BTreeSet::new(),
             constants: BTreeSet::new(),
             addresses: BTreeSet::new(),
-            tensor_maps: false,
             separate_samplers: false,
         };
         cx.extras = cx.find_extras();

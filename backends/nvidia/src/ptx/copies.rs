@@ -142,47 +142,44 @@ impl Printer<'_, '_> {
 
     /// Copies of boxes of tensors.
     pub(super) fn boxes(&mut self, inst: Inst, data: &InstData) -> Printing {
-        self.cx.tensor_maps = true;
-        let args = self.body.args(inst).to_vec();
-        if data.op == Op::TensorMapReplace {
-            return self.replace_field(&args, data);
-        }
-        let first = if data.op == Op::TensorLoad { 4 } else { 2 };
+        let args = self.body.args_and_policy(inst).0.to_vec();
+        let (first, space) = match data.op {
+            Op::TensorMapReplace => return self.replace_field(&args, data),
+            Op::TensorLoad => (4, data.attr::<Space>()),
+            Op::TensorPrefetch => (1, Space::Shared),
+            _ => (2, Space::Shared),
+        };
         let map = self.native_generic(args[0]);
         let coordinates: Vec<Operand> = args[first..].iter().map(|v| self.reg(*v).into()).collect();
         let dimensions = coordinates.len();
         let box_of = Operand::Image(vec![map.into(), Operand::Vector(coordinates)]);
-        match data.op {
-            Op::TensorLoad => {
-                let space = data.attr::<Space>();
-                let (to, signal) = (self.at(space, args[1])?, self.at(space, args[2])?);
-                let mut operands = vec![to, box_of, signal];
-                let mut cast = "";
-                if data.attr::<Multicast>() == Multicast::Yes {
-                    operands.push(self.reg(args[3]).into());
-                    cast = ".multicast::cluster";
-                }
-                let within = if space == Space::Cluster { "shared::cluster" } else { "shared::cta" };
-                let head = format!(
-                    "cp.async.bulk.tensor.{dimensions}d.{within}.global.tile.mbarrier::complete_tx::bytes{cast}"
-                );
-                self.code.act(&head, [], operands);
-            }
-            Op::TensorStore | Op::TensorReduce => {
-                let from = self.at(Space::Shared, args[1])?;
-                let head = match data.op {
-                    Op::TensorStore => {
-                        format!("cp.async.bulk.tensor.{dimensions}d.global.shared::cta.tile.bulk_group")
-                    }
-                    _ => {
-                        let op = data.attr::<MapReduction>().name();
-                        format!("cp.reduce.async.bulk.tensor.{dimensions}d.global.shared::cta.{op}.tile.bulk_group")
-                    }
-                };
-                self.code.act(&head, [], [box_of, from]);
-            }
-            _ => return self.no_form(data),
+        let mut operands = match data.op {
+            Op::TensorLoad => vec![self.at(space, args[1])?, box_of, self.at(space, args[2])?],
+            Op::TensorPrefetch => vec![box_of],
+            _ => vec![box_of, self.at(space, args[1])?],
+        };
+        let multicast = data.op == Op::TensorLoad && data.attr::<Multicast>() == Multicast::Yes;
+        if multicast {
+            operands.push(self.reg(args[3]).into());
         }
+        let cast = if multicast { ".multicast::cluster" } else { "" };
+        let within = if space == Space::Cluster { "shared::cluster" } else { "shared::cta" };
+        let hint = self.policy(inst, &mut operands);
+        let head = match data.op {
+            Op::TensorLoad => format!(
+                "cp.async.bulk.tensor.{dimensions}d.{within}.global.tile.mbarrier::complete_tx::bytes{cast}{hint}"
+            ),
+            Op::TensorStore => {
+                format!("cp.async.bulk.tensor.{dimensions}d.global.shared::cta.tile.bulk_group{hint}")
+            }
+            Op::TensorReduce => {
+                let op = data.attr::<MapReduction>().name();
+                format!("cp.reduce.async.bulk.tensor.{dimensions}d.global.shared::cta.{op}.tile.bulk_group{hint}")
+            }
+            Op::TensorPrefetch => format!("cp.async.bulk.prefetch.tensor.{dimensions}d.L2.global.tile{hint}"),
+            _ => return self.no_form(data),
+        };
+        self.code.act(&head, [], operands);
         Ok(())
     }
     fn replace_field(&mut self, args: &[Value], data: &InstData) -> Printing {

@@ -372,13 +372,21 @@ impl Printer<'_, '_> {
 
     /// Hints on a place in memory.
     pub(super) fn hint(&mut self, inst: Inst, data: &InstData) -> Printing {
-        let (place, space) = self.place(data.attr(), self.body.args(inst)[0], 0)?;
+        let address = self.body.args(inst)[0];
+        if data.op == Op::PrefetchOp && data.attr::<Level>() == Level::TensorMap {
+            // The instruction names no space but where that is constant, or of parameters.
+            let map = self.native_generic(address);
+            self.code.act("prefetch.tensormap", [], [Operand::at(map, 0)]);
+            return Ok(());
+        }
+        let (place, space) = self.place(data.attr(), address, 0)?;
         let (head, size) = match data.op {
             Op::Discard => (format!("discard{space}.L2"), true),
             Op::ApplyPriority => (format!("applypriority{space}.L2::evict_normal"), true),
             _ => match (data.attr::<Level>(), data.attr::<EvictL2>()) {
                 (Level::L1Uniform, _) => ("prefetchu.L1".into(), false),
                 (Level::L1, _) => (format!("prefetch{space}.L1"), false),
+                (Level::TensorMap, _) => return self.no_form(data),
                 (Level::L2, EvictL2::None) => (format!("prefetch{space}.L2"), false),
                 (Level::L2, evict) => (format!("prefetch{space}{}", evict_l2(evict)), false),
             },

@@ -98,8 +98,6 @@ pub struct Printed {
     pub static_shared: u32,
     /// Where the launch's dynamic shared memory begins in the native one: 0 with native addresses. See [`Self::shared_bytes`].
     pub dynamic_base: u32,
-    /// It copies by tensor maps, which are hetIR's own: only hardware that is given its own form of them can run it.
-    pub tensor_maps: bool,
 }
 
 impl Printed {

@@ -83,7 +83,6 @@ pub(super) fn print(request: &Request<'_>) -> Result<Printed, Unprintable> {
         constants: cx.constants.iter().map(|n| GlobalId::new(*n)).collect(),
         static_shared: u32::try_from(static_shared).unwrap_or(u32::MAX),
         dynamic_base: if cx.logical() { u32::try_from(cx.layout.dynamic_offset).unwrap_or(u32::MAX) } else { 0 },
-        tensor_maps: cx.tensor_maps,
     })
 }
 

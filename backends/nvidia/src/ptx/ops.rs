@@ -64,7 +64,7 @@ impl Printer<'_, '_> {
             BulkLoad | BulkMulticast | BulkSend | BulkStore | BulkReduceSend | BulkReduceStore | BulkPrefetch => {
                 self.bulk(inst, data)
             }
-            TensorLoad | TensorStore | TensorReduce | TensorMapReplace => self.boxes(inst, data),
+            TensorLoad | TensorStore | TensorReduce | TensorPrefetch | TensorMapReplace => self.boxes(inst, data),
             StoreAsync | RedAsync => self.remote(inst, data),
             CpAsyncArrive | MbarrierInit | MbarrierInval | MbarrierExpect | MbarrierComplete | MbarrierArrive
             | MbarrierArriveExpect | MbarrierTest | MbarrierTry | MbarrierPending => self.mbarrier(inst, data),

@@ -254,7 +254,8 @@ pub(super) fn select(data: &InstData, pure: Option<&Pure>) -> Exec {
         | Op::SetMaxReg
         | Op::GridDepWait
         | Op::GridDepLaunch
-        | Op::BulkPrefetch => Exec::Run(special::nothing),
+        | Op::BulkPrefetch
+        | Op::TensorPrefetch => Exec::Run(special::nothing),
         // The bits of a policy mean nothing.
         Op::CreatePolicy | Op::CreatePolicyRange | Op::CreatePolicyCvt => Exec::Run(special::zero),
 
