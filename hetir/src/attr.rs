@@ -245,6 +245,14 @@ attributes! {
         F16 "f16", Bf16 "bf16", Tf32 "tf32", E4m3 "e4m3", E5m2 "e5m2", F32 "f32", F64 "f64", S8 "s8", U8 "u8", S4 "s4",
         U4 "u4", B1 "b1", S32 "s32",
     }
+    /// Where A is.
+    FactorA {
+        /// In shared memory, where a descriptor says.
+        Shared "",
+        Registers "a_registers",
+    }
+    /// The product is subtracted.
+    Negate { No "", Yes "neg" }
     /// Which matrix of a product.
     Matrix { A "a", B "b", C "c" }
     /// Which elements of a matrix are neighbours in memory.

@@ -316,6 +316,10 @@ macro_rules! for_each_op {
 
             // Matrices, held together by the 32 lanes of a warp
             Mma "mma" "* -> *" Any Any [MatrixShape MatrixTypes LayoutA LayoutB Sparsity Selector BitProduct MatrixRound MatrixSum Sat] None CONVERGENT "D = A * B + C of the fragments A, B, C, behind which the metadata stands where A is sparse.";
+            GroupMma "group_mma" "* -> *" Any Any [MatrixTypes FactorA LayoutA LayoutB Sparsity Selector Negate Sat] Int CONVERGENT "The rows of D = A * B + C that are the warp's, of a product of 64 rows of its group; the immediate is the columns. (A or its descriptor, the descriptor of B, C, metadata where A is sparse, whether C counts and is not zero.) D may be used behind the next `group_wait`; until then what is read of shared memory must not be written.";
+            GroupFence "group_fence" " -> " Any Any [] None CONVERGENT "Orders registers, and what the thread wrote of shared memory, before the products of warp groups that follow.";
+            GroupCommit "group_commit" " -> " Any Any [] None CONVERGENT "Closes the warp's open group of products and opens another.";
+            GroupWait "group_wait" " -> " Any Any [Aligned] Int CONVERGENT "Waits for the warp's closed groups of products but for the last ones, as many as the immediate, and for the warps of its group: behind it shared memory may be written that they read.";
             WmmaLoad "wmma_load" "i64 i32 -> T+" One Any [Matrix MatrixShape Element Layout Space] Offset CONVERGENT "The fragment of a matrix in memory, given the elements from one row (column) to the next.";
             WmmaStore "wmma_store" "i64 i32 T+ -> " One Any [MatrixShape Element Layout Space] Offset CONVERGENT "Writes the fragment of a result to memory, given the elements from one row (column) to the next.";
             LdMatrix "ldmatrix" "i64 -> T+" Word Any [Tiles Transpose Space] Offset CONVERGENT "Tiles of 8 by 8 elements of 16 bits, a register each; lane 8i + r gives the address of row r of tile i.";

@@ -271,6 +271,10 @@ impl Pure {
             | Op::BarrierArrive
             | Op::BarrierRed
             | Op::GroupBarrier
+            | Op::GroupMma
+            | Op::GroupFence
+            | Op::GroupCommit
+            | Op::GroupWait
             | Op::StopAsked
             | Op::StopBarrier
             | Op::ClusterArrive

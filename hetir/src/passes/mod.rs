@@ -6,6 +6,7 @@ pub mod contract;
 pub mod dce;
 pub mod expand;
 pub mod fold;
+pub mod group_products;
 pub mod inline;
 pub mod prune_params;
 pub mod reduce_loops;

@@ -130,6 +130,16 @@ fn rows<M: Tiled>(inst: &InstData, operands: &[Column], memory: &M) -> Result<(u
 fn load_tiles<M: Tiled>(inst: &InstData, operands: &[Column], memory: &mut M) -> Result<Vec<Column>, M::Error> {
     let transposed = inst.attr::<Transpose>() == Transpose::Yes;
     let (count, addresses) = rows(inst, operands, memory)?;
+    tiles_of(&addresses, count, transposed, memory)
+}
+
+/// Tiles whose rows are where the lanes say, eight after the other.
+pub(super) fn tiles_of<M: Tiled>(
+    addresses: &Column,
+    count: usize,
+    transposed: bool,
+    memory: &mut M,
+) -> Result<Vec<Column>, M::Error> {
     let mut tiles = Vec::with_capacity(count);
     for tile in 0..count {
         let mut elements = [[0; 8]; 8];

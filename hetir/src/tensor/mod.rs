@@ -23,12 +23,15 @@
 //! by rows), C and D of f16 row r; of f32 element i of C and D is in row (lane % 2) + (i & 2), 4 more in the upper half,
 //! and column (i & 4) + (lane & 2) + (i & 1).
 //!
+//! What a group of warps computes is a [`GroupProduct`].
+//!
 //! A sparse A is stored as the fragment of the matrix of half as many columns; see [`Metadata`].
 //!
 //! How floating-point products are summed is in [`sum`].
 
 mod element;
 mod fragment;
+pub(crate) mod group;
 mod memory;
 mod metadata;
 mod product;
@@ -37,6 +40,7 @@ pub mod sum;
 mod tests;
 
 pub use fragment::{Fragment, Position};
+pub use group::GroupProduct;
 pub use memory::{Tiled, access};
 pub use metadata::Metadata;
 pub use product::Product;

@@ -10,7 +10,7 @@ use crate::attr::{
 use crate::entity::{Inst, Value};
 use crate::ir::{InstData, Signature};
 use crate::op::Op;
-use crate::tensor::{Fragment, Product};
+use crate::tensor::{Fragment, GroupProduct, Product};
 use crate::tensor_map::MAX_RANK;
 use crate::types::{Scalar, Type};
 
@@ -121,6 +121,9 @@ pub(super) fn check(c: &Checker<'_>, x: &Context<'_>) -> Checked {
         | Op::Barrier
         | Op::BarrierArrive
         | Op::GroupBarrier
+        | Op::GroupFence
+        | Op::GroupCommit
+        | Op::GroupWait
         | Op::StopAsked
         | Op::StopBarrier
         | Op::GridDepWait
@@ -307,6 +310,13 @@ pub(super) fn check(c: &Checker<'_>, x: &Context<'_>) -> Checked {
         }
         Op::Mma => {
             let product = Product::of(x.data).map_err(|message| (Rule::Product, message))?;
+            let (have, want) = (types(c, x.args), product.operands());
+            need(Rule::Product, have == want, || format!("operands are {want:?}, not {have:?}"))?;
+            let (have, want) = (types(c, c.body.results(x.inst)), product.results());
+            need(Rule::Product, have == want, || format!("results are {want:?}, not {have:?}"))
+        }
+        Op::GroupMma => {
+            let product = GroupProduct::of(x.data).map_err(|message| (Rule::Product, message))?;
             let (have, want) = (types(c, x.args), product.operands());
             need(Rule::Product, have == want, || format!("operands are {want:?}, not {have:?}"))?;
             let (have, want) = (types(c, c.body.results(x.inst)), product.results());

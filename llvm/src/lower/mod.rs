@@ -174,6 +174,9 @@ impl<'m, 'c> Unit<'m, 'c> {
         if entered_anywhere {
             function.to_mut().body.as_mut().map(passes::reduce_loops::run);
         }
+        if function.body.as_ref().is_some_and(passes::group_products::has_any) {
+            function.to_mut().body.as_mut().map(passes::group_products::run);
+        }
         let function = &*function;
         let Some(body) = function.body.as_ref() else {
             return unsupported(format!("a call of {}, which has no body", function.name));

@@ -255,7 +255,7 @@ impl Lifter<'_, '_> {
         self.product(["s32", "atype", "btype", "s32"])
     }
     /// The op of a product; `None` where there is no such selector.
-    pub(super) fn product_attributes(product: &Product) -> Option<Attrs> {
+    fn product_attributes(product: &Product) -> Option<Attrs> {
         let selected = *Selector::ALL.get(product.selector)?;
         let attrs = Attrs::of(Op::Mma)
             .with(product.shape)

@@ -20,7 +20,7 @@ use hetir::entity::{Block, FuncId, Inst, Value};
 use hetir::ir::{Body, Def, Function, InstData};
 use hetir::op::Op;
 use hetir::types::{Scalar, Type};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 pub(super) type Printing = Result<(), Unprintable>;
 
@@ -92,6 +92,8 @@ pub(super) struct Printer<'c, 'a> {
     pub(super) in_loop: bool,
     /// For each value the variable of constant memory whose native address it is.
     pub(super) native: Vec<Option<usize>>,
+    /// Sums of products of warp groups whose registers hold what they begin with.
+    pub(super) begun_sums: HashSet<Value>,
     /// The instructions among which the one at hand stands.
     pub(super) here: &'a [Inst],
     labels: u32,
@@ -132,6 +134,7 @@ impl<'c, 'a> Printer<'c, 'a> {
             stopping: None,
             in_loop: false,
             native,
+            begun_sums: HashSet::new(),
             here: &[],
             labels: 0,
             stubs: Vec::new(),

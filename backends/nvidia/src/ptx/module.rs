@@ -54,7 +54,8 @@ pub(super) fn print(request: &Request<'_>) -> Result<Printed, Unprintable> {
     }
     let mut static_shared = 0u64;
     if cx.logical() {
-        let _ = writeln!(text, ".extern .shared .align 128 .b8 {SHARED}[];");
+        // Swizzles go by the low bits of addresses, which are to be those of hetIR.
+        let _ = writeln!(text, ".extern .shared .align 1024 .b8 {SHARED}[];");
     }
     for &n in &cx.shared {
         let (global, name) = (&globals[n], Context::shared_name(GlobalId::new(n)));

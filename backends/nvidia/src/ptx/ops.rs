@@ -72,6 +72,9 @@ impl Printer<'_, '_> {
                 self.warp(inst, data)
             }
             Mma => self.product_of(inst, data),
+            GroupMma => self.group_product(inst, data),
+            GroupFence => self.group_fence(inst),
+            GroupCommit | GroupWait => self.group_order(data),
             WmmaLoad | WmmaStore | LdMatrix | StMatrix => self.matrix_memory(inst, data),
             MovMatrix => self.turn(inst),
             Barrier | BarrierArrive | BarrierRed => self.barrier(inst, data),

@@ -186,6 +186,8 @@ pub(super) struct Instruction {
     inputs: Vec<Operand>,
     /// It does more than compute its outputs.
     needed: bool,
+    /// It reads its outputs, too.
+    updates: bool,
     pub(super) flow: Flow,
 }
 
@@ -194,6 +196,9 @@ impl Instruction {
     pub(super) fn each_read(&self, mut visit: impl FnMut(Reg)) {
         self.guard.iter().for_each(|g| visit(g.pred));
         self.inputs.iter().for_each(|o| o.each_reg(&mut visit));
+        if self.updates {
+            self.outputs.iter().for_each(|o| o.each_reg(&mut visit));
+        }
     }
     /// Calls `visit` with each register that is written.
     pub(super) fn each_written(&self, mut visit: impl FnMut(Reg)) {
@@ -257,7 +262,8 @@ impl Code {
     fn add(&mut self, head: &str, outputs: Vec<Operand>, inputs: Vec<Operand>, needed: bool) {
         let flow = if matches!(head, "exit" | "ret") { Flow::End } else { Flow::On };
         let head = head.to_string();
-        self.lines.push(Line::Inst(Instruction { guard: self.guard, head, outputs, inputs, needed, flow }));
+        let guard = self.guard;
+        self.lines.push(Line::Inst(Instruction { guard, head, outputs, inputs, needed, updates: false, flow }));
     }
     /// An instruction that does nothing but compute its result.
     pub(super) fn put(&mut self, head: &str, output: impl Into<Operand>, inputs: impl Into<Vec<Operand>>) {
@@ -272,6 +278,13 @@ impl Code {
     /// An instruction that stays, with the results that it gives.
     pub(super) fn act(&mut self, head: &str, outputs: impl Into<Vec<Operand>>, inputs: impl Into<Vec<Operand>>) {
         self.add(head, outputs.into(), inputs.into(), true);
+    }
+    /// An instruction whose results take the place of what their registers held.
+    pub(super) fn update(&mut self, head: &str, outputs: impl Into<Vec<Operand>>, inputs: impl Into<Vec<Operand>>) {
+        self.act(head, outputs, inputs);
+        if let Some(Line::Inst(inst)) = self.lines.last_mut() {
+            inst.updates = true;
+        }
     }
     /// A branch, executed where the condition holds.
     pub(super) fn branch(&mut self, guard: Guard, label: &str) {
@@ -290,7 +303,8 @@ impl Code {
     }
     fn go(&mut self, head: &str, inputs: Vec<Operand>, labels: &[String]) {
         let (guard, head, flow) = (self.guard, head.to_string(), Flow::To(labels.to_vec()));
-        self.lines.push(Line::Inst(Instruction { guard, head, outputs: Vec::new(), inputs, needed: true, flow }));
+        let (outputs, needed, updates) = (Vec::new(), true, false);
+        self.lines.push(Line::Inst(Instruction { guard, head, outputs, inputs, needed, updates, flow }));
         self.targets.extend(labels.iter().cloned());
     }
     /// A label.

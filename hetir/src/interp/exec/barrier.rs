@@ -187,7 +187,9 @@ fn arrive(step: &mut Step<'_, '_>, group: usize) -> Result<(), Box<Trouble>> {
     let operand =
         |n: usize| code.args(ins).get(n).map_or([0; 32], |&r| *super::column(&frame.registers, &code.constants, r));
     let (ids, counts_wanted, predicates) = match ins.op {
-        Op::GroupBarrier => ([COUNT + u64::from(step.warp.id / GROUP); 32], [32 * u64::from(GROUP); 32], [0; 32]),
+        Op::GroupBarrier | Op::GroupWait => {
+            ([COUNT + u64::from(step.warp.id / GROUP); 32], [32 * u64::from(GROUP); 32], [0; 32])
+        }
         _ => (operand(0), operand(1), operand(2)),
     };
     let first = g.lanes.trailing_zeros() as usize;
@@ -202,7 +204,7 @@ fn arrive(step: &mut Step<'_, '_>, group: usize) -> Result<(), Box<Trouble>> {
         step.warp.groups.push(Group { lanes: g.lanes & !same, state: State::Ready, ..g });
     }
     let lane = same.trailing_zeros();
-    if id >= COUNT && ins.op != Op::GroupBarrier {
+    if id >= COUNT && !matches!(ins.op, Op::GroupBarrier | Op::GroupWait) {
         return trouble(FaultKind::BadBarrier, lane, format!("barrier {id}, and a block has {COUNT}"));
     }
     let threads = step.env.launch.block.iter().product::<u32>().next_multiple_of(32);

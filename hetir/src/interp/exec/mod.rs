@@ -255,6 +255,8 @@ pub(super) fn select(data: &InstData, pure: Option<&Pure>) -> Exec {
         | Op::GridDepWait
         | Op::GridDepLaunch
         | Op::BulkPrefetch
+        | Op::GroupFence
+        | Op::GroupCommit
         | Op::TensorPrefetch => Exec::Run(special::nothing),
         // The bits of a policy mean nothing.
         Op::CreatePolicy | Op::CreatePolicyRange | Op::CreatePolicyCvt => Exec::Run(special::zero),
@@ -290,7 +292,7 @@ pub(super) fn select(data: &InstData, pure: Option<&Pure>) -> Exec {
         Op::WarpSync | Op::Elect | Op::Shuffle | Op::Vote | Op::Ballot | Op::MatchAny | Op::MatchAll | Op::Redux => {
             Exec::Run(warp::collective)
         }
-        Op::Mma | Op::WmmaLoad | Op::WmmaStore | Op::LdMatrix | Op::StMatrix | Op::MovMatrix => {
+        Op::Mma | Op::GroupMma | Op::WmmaLoad | Op::WmmaStore | Op::LdMatrix | Op::StMatrix | Op::MovMatrix => {
             Exec::Run(tensor::matrix)
         }
 
@@ -299,6 +301,7 @@ pub(super) fn select(data: &InstData, pure: Option<&Pure>) -> Exec {
         | Op::BarrierArrive
         | Op::BarrierRed
         | Op::GroupBarrier
+        | Op::GroupWait
         | Op::StopBarrier
         | Op::ClusterArrive
         | Op::ClusterWait => Exec::Run(barrier::barrier),

@@ -3,11 +3,12 @@
 use super::memory::Kind;
 use super::warp::{gather, scatter};
 use super::{Next, Step, Trouble, place, trouble};
+use crate::attr::Space;
 use crate::interp::FaultKind;
 use crate::interp::code::Column;
 use crate::interp::warp::State;
 use crate::op::Op;
-use crate::tensor::{Product, Tiled, access, tile_from_rows, tile_to_rows};
+use crate::tensor::{GroupProduct, Product, Tiled, access, tile_from_rows, tile_to_rows};
 
 const ALL: u32 = u32::MAX;
 
@@ -68,6 +69,7 @@ fn execute(step: &mut Step<'_, '_>, groups: &[usize]) -> Result<(), Box<Trouble>
     let operands: Vec<Column> = (0..usize::from(step.ins.args)).map(|n| gather(step.warp, groups, n)).collect();
     let results = match step.ins.op {
         Op::Mma => product(step, &operands)?,
+        Op::GroupMma => group_product(step, &operands)?,
         Op::WmmaLoad | Op::WmmaStore | Op::LdMatrix | Op::StMatrix => {
             let Some(body) = step.env.launch.module.functions[step.code.id.index()].body.as_ref() else {
                 return Ok(());
@@ -88,6 +90,37 @@ fn product(step: &Step<'_, '_>, operands: &[Column]) -> Result<Vec<Column>, Box<
         Some(Ok(product)) => Ok(product.eval(operands)),
         Some(Err(message)) => trouble(FaultKind::Unsupported, 0, message),
         None => Ok(Vec::new()),
+    }
+}
+
+fn group_product(step: &mut Step<'_, '_>, operands: &[Column]) -> Result<Vec<Column>, Box<Trouble>> {
+    let body = step.env.launch.module.functions[step.code.id.index()].body.as_ref();
+    match body.map(|b| GroupProduct::of(b.inst(step.ins.inst))) {
+        Some(Ok(product)) => {
+            let warp = step.warp.id;
+            product.eval(operands, warp, &mut InShared(step))
+        }
+        Some(Err(message)) => trouble(FaultKind::Unsupported, 0, message),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// The block's shared memory, whatever the instruction says.
+struct InShared<'s, 'b, 'e>(&'s mut Step<'b, 'e>);
+
+impl Tiled for InShared<'_, '_, '_> {
+    type Error = Box<Trouble>;
+
+    fn read(&mut self, lane: usize, address: u64, out: &mut [u8]) -> Result<(), Self::Error> {
+        self.0.read_space(lane, Space::Shared, address, out, Kind::Read)
+    }
+
+    fn write(&mut self, lane: usize, address: u64, data: &[u8]) -> Result<(), Self::Error> {
+        self.0.write_space(lane, Space::Shared, address, data, Kind::Write)
+    }
+
+    fn misaligned(&self, lane: usize, message: String) -> Self::Error {
+        self.0.misaligned(lane, message)
     }
 }
 

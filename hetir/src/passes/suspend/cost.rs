@@ -418,7 +418,7 @@ impl Costs<'_> {
 fn weight(body: &Body, inst: Inst) -> Option<u64> {
     Some(match body.inst(inst).op {
         Op::Call | Op::CallIndirect | Op::Syscall | Op::NanoSleep => return None,
-        Op::Mma | Op::Tex | Op::TexGather => SLOW,
+        Op::Mma | Op::GroupMma | Op::Tex | Op::TexGather => SLOW,
         _ => 1,
     })
 }

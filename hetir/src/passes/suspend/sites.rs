@@ -183,7 +183,7 @@ fn insts(body: &Body) -> impl Iterator<Item = Inst> + '_ {
 }
 
 fn is_barrier(op: Op) -> bool {
-    matches!(op, Op::Barrier | Op::BarrierRed | Op::BarrierArrive | Op::GroupBarrier)
+    matches!(op, Op::Barrier | Op::BarrierRed | Op::BarrierArrive | Op::GroupBarrier | Op::GroupWait)
 }
 
 /// Whether lanes of a warp execute it together, those of its mask at least.
@@ -208,7 +208,8 @@ fn forbidden(body: &Body, calls: &Calls) -> Option<(Span, String)> {
     let why = |inst: Inst| -> Option<&'static str> {
         let data = body.inst(inst);
         Some(match data.op {
-            Op::GroupBarrier => "groups of warps wait for each other",
+            Op::GroupBarrier | Op::GroupWait => "groups of warps wait for each other",
+            Op::GroupMma => "products of warp groups may be under way",
             Op::BarrierArrive => "threads arrive at a barrier without waiting",
             Op::Barrier | Op::BarrierRed => {
                 let all = body.args(inst)[..2].iter().all(|v| body.constant(*v) == Some(0));
@@ -230,6 +231,9 @@ fn forbidden(body: &Body, calls: &Calls) -> Option<(Span, String)> {
             | Op::BulkStore
             | Op::BulkReduceSend
             | Op::BulkReduceStore
+            | Op::TensorLoad
+            | Op::TensorStore
+            | Op::TensorReduce
             | Op::StoreAsync
             | Op::RedAsync => "bulk copies may be under way",
             Op::Alloca | Op::StackSave | Op::StackRestore => "the size of its stack is not known beforehand",
