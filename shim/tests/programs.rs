@@ -10,7 +10,8 @@
 //! out that lacks something. `//~ DEVICE...` moves the program to these devices, one after the other, while it runs.
 //!
 //! With `HETGPU_RING=ring:cpu+interp+...` every program is moved around these devices all the time, at moments that
-//! `HETGPU_RING_SEED` chooses, and must print the same. What cannot take the program where it is then is passed over.
+//! `HETGPU_RING_SEED` chooses, and must print the same. What cannot take the program where it is then is passed over, and
+//! `//^ interp REASON` leaves a device out that what the program asks later could not be had on.
 
 use hetgpu_runtime::control;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
@@ -87,7 +88,7 @@ impl Ring {
     }
 
     /// Moves a program until it ends.
-    fn turn(&self, name: &str, child: &mut Child) -> Result<(), String> {
+    fn turn(&self, name: &str, left_out: &[&str], child: &mut Child) -> Result<(), String> {
         /// Milliseconds on a device at most.
         const STAY: u64 = 60;
         let start = Instant::now();
@@ -96,7 +97,8 @@ impl Ring {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             random >> 33
         };
-        let mut turns = self.devices.iter().cycle();
+        let out = |device: &&String| left_out.iter().any(|line| line.split(' ').next() == Some(device.as_str()));
+        let mut turns = self.devices.iter().filter(|device| !out(device)).cycle();
         turns.next();
         self.programs.fetch_add(1, Ordering::Relaxed);
         while child.try_wait().map_err(|e| e.to_string())?.is_none() && start.elapsed() < LIMIT {
@@ -238,7 +240,10 @@ fn execute(setup: &Setup, program: &Path, text: &str, runtime: Runtime) -> Resul
         .spawn()?;
     let start = Instant::now();
     let moved = match &setup.ring {
-        Some(ring) => ring.turn(&program.file_name().unwrap_or_default().to_string_lossy(), &mut child),
+        Some(ring) => {
+            let name = program.file_name().unwrap_or_default().to_string_lossy();
+            ring.turn(&name, &marked(text, "//^ "), &mut child)
+        }
         None => moved(child.id(), &marked(text, "//~ "), start),
     };
     while child.try_wait()?.is_none() {

@@ -253,3 +253,4 @@ int main() {
     INVALID(cuGreenCtxCreate(&green, description, device, 0));
     return done("green");
 }
+//^ interp has four multiprocessors, and parts of sixteen were asked for

@@ -48,22 +48,24 @@ pub(crate) struct InOperation(Option<Arc<Held>>);
 
 impl InOperation {
     pub(crate) fn begin(of: &Arc<Held>) -> Self {
-        Self(OPERATION.replace(Some(Arc::clone(of))))
+        // A thread that ends the process runs what is left when this is gone: nobody pauses it any more.
+        Self(OPERATION.try_with(|here| here.replace(Some(Arc::clone(of)))).unwrap_or_default())
     }
 }
 
 impl Drop for InOperation {
     fn drop(&mut self) {
-        OPERATION.set(self.0.take());
+        let before = self.0.take();
+        let _ = OPERATION.try_with(|here| here.replace(before));
     }
 }
 
 fn operation() -> Option<Arc<Held>> {
-    OPERATION.with_borrow(Clone::clone)
+    OPERATION.try_with(|here| here.borrow().clone()).unwrap_or_default()
 }
 
 fn is_operation() -> bool {
-    OPERATION.with_borrow(Option::is_some)
+    OPERATION.try_with(|here| here.borrow().is_some()).unwrap_or(false)
 }
 
 #[derive(Debug)]
