@@ -9,7 +9,6 @@ use crate::tool::{cargo, root, succeeds};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 const PROGRAM: &str = "large";
@@ -96,25 +95,10 @@ impl Runs<'_> {
         Ok(job)
     }
 
-    /// The command, where CRIU can remember what it has found out about the system, as it does on most.
-    fn command(&self, words: &[&str]) -> Command {
-        let plain = self.bench.migrate(words);
-        let mut try_it = Command::new("unshare");
-        try_it.args(["--mount", "sh", "-c", "[ \"$(stat -f -c %T /run)\" != tmpfs ]"]).stderr(Stdio::null());
-        if !succeeds(&mut try_it).unwrap_or(false) {
-            return plain;
-        }
-        let mut command = Command::new("unshare");
-        command.args(["--mount", "sh", "-c", "mount -t tmpfs none /run; exec \"$@\"", "sh"]);
-        command.arg(plain.get_program()).args(plain.get_args()).stdin(Stdio::null());
-        command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        command
-    }
-
     /// Runs a command about the job; its answer, with the seconds that it took.
     fn done(&self, words: &[&str]) -> Result<(Value, f64), String> {
         let start = Instant::now();
-        let output = self.command(words).arg("--json").output().map_err(|error| error.to_string())?;
+        let output = self.bench.migrate(words).arg("--json").output().map_err(|error| error.to_string())?;
         let (seconds, said) = (start.elapsed().as_secs_f64(), super::text(&output));
         if !output.status.success() {
             return Err(format!("hetgpu-migrate {}: {}: {said}", words.join(" "), output.status));

@@ -45,7 +45,7 @@ impl Receiver {
         let _ = std::fs::remove_file(&said);
         let log = std::fs::File::create(&said).map_err(|error| error.to_string())?;
         // What it is for lives on when the command has ended.
-        let script = "mount -t tmpfs -o mode=700 none \"$1\"; [ \"$(stat -f -c %T /run)\" = tmpfs ] || mount -t tmpfs none /run; \"$2\" receive 127.0.0.1:0 --json --cut-files --key \"$3\" --spool \"$4\"; \
+        let script = "mount -t tmpfs -o mode=700 none \"$1\"; \"$2\" receive 127.0.0.1:0 --json --cut-files --key \"$3\" --spool \"$4\"; \
                       while pgrep -x \"$5\" >/dev/null; do sleep 0.05; done";
         let sockets = sockets();
         let mut command = Command::new("unshare");
