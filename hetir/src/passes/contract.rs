@@ -1,8 +1,9 @@
 //! Joins products and sums into fused multiply-adds, where the program's text has left that to the compiler.
 //!
-//! The decision is made here, once, before any device sees the code. It is NVIDIA's, so that a program prints what a card
-//! prints: the rules below are how ptxas 13.0 compiles for sm_90a from `-O1` on, read from its machine code. Programs of
-//! sums and products without loops, drawn at random, come out the same.
+//! The decision is made here, once, before any device sees the code. It is NVIDIA's as far as its rules are known, so that a
+//! program prints what a card prints: those below are how ptxas 13.0 compiles for sm_90a from `-O1` on, read from its machine
+//! code. Of 900 random sums of products in a row 898 were compiled so, and of 120 random kernels with branches, guards,
+//! divisions and constants 105 had as many operations of each kind.
 //!
 //! A sum (`fadd`, `fsub`) takes in a product (`fmul`) that is one of its operands if all of these hold:
 //! - Both have `contract`, and both or neither have `ftz`. The product has no `sat`; the sum's stays.
@@ -20,8 +21,8 @@
 //!    one if they have as many. A product counts as used only where it has not been taken in already.
 //!
 //! What the compiler does beside this is not followed: it unrolls loops before, so that a product and a sum of different
-//! turns become neighbours; it takes the product at the end of an approximate quotient or reciprocal into a sum; and it
-//! adds a product to itself where two equal ones are added.
+//! turns become neighbours; it takes the product at the end of an approximate quotient or reciprocal into a sum; it
+//! adds a product to itself where two equal ones are added; and it knows a product by zero before it joins.
 
 use super::dce;
 use crate::analysis::cfg::Cfg;
