@@ -33,6 +33,35 @@ pub enum Features {
     Avx512,
 }
 
+impl Features {
+    /// What this processor lacks of what tells the level from others, as it is called in documents; a compiler asks for all that
+    /// belongs to it.
+    pub fn lacking(self) -> Vec<&'static str> {
+        #[cfg(target_arch = "x86_64")]
+        {
+            macro_rules! lacking {
+                ($($name:tt)+) => {
+                    [$(($name, std::arch::is_x86_feature_detected!($name))),+]
+                        .into_iter()
+                        .filter_map(|(name, there)| (!there).then_some(name))
+                };
+            }
+            let avx2 = lacking!("avx2" "fma" "f16c" "bmi1" "bmi2" "lzcnt" "movbe" "popcnt");
+            let avx512 = lacking!("avx512f" "avx512cd" "avx512bw" "avx512dq" "avx512vl");
+            match self {
+                Self::Native | Self::Sse2 => Vec::new(),
+                Self::Avx2 => avx2.collect(),
+                Self::Avx512 => avx2.chain(avx512).collect(),
+            }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        match self {
+            Self::Native => Vec::new(),
+            _ => vec!["x86-64"],
+        }
+    }
+}
+
 /// How code is compiled.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Options {

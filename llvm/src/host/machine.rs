@@ -154,4 +154,11 @@ mod tests {
         let without = Machine { features: "-fma,+avx".into(), ..machine };
         assert!(!without.has("fma") && without.has("avx"));
     }
+    #[test]
+    fn a_level_is_lacking_where_no_code_can_be_made_for_it() {
+        for features in [Features::Native, Features::Sse2, Features::Avx2, Features::Avx512] {
+            let made = Machine::host(features);
+            assert_eq!(made.is_ok(), features.lacking().is_empty(), "{features:?}: {made:?}");
+        }
+    }
 }

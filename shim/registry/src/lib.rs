@@ -56,19 +56,21 @@ devices! {
         describe |settings, seat| Ok(CpuDevice::describe(&cpu(settings, seat, Features::Native))),
         make |settings, seat| Ok(Arc::new(Queued::new(CpuDevice::new(cpu(settings, seat, Features::Native)))));
     "cpu:avx512":
-        describe |settings, seat| Ok(CpuDevice::describe(&cpu(settings, seat, Features::Avx512))),
+        describe |settings, seat| level(settings, seat, Features::Avx512),
         make |settings, seat| Ok(Arc::new(Queued::new(CpuDevice::new(cpu(settings, seat, Features::Avx512)))));
     "cpu:avx2":
-        describe |settings, seat| Ok(CpuDevice::describe(&cpu(settings, seat, Features::Avx2))),
+        describe |settings, seat| level(settings, seat, Features::Avx2),
         make |settings, seat| Ok(Arc::new(Queued::new(CpuDevice::new(cpu(settings, seat, Features::Avx2)))));
     "cpu:sse2":
-        describe |settings, seat| Ok(CpuDevice::describe(&cpu(settings, seat, Features::Sse2))),
+        describe |settings, seat| level(settings, seat, Features::Sse2),
         make |settings, seat| Ok(Arc::new(Queued::new(CpuDevice::new(cpu(settings, seat, Features::Sse2)))));
     "interp":
         describe |settings, _| Ok(InterpDevice::describe(interpreted_memory(), &interp(settings))),
         make |settings, _| Ok(Arc::new(Queued::new(InterpDevice::new(interpreted_memory(), interp(settings)))));
     "nvidia":
-        describe |settings, seat| NvidiaDevice::describe(&nvidia(settings, seat)),
+        describe |settings, seat| NvidiaDevice::describe(&nvidia(settings, seat)).map_err(|why| format!(
+            "{why}; HETGPU_VENDOR_DRIVER can name the driver's file, and HETGPU_DEVICE=cpu needs none"
+        )),
         make |settings, seat| Ok(Arc::new(NvidiaDevice::new(&nvidia(settings, seat))?));
 }
 
@@ -122,10 +124,7 @@ pub struct Description {
 fn described(seat: &Seat, settings: &Settings) -> Option<Description> {
     let (name, describe) = DESCRIPTIONS[seat.kind];
     let caps = describe(settings, seat).inspect_err(|why| {
-        log::warn(format_args!(
-            "HETGPU_DEVICE: no device '{name}': {why}; HETGPU_VENDOR_DRIVER can name the driver's file, and \
-             HETGPU_DEVICE=cpu needs none"
-        ));
+        log::warn(format_args!("HETGPU_DEVICE: no device '{name}': {why}"));
     });
     Some(Description { name, caps: caps.ok()? })
 }
@@ -230,6 +229,14 @@ fn cpu(settings: &Settings, seat: &Seat, features: Features) -> hetgpu_cpu::Opti
     }
 }
 
+/// A CPU device of certain instructions, where this processor has them.
+fn level(settings: &Settings, seat: &Seat, features: Features) -> Result<Caps, String> {
+    match features.lacking().as_slice() {
+        [] => Ok(CpuDevice::describe(&cpu(settings, seat, features))),
+        lacking => Err(format!("this processor lacks {}", lacking.join(", "))),
+    }
+}
+
 /// What this process offers to its devices.
 fn services(settings: &Settings) -> Services {
     let cache = default_cache().map(|folder| Cache { folder, limit: CACHE_BYTES });
@@ -274,6 +281,17 @@ mod tests {
         let [one, other, two] = [0, 1, 2].map(|at: usize| &described[at].caps);
         assert_eq!((&one.peers, &two.peers), (&vec![two.uuid], &vec![one.uuid]));
         assert!(other.peers.is_empty() && one.uuid != two.uuid);
+    }
+
+    #[test]
+    fn devices_of_instructions_that_the_processor_lacks_are_not_there() {
+        let (settings, _) = Settings::read(|_| None);
+        for (name, features) in
+            [("cpu:sse2", Features::Sse2), ("cpu:avx2", Features::Avx2), ("cpu:avx512", Features::Avx512)]
+        {
+            let lacking = features.lacking();
+            assert_eq!(there(&settings).contains(&name), lacking.is_empty(), "{name} lacks {lacking:?}");
+        }
     }
 
     #[test]
