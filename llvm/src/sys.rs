@@ -161,6 +161,10 @@ impl<'c> Emit<'c> {
         let known = llvm!(LLVMGetNamedFunction(self.module, name.as_ptr()));
         self.val(if known.is_null() { llvm!(LLVMAddFunction(self.module, name.as_ptr(), ty.0)) } else { known })
     }
+    /// Whether the function is more than declared.
+    pub(crate) fn has_code(&self, function: Val<'c>) -> bool {
+        llvm!(LLVMCountBasicBlocks(function.0)) != 0
+    }
     /// Only this module calls the function.
     pub(crate) fn make_internal(&self, function: Val<'c>) {
         llvm!(LLVMSetLinkage(function.0, LLVMLinkage::LLVMInternalLinkage));
@@ -279,7 +283,7 @@ impl<'c> Emit<'c> {
         let result = self.wrap(llvm!(LLVMGetReturnType(ty.0)));
         let own = self.function_ty(&types, result);
         let function = self.function(&whole, own);
-        if llvm!(LLVMCountBasicBlocks(function.0)) == 0 {
+        if !self.has_code(function) {
             self.make_internal(function);
             for word in ["noinline", "cold", "nounwind"] {
                 self.attribute(function, word, "");

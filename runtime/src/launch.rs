@@ -253,11 +253,8 @@ impl Runtime {
     }
 
     fn launch_in(&self, session: &Arc<Session>, lane: Lane, what: Launchable, request: LaunchRequest) -> Result<()> {
-        let (part, processors) = session.part_of(lane);
+        let (_, processors) = session.part_of(lane);
         let prepared = self.prepare(what, session, request, processors)?;
-        if !prepared.module.is_for(part) {
-            return Err(Error::InvalidHandle("function of this green context, or of none"));
-        }
         let workspace = match prepared.request.cooperative {
             true => self.memory.workspace(session)?,
             false => 0,

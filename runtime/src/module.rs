@@ -19,34 +19,10 @@ pub struct Module {
     pub code: Arc<Code>,
     /// The library that it is an instance of.
     pub library: Option<Handle<Library>>,
-    /// The part of the session that it was loaded for; none for instances of libraries, which are every part's.
-    part: Option<u64>,
     pub(crate) loaded: LoadedModule,
     /// Address of each variable, by its id.
     globals: Vec<u64>,
     functions: OnceLock<Vec<Handle<Function>>>,
-}
-
-/// What a module is made for.
-#[derive(Clone, Copy)]
-enum ModuleOf {
-    Part(u64),
-    Library(Handle<Library>),
-}
-
-impl ModuleOf {
-    fn part(self) -> Option<u64> {
-        match self {
-            Self::Part(part) => Some(part),
-            Self::Library(_) => None,
-        }
-    }
-    fn library(self) -> Option<Handle<Library>> {
-        match self {
-            Self::Part(_) => None,
-            Self::Library(library) => Some(library),
-        }
-    }
 }
 
 /// Code that belongs to no context; contexts get an instance when they need one.
@@ -159,11 +135,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Module {
-    /// Whether a part of its session may launch what is in it.
-    pub(crate) fn is_for(&self, part: u64) -> bool {
-        self.part.is_none_or(|own| own == part)
-    }
-
     /// Its variables with their addresses.
     pub(crate) fn variables(&self) -> impl Iterator<Item = (&Global, u64)> {
         self.code.module.globals.iter().zip(self.globals.iter().copied())
@@ -182,9 +153,9 @@ impl Module {
 impl Runtime {
     /// Loads code into the current context.
     pub fn load_module(&self, code: &Arc<Code>) -> Result<Handle<Module>> {
-        let (session, part) = self.scope()?;
+        let (session, _) = self.scope()?;
         let managed = self.place_managed(session.device.index, Owner::system(session.id), code)?;
-        let module = self.instantiate(&session, code, ModuleOf::Part(part.id), &managed);
+        let module = self.instantiate(&session, code, None, &managed);
         module.inspect_err(|_| self.release_globals(&managed))
     }
 
@@ -206,7 +177,7 @@ impl Runtime {
         &self,
         session: &Arc<Session>,
         code: &Arc<Code>,
-        of: ModuleOf,
+        library: Option<Handle<Library>>,
         managed: &[u64],
     ) -> Result<Handle<Module>> {
         let mut globals = Vec::with_capacity(code.module.globals.len());
@@ -219,15 +190,14 @@ impl Runtime {
         let module = Module {
             session: session.clone(),
             code: code.clone(),
-            library: of.library(),
-            part: of.part(),
+            library,
             loaded,
             globals,
             functions: OnceLock::new(),
         };
         let module = Arc::new(module);
         let handle = self.modules.insert(module.clone());
-        let kernels = of.library().and_then(|library| self.kernels_of(library).ok()).unwrap_or_default();
+        let kernels = library.and_then(|library| self.kernels_of(library).ok()).unwrap_or_default();
         let function = |index| {
             let kernel = kernels.get(index).and_then(|&kernel| self.kernels.get(kernel).ok());
             let (code, settings, draft, pace) = (code.clone(), Mutex::default(), Mutex::default(), Pace::default());
@@ -361,7 +331,7 @@ impl Runtime {
             return Ok(module);
         }
         let managed = self.shared_variables(&library)?;
-        let module = self.instantiate(session, &library.code, ModuleOf::Library(handle), &managed)?;
+        let module = self.instantiate(session, &library.code, Some(handle), &managed)?;
         instances.push((session.id, module));
         Ok(module)
     }

@@ -181,6 +181,11 @@ impl Runtime {
         context.part.share.unwrap_or_else(|| Multiprocessors::all(device.index, device.device.caps()))
     }
 
+    /// Whether a context is that of a green one.
+    pub fn is_green(&self, context: &Context) -> bool {
+        context.part.share.is_some()
+    }
+
     /// How many multiprocessors work of the calling thread's context has, if that is one of this session.
     pub fn multiprocessors_of(&self, session: &Session) -> u32 {
         let caps = session.device.device.caps();
@@ -200,11 +205,14 @@ impl Runtime {
     /// A part of a device's primary context, which it retains.
     pub fn create_green(
         &self,
-        description: Handle<ResourceDescription>,
+        description: Option<Handle<ResourceDescription>>,
         device: usize,
     ) -> Result<Handle<GreenContext>> {
-        let share = self.descriptions.get(description)?.multiprocessors;
         let state = self.device(device)?;
+        let share = match description {
+            Some(description) => self.descriptions.get(description)?.multiprocessors,
+            None => Multiprocessors::all(device, state.device.caps()),
+        };
         if share.device != device {
             return Err(Error::invalid("resources of another device"));
         }

@@ -99,8 +99,7 @@ int main() {
     OK(cuKernelSetAttribute(CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, 65536, second, 0));
     OK(cuKernelGetAttribute(&told, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, second, 0));
     IS(65536, told);
-    OK(cuFuncGetAttribute(&told, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, (CUfunction)second));
-    IS(65536, told);
+    ANSWERS(CUDA_ERROR_INVALID_HANDLE, cuFuncGetAttribute(&told, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, (CUfunction)second));
     OK(cuLaunchKernel((CUfunction)second, 1, 1, 1, 32, 1, 1, 65536, nullptr, nullptr, nullptr));
     OK(cuKernelGetFunction(&function, second));
     OK(cuFuncGetAttribute(&told, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, function));

@@ -115,6 +115,10 @@ fn multiprocessors(runtime: &Runtime, function: &Function) -> Outcome<u32> {
 
 pub(crate) fn attribute(call: &Call, value: Out<i32>, attribute: u32, handle: CuFunction) -> Outcome {
     let runtime = call.runtime()?;
+    // An H200's driver launches a kernel by its own handle, and tells its attributes by that of its function alone.
+    if Handle::<Kernel>::from_bits(handle.0).is_some() {
+        return Err(Failure::new(Code::ERROR_INVALID_HANDLE, "a kernel, whose function `cuKernelGetFunction` gives"));
+    }
     let function = function(runtime, handle)?;
     let caps = caps_of(runtime, &function)?;
     value.set(attribute_of(caps, &function.code, function.info(), function.settings(), attribute)?)

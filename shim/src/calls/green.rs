@@ -136,7 +136,11 @@ pub(crate) fn create(call: &Call, green: Out<CuGreen>, description: CuResources,
     if green.is_null() || flags != DEFAULT_STREAM {
         return Err(wrong(format!("flags {flags:#x}, or no place for the context")));
     }
-    let description = description.get().map_err(|_| wrong("not a description of resources"))?;
+    // An H200's driver takes no description for all multiprocessors.
+    let description = match description.is_null() {
+        true => None,
+        false => Some(description.get().map_err(|_| wrong("not a description of resources"))?),
+    };
     green.set(Cu::new(call.runtime()?.create_green(description, index(device)?)?))
 }
 
@@ -219,6 +223,9 @@ pub(crate) fn affinity(call: &Call, affinity: Out<Affinity>, kind: u32) -> Outco
     let runtime = call.runtime()?;
     let context = runtime.contexts.get(named(call, CuContext::NULL)?)?;
     context.session()?.check()?;
+    if runtime.is_green(&context) {
+        return Err(Failure::new(Code::ERROR_INVALID_CONTEXT, "a green context has no affinity, but resources"));
+    }
     let multiprocessors = runtime.context_multiprocessors(&context).count(context.device.device.caps());
     affinity.set(Affinity { kind, multiprocessors })
 }

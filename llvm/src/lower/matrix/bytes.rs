@@ -6,11 +6,27 @@ use crate::lower::Lowering;
 use crate::sys::{Code, Val};
 use hetir::attr::{BitProduct, Element, Sparsity};
 use hetir::entity::Inst;
+use hetir::op::Op;
 use hetir::tensor::{Fragment, Product};
 use std::collections::HashMap;
 
 /// Which lane's register holds neighbouring elements of a row (column).
 type Places = HashMap<(usize, usize), (usize, usize)>;
+
+/// Functions with more products than these call what computes them.
+const MANY: usize = 16;
+
+/// Where each lane takes something from: a lane, and its register.
+type Picks = [(usize, usize); 32];
+
+/// What a product does: for an element of the result the lanes and registers that it takes from the first factor and from the
+/// second one.
+struct Steps<'a> {
+    product: &'a Product,
+    of_a: usize,
+    of_c: usize,
+    plan: Vec<(usize, Picks, Picks)>,
+}
 
 /// Where registers' elements along the products' sum are; `None` where they are not side by side.
 fn registers_along(fragment: &Fragment, along_columns: bool) -> Option<Places> {
@@ -35,7 +51,7 @@ fn registers_along(fragment: &Fragment, along_columns: bool) -> Option<Places> {
 impl<'c> Lowering<'_, '_, 'c> {
     /// A product of integers; false where it is left to its definition.
     pub(super) fn integer_product(&mut self, inst: Inst, product: &Product) -> bool {
-        let [_, a, b, _] = product.types.elements();
+        let [_, a, _, _] = product.types.elements();
         let [_, fa, fb, fc] = product.fragments();
         let args = self.body.args(inst).to_vec();
         let (na, nb, nc) = (fa.registers(), fb.registers(), fc.registers());
@@ -50,7 +66,7 @@ impl<'c> Lowering<'_, '_, 'c> {
         let mut plan = Vec::new();
         for n in 0..nc {
             for k in 0..depth {
-                let pick = |places: &Places, row: bool| -> Option<[(usize, usize); 32]> {
+                let pick = |places: &Places, row: bool| -> Option<Picks> {
                     let mut from = [(0, 0); 32];
                     for (lane, place) in from.iter_mut().enumerate() {
                         let p = fc.position(lane, n);
@@ -66,40 +82,80 @@ impl<'c> Lowering<'_, '_, 'c> {
             }
         }
         let registers: Vec<Val<'c>> = args.iter().map(|v| self.vector(*v)).collect();
-        // Clamped once, and numbers of 4 bits are summed 16 times as large.
-        let from_zero = product.sat || a.bits() == 4;
-        let starts = &registers[na + nb..];
-        let zero = self.splat(self.c32(0));
-        let mut sums: Vec<Val<'c>> = if from_zero { vec![zero; nc] } else { starts.to_vec() };
-        let mut picked: HashMap<(usize, [usize; 32]), Val<'c>> = HashMap::new();
-        let mut choose = |this: &Self, base: usize, from: &[(usize, usize); 32]| {
-            let lanes = from.map(|p| p.0);
-            *picked.entry((base + from[0].1, lanes)).or_insert_with(|| {
-                let v = registers[base + from[0].1];
-                this.e.shuffle(v, v, &lanes.map(|l| l as u32))
-            })
+        let steps = Steps { product, of_a: na, of_c: nc, plan };
+        let sums = match self.products() > MANY {
+            true => self.integer_sums_by_call(&steps, &registers),
+            false => self.integer_sums(&steps, &registers),
         };
-        for (n, x, y) in plan {
-            let (x, y) = (choose(self, 0, &x), choose(self, na, &y));
-            sums[n] = match a.bits() {
-                1 => self.dot_of_bits(x, y, product.bits, sums[n]),
-                4 => self.dot_of_nibbles((x, a), (y, b), sums[n]),
-                _ => self.dot_of_bytes(x, a == Element::S8, y, b == Element::S8, sums[n]),
-            };
-        }
-        let times_16 = [a, b].into_iter().filter(|e| *e == Element::S4).count() as u32;
-        for (n, mut sum) in sums.into_iter().enumerate() {
-            if from_zero {
-                sum = Words { e: self.e, count: 32 }.ashr(sum, 4 * times_16);
-                sum = if product.sat {
-                    self.e.intrinsic("llvm.sadd.sat", &[sum.ty()], &[sum, starts[n]])
-                } else {
-                    self.e.bin(Code::LLVMAdd, sum, starts[n])
-                };
-            }
+        for (n, sum) in sums.into_iter().enumerate() {
             self.set_vector(inst, n, sum, false);
         }
         true
+    }
+
+    /// How many products of matrices the function has.
+    fn products(&self) -> usize {
+        self.body.blocks.iter().flat_map(|b| &b.insts).filter(|i| self.body.inst(**i).op == Op::Mma).count()
+    }
+
+    /// The sums by a function whose code stands once: what a compiler does takes more than twice the time for twice the code.
+    fn integer_sums_by_call(&self, steps: &Steps<'_>, registers: &[Val<'c>]) -> Vec<Val<'c>> {
+        let e = self.e;
+        let Product { shape, types, bits, sat, .. } = steps.product;
+        let name = format!("integer.{}.{}.{bits:?}.{sat}", shape.name(), types.name());
+        let result = e.structure(&vec![self.column(); steps.of_c]);
+        let ty = e.function_ty(&vec![self.column(); registers.len()], result);
+        let function = e.function(&name, ty);
+        if !e.has_code(function) {
+            let here = e.here();
+            self.begin_function(function);
+            let inside: Vec<_> = (0..registers.len()).map(|n| e.param(function, n as u32)).collect();
+            let sums = self.integer_sums(steps, &inside).into_iter().enumerate();
+            let all = sums.fold(result.undef(), |all, (n, sum)| e.with_part(all, sum, n as u32));
+            e.ret(Some(all));
+            e.at(here);
+        }
+        let sums = e.call(ty, function, registers);
+        (0..steps.of_c).map(|n| e.part(sums, n as u32)).collect()
+    }
+
+    fn integer_sums(&self, steps: &Steps<'_>, registers: &[Val<'c>]) -> Vec<Val<'c>> {
+        let Steps { product, of_a, of_c, plan } = steps;
+        let [_, a, b, _] = product.types.elements();
+        // Clamped once, and numbers of 4 bits are summed 16 times as large.
+        let from_zero = product.sat || a.bits() == 4;
+        let starts = &registers[registers.len() - of_c..];
+        let zero = self.splat(self.c32(0));
+        let mut sums: Vec<Val<'c>> = if from_zero { vec![zero; *of_c] } else { starts.to_vec() };
+        let mut picked: HashMap<(usize, [usize; 32]), Val<'c>> = HashMap::new();
+        let mut choose = |base: usize, from: &Picks| {
+            let lanes = from.map(|p| p.0);
+            *picked.entry((base + from[0].1, lanes)).or_insert_with(|| {
+                let v = registers[base + from[0].1];
+                self.e.shuffle(v, v, &lanes.map(|l| l as u32))
+            })
+        };
+        for (n, x, y) in plan {
+            let (x, y) = (choose(0, x), choose(*of_a, y));
+            sums[*n] = match a.bits() {
+                1 => self.dot_of_bits(x, y, product.bits, sums[*n]),
+                4 => self.dot_of_nibbles((x, a), (y, b), sums[*n]),
+                _ => self.dot_of_bytes(x, a == Element::S8, y, b == Element::S8, sums[*n]),
+            };
+        }
+        let times_16 = [a, b].into_iter().filter(|e| *e == Element::S4).count() as u32;
+        let finished = |(mut sum, start): (Val<'c>, &Val<'c>)| {
+            if from_zero {
+                sum = Words { e: self.e, count: 32 }.ashr(sum, 4 * times_16);
+                sum = if product.sat {
+                    self.e.intrinsic("llvm.sadd.sat", &[sum.ty()], &[sum, *start])
+                } else {
+                    self.e.bin(Code::LLVMAdd, sum, *start)
+                };
+            }
+            sum
+        };
+        sums.into_iter().zip(starts).map(finished).collect()
     }
 
     /// c plus how many bits of a and b are both set, or differ, in each lane.
