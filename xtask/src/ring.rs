@@ -31,7 +31,8 @@ const RINGS: &[Ring] = &[
         pauses: 300,
         launches: 40,
     },
-    Ring { name: PROGRAMS, part: "", times: 0, suite: 0, programs: 1, pauses: 200, launches: 30 },
+    // Programs are moved at times, not at sites: how often depends on how long they run, and loaded machines give fewer moves.
+    Ring { name: PROGRAMS, part: "", times: 0, suite: 0, programs: 1, pauses: 60, launches: 20 },
 ];
 
 /// What programs are moved around: longer on devices that are fast.
