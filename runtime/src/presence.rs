@@ -1,15 +1,16 @@
 //! Who uses devices now: a small file a process, in a folder of the user's, which tools that list devices read.
 //!
-//! The file of process 12 is named `12` and holds lines: `hetgpu 1`, `start N` (when the process began, so that a number
-//! that is used again is not taken for it), and a line a device, `UUID BYTES`. Bytes are written over in place. A file
-//! whose process is gone, or that is no such file, is removed by whoever finds it.
+//! The file of process 12 is named `12` and holds lines: `hetgpu 2`, `start N` (when the process began, so that a number
+//! that is used again is not taken for it), `numbers N` (the namespace that its number is of: containers may share the folder),
+//! and a line a device, `UUID BYTES`. Bytes are written over in place. A file whose process is gone, or that is no such file, is
+//! removed by whoever finds it, but for those of other namespaces.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-const FORMAT: &str = "hetgpu 1";
+const FORMAT: &str = "hetgpu 2";
 /// No file that is one is larger.
 const LIMIT: u64 = 64 << 10;
 /// Digits of a number of bytes.
@@ -83,6 +84,11 @@ pub fn start_of(pid: u32) -> Option<u64> {
     Some(start.saturating_sub(own_offset()).max(0) as u64)
 }
 
+/// The namespace that this process knows others' numbers by.
+fn numbers() -> u64 {
+    fs::metadata("/proc/self/ns/pid").map_or(0, |metadata| metadata.ino())
+}
+
 /// Ticks by which this process's clocks are ahead of the system's.
 fn own_offset() -> i64 {
     let text = fs::read_to_string("/proc/self/timens_offsets").unwrap_or_default();
@@ -133,7 +139,7 @@ impl Presence {
     pub fn announce(folder: &Path, uuids: &[[u8; 16]]) -> io::Result<Self> {
         make_folder(folder)?;
         let pid = std::process::id();
-        let mut text = format!("{FORMAT}\nstart {}\n", start_of(pid).unwrap_or(0));
+        let mut text = format!("{FORMAT}\nstart {}\nnumbers {}\n", start_of(pid).unwrap_or(0), numbers());
         let mut places = Vec::new();
         for uuid in uuids {
             text.extend(uuid.iter().map(|byte| format!("{byte:02x}")));
@@ -172,18 +178,22 @@ pub fn processes(folder: &Path) -> Vec<Process> {
     if own(folder).is_err() {
         return found;
     }
+    let numbers = numbers();
+    let foreign = |entry: &Option<Entry>| entry.as_ref().is_some_and(|entry| entry.numbers != numbers);
+    let entry_at = |path: &Path| read(path).and_then(|text| parse(&text));
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         // Where a process listens; it is gone with it.
         if let Some(pid) = name.strip_suffix(".sock").and_then(|pid| pid.parse().ok()) {
-            if start_of(pid).is_none() {
+            if start_of(pid).is_none() && !foreign(&entry_at(&folder.join(pid.to_string()))) {
                 let _ = fs::remove_file(entry.path());
             }
             continue;
         }
         let Ok(pid) = name.trim_end_matches(".part").parse() else { continue };
-        match read(&entry.path()).and_then(|text| parse(&text)) {
-            Some((start, devices)) if began(pid, start) => {
+        match entry_at(&entry.path()) {
+            other if foreign(&other) => {}
+            Some(Entry { start, devices, .. }) if began(pid, start) => {
                 if !name.ends_with(".part") {
                     found.push(Process { pid, devices });
                 }
@@ -206,12 +216,21 @@ fn read(path: &Path) -> Option<String> {
     Some(text)
 }
 
-fn parse(text: &str) -> Option<(u64, Vec<Use>)> {
+/// What a file says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Entry {
+    start: u64,
+    numbers: u64,
+    devices: Vec<Use>,
+}
+
+fn parse(text: &str) -> Option<Entry> {
     let mut lines = text.lines();
     if lines.next()? != FORMAT {
         return None;
     }
     let start = lines.next()?.strip_prefix("start ")?.parse().ok()?;
+    let numbers = lines.next()?.strip_prefix("numbers ")?.parse().ok()?;
     let devices = lines.map(|line| {
         let (uuid, bytes) = line.split_once(' ')?;
         if uuid.len() != 32 || !uuid.is_ascii() {
@@ -223,7 +242,7 @@ fn parse(text: &str) -> Option<(u64, Vec<Use>)> {
         }
         Some(Use { uuid: parsed, bytes: bytes.parse().ok()? })
     });
-    Some((start, devices.collect::<Option<_>>()?))
+    Some(Entry { start, numbers, devices: devices.collect::<Option<_>>()? })
 }
 
 #[cfg(test)]
@@ -258,13 +277,31 @@ mod tests {
         let mut child = std::process::Command::new("true").spawn().unwrap();
         child.wait().unwrap();
         let own = std::process::id();
-        let wrong_start = format!("{FORMAT}\nstart 1\n");
+        let wrong_start = format!("{FORMAT}\nstart 1\nnumbers {}\n", numbers());
         fs::write(folder.join(child.id().to_string()), &wrong_start).unwrap();
         fs::write(folder.join(own.to_string()), &wrong_start).unwrap();
         fs::write(folder.join("notes"), "").unwrap();
         assert!(processes(&folder).is_empty());
         let left: Vec<_> = fs::read_dir(&folder).unwrap().flatten().map(|entry| entry.file_name()).collect();
         assert_eq!(left, ["notes"], "what is none of ours stays");
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn files_of_processes_with_numbers_of_another_namespace_stay() {
+        let folder = scratch("foreign");
+        drop(Presence::announce(&folder, &[]).unwrap());
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        child.wait().unwrap();
+        let (gone, socket) = (child.id().to_string(), format!("{}.sock", child.id()));
+        for (numbers, left) in [(numbers() + 1, 2), (numbers(), 0)] {
+            fs::write(folder.join(&gone), format!("{FORMAT}\nstart 1\nnumbers {numbers}\n")).unwrap();
+            fs::write(folder.join(&socket), "").unwrap();
+            assert!(processes(&folder).is_empty());
+            // A socket may be looked at before the file beside it is removed.
+            assert!(processes(&folder).is_empty());
+            assert_eq!(fs::read_dir(&folder).unwrap().count(), left);
+        }
         fs::remove_dir_all(&folder).unwrap();
     }
 
@@ -280,13 +317,17 @@ mod tests {
     #[test]
     fn what_is_not_whole_is_no_entry() {
         let uuid = "00112233445566778899aabbccddeeff";
-        assert!(
-            parse(&format!("{FORMAT}\nstart 5\n{uuid} 7\n"))
-                .is_some_and(|(start, uses)| start == 5 && uses[0].bytes == 7)
-        );
-        for text in ["", "hetgpu 2\nstart 5\n", "hetgpu 1\nstart x\n", "hetgpu 1\nstart 5\n00 7\n"] {
+        assert!(parse(&format!("{FORMAT}\nstart 5\nnumbers 6\n{uuid} 7\n")).is_some_and(|entry| (
+            entry.start,
+            entry.numbers,
+            entry.devices[0].bytes
+        ) == (5, 6, 7)));
+        for text in ["", "hetgpu 1\nstart 5\nnumbers 6\n"] {
             assert_eq!(parse(text), None, "{text}");
         }
-        assert_eq!(parse(&format!("{FORMAT}\nstart 5\n{uuid}\n")), None);
+        for rest in ["start x\nnumbers 6\n", "start 5\n", "start 5\nnumbers x\n", "start 5\nnumbers 6\n00 7\n"] {
+            assert_eq!(parse(&format!("{FORMAT}\n{rest}")), None, "{rest}");
+        }
+        assert_eq!(parse(&format!("{FORMAT}\nstart 5\nnumbers 6\n{uuid}\n")), None);
     }
 }
