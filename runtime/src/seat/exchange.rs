@@ -263,7 +263,7 @@ impl Arrival<'_> {
         let mut there = There::default();
         if !adopted {
             for (&name, bulk) in &record.physical {
-                let here = physical_of(self.to)?.create(bulk.bytes)?;
+                let here = physical_of(self.to.as_ref())?.create(bulk.bytes)?;
                 names.physical.insert(name, here);
                 there.physical.insert(bulk.place, (here, bulk.bytes));
                 if let Contents::Copied = self.contents {
@@ -292,7 +292,7 @@ impl Arrival<'_> {
                 Kind::Physical { memory, access } => {
                     let here = names.physical.get(memory).copied();
                     let unknown = || DeviceError::new(ErrorKind::InvalidRequest, "memory that nobody made");
-                    let physical = physical_of(self.to)?;
+                    let physical = physical_of(self.to.as_ref())?;
                     physical.map(here.ok_or_else(unknown)?, at, &region.name)?;
                     names.regions.push(at);
                     physical.allow(at, *access)?;
@@ -362,10 +362,10 @@ impl Arrival<'_> {
         let mut buffer = vec![0; bulk.bytes.min(PIECE) as usize];
         for offset in (0..bulk.bytes).step_by(PIECE as usize) {
             let piece = &mut buffer[..PIECE.min(bulk.bytes - offset) as usize];
-            physical_of(self.from)?.read(bulk.here, offset, piece)?;
+            physical_of(self.from.as_ref())?.read(bulk.here, offset, piece)?;
             let copied = !is_zero(piece);
             if copied {
-                physical_of(self.to)?.write(to, offset, piece)?;
+                physical_of(self.to.as_ref())?.write(to, offset, piece)?;
             }
             self.count(piece.len() as u64, copied)?;
         }
@@ -384,7 +384,8 @@ impl Arrival<'_> {
     }
 }
 
-fn physical_of(device: &Arc<dyn Device>) -> Result<&dyn PhysicalMemory, DeviceError> {
+/// A device's memory apart from its addresses, where it has such.
+pub(crate) fn physical_of(device: &dyn Device) -> Result<&dyn PhysicalMemory, DeviceError> {
     let none = || DeviceError::new(ErrorKind::NotSupported, "the device has no memory apart from its addresses");
     device.physical().ok_or_else(none)
 }

@@ -9,7 +9,7 @@ mod gate;
 mod record;
 mod vault;
 
-pub(crate) use exchange::{Contents, Kept, Progress, There, slices};
+pub(crate) use exchange::{Contents, Kept, Progress, There, physical_of, slices};
 pub(crate) use gate::{Held, InOperation, Mode};
 pub(crate) use record::{Bulk, Kind, PLACES, Picture, Record, Region};
 pub(crate) use vault::Vault;

@@ -3,10 +3,10 @@
 use super::ledger::Spans;
 use super::{MemoryFile, refused, trouble};
 use crate::migrate::{ABORTED, MoveProgress, Trouble, TroubleKind};
-use crate::seat::{Kept, Kind, Progress, There, slices};
+use crate::seat::{Kept, Kind, Progress, There, physical_of, slices};
 use crate::system::DeviceState;
 use hetgpu_checkpoint::{Error, ReadOptions, Sink, Snapshot, Source, wire};
-use hetgpu_device::{Device, DeviceError, ErrorKind, ImageDescription, ImageId, PhysicalId, PhysicalMemory};
+use hetgpu_device::{Device, DeviceError, ErrorKind, ImageDescription, ImageId, PhysicalId};
 use std::collections::HashMap;
 use std::io;
 use std::ops::Range;
@@ -111,11 +111,6 @@ impl Part {
             Some(memory) => physical_of(self.device.as_ref())?.write(memory, at - self.at, data),
         }
     }
-}
-
-fn physical_of(device: &dyn Device) -> Result<&dyn PhysicalMemory, DeviceError> {
-    let none = || DeviceError::new(ErrorKind::NotSupported, "the device has no memory apart from its addresses");
-    device.physical().ok_or_else(none)
 }
 
 /// Memory of devices, by address.
