@@ -1,5 +1,5 @@
 //! Tensor maps: 128 bytes that describe a tensor in global memory, and what of it one copy moves. Programs do not look
-//! inside. The bytes are those that NVIDIA's driver and hardware know ([`layout`]), so that a map is the same everywhere.
+//! inside. The bytes are those that NVIDIA's driver and hardware know (`layout`), so that a map is the same everywhere.
 //!
 //! A box lies in shared memory without gaps, its innermost dimension first. There, with a swizzle of `2^n` units of 16
 //! bytes, the lowest n bits of a unit's number are combined by exclusive or with those from bit 3 on, so that the units

@@ -323,7 +323,7 @@ impl Run<'_> {
         loop {
             // CRIU may be at work with the process, or be bringing it back.
             let busy = Command::new("pgrep").args(["-f", folder]).output().map_err(|error| error.to_string())?;
-            if busy.stdout.is_empty() {
+            if busy.stdout.is_empty() && self.rests() {
                 return Ok(());
             }
             if start.elapsed() > PATIENCE {
@@ -331,6 +331,20 @@ impl Run<'_> {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// Whether the job is not at work for a command that is gone, such as at writing into its folder.
+    fn rests(&mut self) -> bool {
+        /// A request that was sent is begun in this time.
+        const BEGUN: Duration = Duration::from_millis(20);
+        self.stands_still() && {
+            std::thread::sleep(BEGUN);
+            self.stands_still()
+        }
+    }
+
+    fn stands_still(&mut self) -> bool {
+        !self.job.lives() || matches!(self.job_stage().as_str(), "running" | "paused" | "released")
     }
 
     /// Remembers a checkpoint of the whole job, if this is one, and removes all others.
