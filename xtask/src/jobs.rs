@@ -214,7 +214,7 @@ impl Job {
             self.child = None;
         }
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
-        let lives = stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']));
+        let lives = stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X'])) && self.is_ours();
         // It may have ended but for threads: its number is free when its parent has heard of all.
         if !lives && let Some(mut child) = self.child.take() {
             let _ = child.wait();
@@ -222,8 +222,17 @@ impl Job {
         lives
     }
 
+    /// Another process may have been given its number: one whose program does not lie beside the job's log is not the job.
+    fn is_ours(&self) -> bool {
+        let program = std::fs::read_link(format!("/proc/{}/exe", self.pid));
+        let folder = self.log.parent().and_then(|folder| folder.canonicalize().ok());
+        self.child.is_some() || program.is_ok_and(|program| program.parent() == folder.as_deref())
+    }
+
     fn kill(&mut self) {
-        let _ = Command::new("sh").args(["-c", &format!("kill -KILL {} 2>/dev/null", self.pid)]).status();
+        if self.is_ours() {
+            let _ = Command::new("sh").args(["-c", &format!("kill -KILL {} 2>/dev/null", self.pid)]).status();
+        }
         let start = Instant::now();
         while self.lives() && start.elapsed() < LIMIT {
             std::thread::sleep(Duration::from_millis(1));
