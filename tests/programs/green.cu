@@ -149,7 +149,7 @@ int main() {
 
     // A function of the primary context runs in a part's stream.
     {
-        unsigned once = 0;
+        unsigned once = 1;
         void *params[] = {&parts[0].seen, &once};
         OK(cuLaunchKernel(foreign, 1, 1, 1, 1, 1, 1, 0, parts[0].stream, params, nullptr));
     }
