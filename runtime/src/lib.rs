@@ -20,6 +20,7 @@ mod error;
 mod event;
 mod external;
 mod flight;
+mod forecast;
 mod graph;
 mod handle;
 mod host;
@@ -57,6 +58,7 @@ pub use error::{CaptureError, Error, PeerError, Result};
 pub use event::Event;
 pub use external::ExternalMemory;
 pub use flight::{Flight, FlightStops};
+pub use forecast::Forecast;
 pub use graph::{
     AsGiven, Attributes, BatchNode, Block, Body, BranchKind, Condition, Conditional, CopyNode, Dependency, DotDetail,
     Edge, Executable, FillNode, Graph, GraphMemory, HostCall, InstantiateError, KernelNode, Node, NodeRequest,

@@ -325,13 +325,8 @@ impl Runtime {
         stopped
     }
 
-    /// What speaks against moving the job on a device to another: nothing where the list is empty.
-    pub fn check_move(&self, device: usize, to: &str) -> Result<Vec<String>, Trouble> {
-        let (device, to) = (&self.picked(Some(device))?[0], self.make_target(to)?);
-        Ok(self.against(device, to.as_ref()))
-    }
-
-    fn against(&self, device: &DeviceState, to: &dyn Device) -> Vec<String> {
+    /// What speaks against a device in the place of another: nothing where the list is empty.
+    pub(crate) fn against(&self, device: &DeviceState, to: &dyn Device) -> Vec<String> {
         let mut against = device.seat.unfit(to);
         let mut others = (0..self.device_count()).filter(|&index| index != device.index);
         if others.any(|index| self.device(index).is_ok_and(|other| other.seat.reaches_peers())) {

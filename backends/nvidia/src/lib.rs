@@ -17,3 +17,8 @@ mod slots;
 mod sys;
 
 pub use device::{NvidiaDevice, Options};
+
+/// Whether a driver's file is where it would be looked for. Nothing is loaded.
+pub fn is_installed(library: Option<&std::path::Path>) -> bool {
+    find::library(library).is_ok()
+}

@@ -14,6 +14,9 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Bytes of a table of files.
 const TABLE: u64 = 16 << 20;
+/// How long a job is watched for what it changes, where nobody says, and at most.
+const WATCH: Duration = Duration::from_millis(200);
+const LONGEST_WATCH: Duration = Duration::from_secs(60);
 /// Between two reports about how far it is.
 const REPORT: Duration = Duration::from_millis(100);
 
@@ -37,6 +40,7 @@ pub(super) fn serve(runtime: &Runtime, request: &Value, tell: Tell<'_>) -> Value
     let served = match request.get("request").and_then(Value::as_str) {
         Some("status") => Ok(status(runtime)),
         Some("check") => check(runtime, request),
+        Some("changes") => changes(runtime, request),
         Some("move") => go(runtime, request, tell),
         Some("pause") => pause(runtime, request),
         Some("resume") => device(request)
@@ -110,8 +114,24 @@ fn status(runtime: &Runtime) -> Value {
 
 fn check(runtime: &Runtime, request: &Value) -> Result<Value, Value> {
     let (device, to) = target(request)?;
-    let against = runtime.check_move(device, to).map_err(|trouble| failed(&trouble))?;
-    Ok(json!({ "ok": true, "against": against }))
+    let forecast = runtime.forecast(device, to).map_err(|trouble| failed(&trouble))?;
+    Ok(json!({
+        "ok": true,
+        "against": forecast.against,
+        "bytes": forecast.bytes,
+        "copied": forecast.copied,
+        "rate": forecast.rate,
+        "copying_ms": forecast.copying.map(|time| time.as_secs_f64() * 1e3),
+        "kernels": forecast.flights.iter().map(flight).collect::<Vec<_>>(),
+    }))
+}
+
+/// How much of its memory the job changes.
+fn changes(runtime: &Runtime, request: &Value) -> Result<Value, Value> {
+    let (device, watch) = (device(request)?, milliseconds(request, "watch_ms")?);
+    let watch = watch.unwrap_or(WATCH).min(LONGEST_WATCH);
+    let changes = runtime.changes(device.unwrap_or(0), watch).map_err(|trouble| failed(&trouble))?;
+    Ok(json!({ "ok": true, "changes": changes }))
 }
 
 fn pause(runtime: &Runtime, request: &Value) -> Result<Value, Value> {

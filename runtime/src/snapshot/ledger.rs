@@ -8,6 +8,7 @@ use crate::seat::{Kind, Seat};
 use hetgpu_checkpoint::{Digest, Snapshot};
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
 
 /// Snapshots that are remembered: another is built on one of the last.
 const MOST: usize = 4;
@@ -68,6 +69,44 @@ pub(super) struct Look<'l> {
     pub(super) changed: Option<Spans>,
 }
 
+/// What devices said.
+struct Swept {
+    /// All memory.
+    all: Vec<Range<u64>>,
+    /// Whether each of them noted what was written to it.
+    knows: bool,
+}
+
+impl State {
+    /// Asks devices what was written, and notes it for everybody. Under the lock, so that nobody misses what another was told. Devices are
+    /// asked past their gates, and so wait for nobody.
+    fn sweep<'s>(&mut self, seats: impl Iterator<Item = (&'s Seat, &'s Record)>) -> Swept {
+        let (mut written, mut all, mut knows) = (Vec::new(), Vec::new(), true);
+        for (seat, record) in seats {
+            let device = seat.current();
+            for (&at, region) in record.regions.iter().filter(|(_, region)| matches!(region.kind, Kind::Own)) {
+                all.push(at..at + region.bytes);
+                match device.written(at, region.bytes) {
+                    Some(ranges) => written.extend(ranges),
+                    None => {
+                        written.push(at..at + region.bytes);
+                        knows = false;
+                    }
+                }
+            }
+            // Nobody notes what is written to physical memory.
+            let apart = record.physical.values().map(|bulk| bulk.place..bulk.place + bulk.bytes);
+            let apart: Vec<_> = apart.collect();
+            knows &= apart.is_empty();
+            all.extend_from_slice(&apart);
+            written.extend(apart);
+        }
+        let written = Spans::of(written);
+        self.entries.iter_mut().for_each(|entry| entry.changed.add(&written));
+        Swept { all, knows }
+    }
+}
+
 impl Ledger {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(|e| e.into_inner())
@@ -80,25 +119,7 @@ impl Ledger {
         base: Option<&Snapshot>,
     ) -> Look<'_> {
         let mut state = self.lock();
-        // Asked for under the lock, so that nobody misses what another was told. Devices are asked past their gates, and so wait for nobody.
-        let (mut written, mut all) = (Vec::new(), Vec::new());
-        for (seat, record) in seats {
-            let device = seat.current();
-            for (&at, region) in record.regions.iter().filter(|(_, region)| matches!(region.kind, Kind::Own)) {
-                all.push(at..at + region.bytes);
-                match device.written(at, region.bytes) {
-                    Some(ranges) => written.extend(ranges),
-                    None => written.push(at..at + region.bytes),
-                }
-            }
-            // Nobody notes what is written to physical memory.
-            let apart = record.physical.values().map(|bulk| bulk.place..bulk.place + bulk.bytes);
-            let apart: Vec<_> = apart.collect();
-            all.extend_from_slice(&apart);
-            written.extend(apart);
-        }
-        let written = Spans::of(written);
-        state.entries.iter_mut().for_each(|entry| entry.changed.add(&written));
+        let Swept { all, .. } = state.sweep(seats);
         let known = base.and_then(|base| state.entries.iter().find(|entry| entry.of == Some(base.identity())));
         let changed = base.zip(known).map(|(base, known)| {
             // Contents are compared chunk by chunk, which are others where memory begins or ends somewhere else.
@@ -116,6 +137,23 @@ impl Ledger {
         state.next += 1;
         state.entries.push(Entry { of: None, number, changed: Spans::default() });
         Look { ledger: self, number, changed }
+    }
+
+    /// Bytes that are written within a time; none where a device cannot tell.
+    pub(crate) fn watch(&self, seat: &Seat, record: &Record, time: Duration) -> Option<u64> {
+        // All memory counts as written at the first time.
+        if !self.lock().sweep(std::iter::once((seat, record))).knows {
+            return None;
+        }
+        let look = self.begin(std::iter::once((seat, record)), None);
+        std::thread::sleep(time);
+        let mut state = self.lock();
+        let knows = state.sweep(std::iter::once((seat, record))).knows;
+        // Somebody else may have been told of a part of it.
+        let entry = state.entries.iter().find(|entry| entry.number == look.number)?;
+        let bytes = entry.changed.0.iter().map(|range| range.end - range.start).sum();
+        drop(state);
+        knows.then_some(bytes)
     }
 }
 

@@ -52,7 +52,14 @@ const COMMANDS: &[Command] = &[
         name: "ps",
         arguments: "",
         about: "lists the jobs of this user: process, device, memory, and the kernels that run",
-        flags: &[JSON],
+        flags: &[
+            Flag {
+                name: "--changes",
+                value: None,
+                about: "also how much of its memory each changes in a second; it is watched for 0.2 s, as for a checkpoint",
+            },
+            JSON,
+        ],
         takes_all: false,
         run: ps,
     },
@@ -75,8 +82,13 @@ const COMMANDS: &[Command] = &[
     Command {
         name: "check",
         arguments: "PID",
-        about: "says what speaks against a move; exit status 1 if something does",
-        flags: &[TO, DEVICE, JSON],
+        about: "says what speaks against a move and how long the job would stand still; exit status 1 if something does",
+        flags: &[
+            TO,
+            DEVICE,
+            Flag { name: "--max-freeze", value: Some("MS"), about: "it speaks against the move if copies took longer" },
+            JSON,
+        ],
         takes_all: false,
         run: check,
     },
@@ -341,11 +353,15 @@ fn ps(line: &Line) -> Outcome {
             jobs.push(job);
         }
     }
+    let watched = line.has("--changes");
+    if watched {
+        std::thread::scope(|scope| jobs.iter_mut().for_each(|job| _ = scope.spawn(|| watch(job))));
+    }
     if line.has("--json") {
         say(Value::from(jobs));
         return Ok(0);
     }
-    let mut rows = vec![["PID", "DEVICE", "STAGE", "MEMORY", "KERNEL", "FOR", "PROGRAM"].map(str::to_owned)];
+    let mut rows = vec![["PID", "DEVICE", "STAGE", "MEMORY", "CHANGES", "KERNEL", "FOR", "PROGRAM"].map(str::to_owned)];
     for job in &jobs {
         for device in list(job, "devices") {
             let kernel = list(device, "kernels").first();
@@ -356,6 +372,7 @@ fn ps(line: &Line) -> Outcome {
                 text(device, "name").to_owned(),
                 text(device, "stage").to_owned(),
                 size(device["bytes"].as_u64().unwrap_or(0)),
+                device["changes"].as_f64().map_or_else(|| "-".to_owned(), rate),
                 name.to_owned(),
                 time.map_or_else(|| "-".to_owned(), |time| format!("{time:.1} s")),
                 text(job, "program").to_owned(),
@@ -364,6 +381,20 @@ fn ps(line: &Line) -> Outcome {
     }
     say(columns(&rows));
     Ok(0)
+}
+
+fn rate(bytes: f64) -> String {
+    format!("{}/s", size(bytes as u64))
+}
+
+/// Asks how much of its memory a job changes on each of its devices, and notes it there.
+fn watch(job: &mut Value) {
+    let pid = job["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok()).unwrap_or(0);
+    for device in job["devices"].as_array_mut().into_iter().flatten() {
+        let request = json!({ "request": "changes", "device": device["device"] });
+        let answer = control::ask(pid, &request, PATIENCE, &|_| {});
+        device["changes"] = answer.map_or(Value::Null, |answer| answer["changes"].clone());
+    }
 }
 
 fn devices(line: &Line) -> Outcome {
@@ -401,14 +432,9 @@ fn inspect(line: &Line) -> Outcome {
             say(format_args!("  what was on it is in {folder}"));
         }
         for kernel in list(device, "kernels") {
-            let stops = match text(kernel, "stops") {
-                "inside" => "can stop in the middle of its blocks",
-                "blocks" => "can stop between two blocks",
-                _ => "runs to its end",
-            };
             let seconds = kernel["seconds"].as_f64().unwrap_or(0.0);
             let (name, blocks) = (text(kernel, "kernel"), &kernel["blocks"]);
-            say(format_args!("  kernel {name}: {blocks} blocks, under way for {seconds:.3} s, {stops}"));
+            say(format_args!("  kernel {name}: {blocks} blocks, under way for {seconds:.3} s, {}", stops(kernel)));
         }
     }
     let targets: Vec<_> = list(&job, "targets").iter().filter_map(Value::as_str).collect();
@@ -423,17 +449,56 @@ fn wanted(line: &Line) -> Result<(u32, Value), Stop> {
 
 fn check(line: &Line) -> Outcome {
     let (pid, mut request) = wanted(line)?;
+    let most = number(line, "--max-freeze")?;
     request["request"] = json!("check");
-    let answer = ask(line, pid, &request, PATIENCE)?;
+    let mut answer = ask(line, pid, &request, LONG_PATIENCE)?;
+    let watched = json!({ "request": "changes", "device": request["device"] });
+    answer["changes"] = ask(line, pid, &watched, PATIENCE)?["changes"].clone();
+    let copying = answer["copying_ms"].as_f64();
+    if let Some((most, copying)) = most.zip(copying).filter(|&(most, copying)| copying > most as f64)
+        && let Some(against) = answer["against"].as_array_mut()
+    {
+        against.push(json!(format!("it would stand still for {copying:.0} ms, and {most} ms are allowed")));
+    }
     let against = list(&answer, "against");
     if line.has("--json") {
         say(&answer);
     } else if against.is_empty() {
         say(format_args!("process {pid} can be moved to {}", text(&request, "to")));
+        say(format_args!("  {}", forecast(&answer)));
+        for kernel in list(&answer, "kernels").iter().filter(|kernel| text(kernel, "stops") != "inside") {
+            say(format_args!("  kernel {} {}, for which the move waits", text(kernel, "kernel"), stops(kernel)));
+        }
     } else {
         against.iter().for_each(|reason| say(reason.as_str().unwrap_or("?")));
     }
     Ok(u8::from(!against.is_empty()))
+}
+
+/// What a move would take.
+fn forecast(answer: &Value) -> String {
+    let bytes = |name: &str| size(answer[name].as_u64().unwrap_or(0));
+    let copies = match (answer["copied"].as_u64(), answer["rate"].as_f64(), answer["copying_ms"].as_f64()) {
+        (Some(0), ..) => "none of it would be copied".to_owned(),
+        (_, Some(speed), Some(time)) => {
+            format!(
+                "at most {} would be copied, at {}: {time:.0} ms in which it stands still",
+                bytes("copied"),
+                rate(speed)
+            )
+        }
+        _ => format!("at most {} would be copied; how fast is not known", bytes("copied")),
+    };
+    let changes = answer["changes"].as_f64().map_or_else(|| "an unknown part".to_owned(), rate);
+    format!("{} are on the device, of which it changes {changes}; {copies}", bytes("bytes"))
+}
+
+fn stops(kernel: &Value) -> &'static str {
+    match text(kernel, "stops") {
+        "inside" => "can stop in the middle of its blocks",
+        "blocks" => "can stop between two blocks",
+        _ => "runs to its end",
+    }
 }
 
 fn go(line: &Line) -> Outcome {

@@ -165,8 +165,13 @@ fn make(settings: &Settings, seat: &Seat) -> Option<Arc<dyn Device>> {
 pub struct Kinds(pub Settings);
 
 impl Targets for Kinds {
+    /// Asked of running jobs: a card's driver is not begun for it.
     fn names(&self) -> Vec<String> {
-        names().into_iter().map(str::to_owned).collect()
+        let may_be = |name: &&str| match *name {
+            "nvidia" => hetgpu_nvidia::is_installed(self.0.vendor_driver.as_deref()),
+            name => self.caps(name).is_some(),
+        };
+        names().into_iter().filter(may_be).map(str::to_owned).collect()
     }
 
     fn caps(&self, name: &str) -> Option<Caps> {

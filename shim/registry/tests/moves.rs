@@ -236,7 +236,65 @@ fn what_there_is_not_is_said() {
     let trouble = go(&runtime, "toaster").unwrap_err();
     assert_eq!(trouble.kind, TroubleKind::NoDevice);
     assert!(trouble.text.starts_with("there is no device 'toaster'; there are cpu"), "{trouble}");
-    assert_eq!(runtime.check_move(0, "cpu"), Ok(vec![]));
+}
+
+#[test]
+fn what_a_move_takes_is_said_before() {
+    let runtime = start("cpu");
+    kernels(&runtime);
+    let at = runtime.allocate(LARGE).unwrap();
+    runtime.write(at, noise(LARGE)).unwrap();
+    // Memory stays where it lies between devices of one kind.
+    let there = runtime.forecast(0, "cpu:sse2").unwrap();
+    assert_eq!((there.against, there.copied, there.copying), (vec![], 0, Some(Duration::ZERO)));
+    assert!(there.bytes >= LARGE, "{}", there.bytes);
+    let other = runtime.forecast(0, "interp").unwrap();
+    assert!(other.against.is_empty(), "{other:?}");
+    if other.copied > 0 {
+        let (rate, copying) = other.rate.zip(other.copying).unwrap();
+        assert!((copying.as_secs_f64() * rate - other.copied as f64).abs() < rate * 1e-3, "{other:?}");
+    }
+    // It was asked, and nothing else.
+    assert_eq!(runtime.status()[0].name, "cpu");
+    let moved = go(&runtime, "interp").unwrap();
+    assert!(moved.copied <= other.copied && moved.bytes == other.bytes, "{moved:?} {other:?}");
+    assert_eq!(runtime.read(at, LARGE).unwrap(), noise(LARGE));
+}
+
+#[test]
+fn what_a_job_changes_is_measured_and_snapshots_miss_nothing_of_it() {
+    let (runtime, folder) = (start("cpu"), Scratch::new("changes"));
+    let at = runtime.allocate(LARGE).unwrap();
+    let mut contents = noise(LARGE);
+    runtime.write(at, contents.clone()).unwrap();
+    save(&runtime, &folder.0, "before", None, Then::GoesOn);
+    if !knows_what_is_written() {
+        assert_eq!(runtime.changes(0, Duration::ZERO), Ok(None));
+        return;
+    }
+    assert_eq!(runtime.changes(0, Duration::from_millis(20)), Ok(Some(0.0)));
+    contents[7 << 20] = 0;
+    runtime.write(at + (7 << 20), vec![0]).unwrap();
+    let (watch, pages) = (Duration::from_millis(400), 256);
+    let measured = std::thread::scope(|scope| {
+        let watching = scope.spawn(|| runtime.changes(0, watch).unwrap().unwrap() * watch.as_secs_f64());
+        std::thread::sleep(watch / 4);
+        for page in 0..pages {
+            // Twice, which counts once.
+            for value in [1, 2] {
+                runtime.write(at + page * 4096, vec![value]).unwrap();
+                contents[page as usize * 4096] = value;
+            }
+        }
+        watching.join().unwrap()
+    });
+    // It may have taken longer than it was to, or a few pages more be counted.
+    assert!(measured > 0.0 && measured <= (pages + 16) as f64 * 4096.0, "{measured}");
+    let saved = save(&runtime, &folder.0, "after", Some("before"), Then::LetsGo);
+    assert!(saved.stats.unread >= LARGE - (3 << 20), "{saved:?}");
+    runtime.load(None, &[], &|_, _| {}).unwrap();
+    runtime.resume(None).unwrap();
+    assert!(runtime.read(at, LARGE).unwrap() == contents);
 }
 
 /// A folder that is gone at the end.
