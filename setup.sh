@@ -101,6 +101,13 @@ install_rust() {
         "$RUST_MINIMUM or newer with rustfmt and clippy is needed; see that it comes first in PATH"
 }
 
+# The standard library's sources, for `check tsan`, which builds it anew. It is left out where they cannot be had.
+install_rust_sources() {
+    [ ! -e "$(rustc --print sysroot)/lib/rustlib/src/rust/library/Cargo.toml" ] || return 0
+    say "installing the sources of Rust's standard library"
+    { command -v rustup >/dev/null && rustup component add rust-src; } || say "they cannot be had: \`check tsan\` is skipped"
+}
+
 # The toolkit folder of a path that is one or holds one.
 toolkit_in() {
     local folder
@@ -203,6 +210,7 @@ PROFILE
 install_packages "${PACKAGES[@]}"
 mkdir -p .build
 install_rust
+install_rust_sources
 install_toolkit
 install_python_modules
 install_older_toolkits

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::report::Counts;
 use crate::tool::{accept, cargo, conformance, counted, filetest, generate, root, succeeds};
-use crate::{bench, clients, demo, dist, jobs, tidy};
+use crate::{bench, clients, demo, dist, jobs, tidy, tsan};
 
 type Stage = (&'static str, fn() -> Result<Counts, String>);
 
@@ -51,6 +51,7 @@ const STAGES: &[Stage] = &[
     ("bench", bench::smoke),
     ("clients", || clients::run(None, false)),
     ("valgrind", valgrind),
+    ("tsan", tsan::run),
     ("doc", || one(cargo().args(["doc", "--quiet", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))),
 ];
 

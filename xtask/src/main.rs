@@ -11,6 +11,7 @@ mod report;
 mod ring;
 mod tidy;
 mod tool;
+mod tsan;
 
 use std::process::ExitCode;
 
