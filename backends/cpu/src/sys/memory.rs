@@ -373,16 +373,16 @@ impl Memory {
 
     pub(crate) fn write(&self, at: u64, data: &[u8]) -> Result<(), DeviceError> {
         self.at(at, data.len() as u64, Access::ReadWrite, |to| {
-            // SAFETY: the range is mapped; others that access it at the same time race by the program's own fault, and
-            // `copy` allows `data` to be the same memory.
-            unsafe { ptr::copy(data.as_ptr(), to, data.len()) }
+            // SAFETY: the range is mapped; others that access more than a word of it at the same time race by the program's
+            // own fault, and `store` allows `data` to be the same memory.
+            unsafe { store(to, data) }
         })
     }
 
     pub(crate) fn read(&self, at: u64, out: &mut [u8]) -> Result<(), DeviceError> {
         self.at(at, out.len() as u64, Access::Read, |from| {
             // SAFETY: as in `write`.
-            unsafe { ptr::copy(from, out.as_mut_ptr(), out.len()) }
+            unsafe { load(from, out) }
         })
     }
 
@@ -422,6 +422,10 @@ impl Memory {
         let bytes = count.checked_mul(pattern.len() as u64);
         let bytes = bytes.ok_or_else(|| DeviceError::new(ErrorKind::InvalidRequest, "a fill without an end"))?;
         self.at(at, bytes, Access::ReadWrite, |to| {
+            if count == 1 {
+                // SAFETY: as in `write`.
+                return unsafe { store(to, pattern) };
+            }
             let first = pattern.first().copied().unwrap_or(0);
             if pattern.iter().all(|&b| b == first) {
                 // SAFETY: as in `write`.
@@ -590,6 +594,45 @@ impl Drop for Memory {
 
 fn pointer(at: u64) -> *mut u8 {
     ptr::with_exposed_provenance_mut(at as usize)
+}
+
+/// Reads bytes. A word is one access, and what was stored before it is seen: streams wait for words that others write.
+///
+/// # Safety
+/// They can be read; what is no word is not written meanwhile.
+unsafe fn load(from: *mut u8, out: &mut [u8]) {
+    // SAFETY: the caller's, and a word is aligned.
+    unsafe {
+        match out.len() {
+            4 if from.cast::<u32>().is_aligned() => {
+                out.copy_from_slice(&AtomicU32::from_ptr(from.cast()).load(Ordering::Acquire).to_ne_bytes());
+            }
+            8 if from.cast::<u64>().is_aligned() => {
+                out.copy_from_slice(&AtomicU64::from_ptr(from.cast()).load(Ordering::Acquire).to_ne_bytes());
+            }
+            bytes => ptr::copy(from, out.as_mut_ptr(), bytes),
+        }
+    }
+}
+
+/// Writes bytes. A word is one access, after everything before it: see [`load`].
+///
+/// # Safety
+/// They can be written; what is no word is not accessed meanwhile.
+unsafe fn store(to: *mut u8, data: &[u8]) {
+    // SAFETY: the caller's, and a word is aligned.
+    unsafe {
+        match *data {
+            [a, b, c, d] if to.cast::<u32>().is_aligned() => {
+                AtomicU32::from_ptr(to.cast()).store(u32::from_ne_bytes([a, b, c, d]), Ordering::Release);
+            }
+            [a, b, c, d, e, f, g, h] if to.cast::<u64>().is_aligned() => {
+                let word = u64::from_ne_bytes([a, b, c, d, e, f, g, h]);
+                AtomicU64::from_ptr(to.cast()).store(word, Ordering::Release);
+            }
+            _ => ptr::copy(data.as_ptr(), to, data.len()),
+        }
+    }
 }
 
 /// For the interpreter: accesses are inside of a region, or fail by the name of the nearest one.
