@@ -11,7 +11,7 @@ use std::ffi::{CStr, CString, c_int, c_void};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::Path;
 use std::ptr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// NVIDIA's driver, open and initialised.
 pub(crate) struct Driver {
@@ -136,7 +136,7 @@ impl Card {
         // SAFETY: the result is a local variable.
         let got = unsafe { (self.driver.functions.retain)(&mut handle, self.device) };
         self.driver.check("cuDevicePrimaryCtxRetain", got)?;
-        Ok(Arc::new(Context { card: self.clone(), handle }))
+        Ok(Arc::new(Context { card: self.clone(), handle, events: Default::default() }))
     }
 }
 
@@ -149,7 +149,12 @@ thread_local! {
 pub(crate) struct Context {
     card: Card,
     handle: Handle,
+    /// Events that nobody has at present, without times and with: whoever launches and waits needs one each time.
+    events: [Mutex<Vec<Handle>>; 2],
 }
+
+/// So many events of a kind are kept at most.
+const MOST_EVENTS: usize = 64;
 
 // SAFETY: the driver's functions may be called from any thread, with the context made current there.
 unsafe impl Send for Context {}
@@ -158,6 +163,10 @@ unsafe impl Sync for Context {}
 
 impl Drop for Context {
     fn drop(&mut self) {
+        for event in [false, true].into_iter().flat_map(|timed| std::mem::take(&mut *self.unused(timed))) {
+            // SAFETY: nobody has it.
+            let _ = self.call("cuEventDestroy", |f| unsafe { (f.event_destroy)(event) });
+        }
         // SAFETY: it was retained once; all that was made in it holds it and is gone.
         let _ = unsafe { (self.functions().release)(self.card.device) };
         CURRENT.with(|current| current.set(ptr::null_mut()));
@@ -308,10 +317,21 @@ impl Context {
 
     pub(crate) fn event(self: &Arc<Self>, timed: bool) -> Result<Event, DeviceError> {
         let mut handle = ptr::null_mut();
-        let flags = if timed { 0 } else { sys::EVENT_UNTIMED };
-        // SAFETY: the result is a local variable.
-        self.call("cuEventCreate", |f| unsafe { (f.event_create)(&mut handle, flags) })?;
+        let known = self.unused(timed).pop();
+        match known {
+            Some(known) => handle = known,
+            None => {
+                let flags = if timed { 0 } else { sys::EVENT_UNTIMED };
+                // SAFETY: the result is a local variable.
+                self.call("cuEventCreate", |f| unsafe { (f.event_create)(&mut handle, flags) })?;
+            }
+        }
         Ok(Event { context: Arc::clone(self), handle, timed })
+    }
+
+    /// Events of a kind that nobody has.
+    fn unused(&self, timed: bool) -> MutexGuard<'_, Vec<Handle>> {
+        self.events[usize::from(timed)].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Compiles PTX, or loads what was compiled. The error has the compiler's words.
@@ -502,7 +522,18 @@ impl Stream {
         self.context.call("cuStreamSynchronize", |f| unsafe { (f.stream_synchronize)(self.handle) })
     }
 
-    pub(crate) fn launch(&self, function: &Function, shape: &LaunchShape, params: &[u8]) -> Result<(), DeviceError> {
+    /// Launches a kernel with parameters that begin at these offsets.
+    ///
+    /// Each is handed over by itself. The driver takes all of them in one piece too, but then as they lie among the kernel's
+    /// constants: for `sm_90` from 0x210 on, so that a parameter that is aligned to 128 bytes, as a tensor map is, lies 0x70
+    /// bytes further there than in a buffer that begins with it.
+    pub(crate) fn launch(
+        &self,
+        function: &Function,
+        shape: &LaunchShape,
+        params: &[u8],
+        offsets: &[u32],
+    ) -> Result<(), DeviceError> {
         let attribute = |id, first: [u32; 3]| {
             let mut value = [0; 16];
             value[..3].copy_from_slice(&first);
@@ -526,19 +557,14 @@ impl Stream {
             attributes: attributes.as_mut_ptr(),
             attribute_count: count as u32,
         };
-        let mut size = params.len();
-        let number = ptr::without_provenance_mut::<c_void>;
-        let mut extra = [
-            number(sys::EXTRA_BUFFER),
-            params.as_ptr().cast_mut().cast(),
-            number(sys::EXTRA_SIZE),
-            (&raw mut size).cast(),
-            number(sys::EXTRA_END),
-        ];
-        // SAFETY: the function belongs to a loaded module that the caller keeps; its parameters are read out of the buffer
-        // during the call alone.
+        let places = offsets.iter().map(|&at| params.get(at as usize..).map(|rest| rest.as_ptr().cast_mut().cast()));
+        let Some(mut places) = places.collect::<Option<Vec<*mut c_void>>>() else {
+            return Err(DeviceError::new(ErrorKind::InvalidRequest, "a launch with too few bytes of parameters"));
+        };
+        // SAFETY: the function belongs to a loaded module that the caller keeps, and its text declares parameters of the sizes
+        // for which the offsets make room; they are read during the call alone.
         self.context.call("cuLaunchKernel", |f| unsafe {
-            (f.launch)(&config, function.handle, ptr::null_mut(), extra.as_mut_ptr())
+            (f.launch)(&config, function.handle, places.as_mut_ptr(), ptr::null_mut())
         })
     }
 }
@@ -566,6 +592,12 @@ unsafe impl Sync for Event {}
 
 impl Drop for Event {
     fn drop(&mut self) {
+        // It may be recorded anew whatever became of it: who waits for it in a stream waits for what it was then.
+        let mut unused = self.context.unused(self.timed);
+        if unused.len() < MOST_EVENTS {
+            return unused.push(self.handle);
+        }
+        drop(unused);
         // SAFETY: the handle is used nowhere else afterwards.
         let _ = self.context.call("cuEventDestroy", |f| unsafe { (f.event_destroy)(self.handle) });
     }

@@ -293,7 +293,7 @@ impl Line {
         let native = if part { [count as u32, 1, 1] } else { launch.grid };
         let (block, cluster, cooperative) = (launch.block, launch.cluster, launch.cooperative);
         let shape = LaunchShape { grid: native, block, cluster, shared, cooperative };
-        self.stream.launch(&kernel.function, &shape, &params)?;
+        self.stream.launch(&kernel.function, &shape, &params, &kernel.printed.param_offsets)?;
         if let Some(stopping) = &stopping {
             self.stream.copy_out(&stopping.slot.span(), launch.stop)?;
         }

@@ -204,11 +204,6 @@ pub(crate) struct LaunchConfig {
     pub(crate) attribute_count: c_uint,
 }
 
-/// What stands in front of a buffer of parameters, of its size, and behind both.
-pub(crate) const EXTRA_BUFFER: usize = 1;
-pub(crate) const EXTRA_SIZE: usize = 2;
-pub(crate) const EXTRA_END: usize = 0;
-
 pub(crate) const JIT_ERROR_LOG: c_int = 5;
 pub(crate) const JIT_ERROR_LOG_BYTES: c_int = 6;
 

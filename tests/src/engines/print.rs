@@ -146,6 +146,11 @@ impl Reprint {
         let Some(kernel) = again.function(&printed.entry) else {
             return Err(Failure::Broken(format!("the text has no kernel `{}`", printed.entry)));
         };
+        let offsets: Vec<u32> = again.functions[kernel.index()].kernel_params().iter().map(|p| p.offset).collect();
+        if offsets != printed.param_offsets {
+            let said = &printed.param_offsets;
+            return Err(Failure::Broken(format!("parameters at {offsets:?}, and said to be at {said:?}\n{text}")));
+        }
         let constant = |name: &str| printed.constants.iter().find(|c| constant_name(**c) == name).copied();
         let globals = again.globals.iter().map(|g| match (g.space, constant(&g.name)) {
             (Space::Shared, _) => 0,

@@ -50,6 +50,8 @@ pub(super) struct Context<'a> {
     /// Variables whose logical addresses are constants of the text: the compiler would take a number apart for each use.
     pub(super) addresses: BTreeSet<usize>,
     pub(super) separate_samplers: bool,
+    /// There is a word behind dynamic shared memory, in which threads tell that they leave.
+    pub(super) tells: bool,
 }
 
 impl<'a> Context<'a> {
@@ -75,6 +77,7 @@ impl<'a> Context<'a> {
             constants: BTreeSet::new(),
             addresses: BTreeSet::new(),
             separate_samplers: false,
+            tells: false,
         };
         cx.extras = cx.find_extras();
         Ok(cx)

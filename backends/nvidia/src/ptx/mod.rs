@@ -89,6 +89,8 @@ pub struct Printed {
     pub entry: String,
     /// Parameters behind the kernel's own, and where they are.
     pub hidden: Vec<(Hidden, u32)>,
+    /// Where each parameter begins, the kernel's own first.
+    pub param_offsets: Vec<u32>,
     /// Bytes of all parameters.
     pub param_bytes: u32,
     /// Variables of constant memory that the text declares itself, by [`constant_name`]: before a launch they are to hold what
@@ -98,12 +100,18 @@ pub struct Printed {
     pub static_shared: u32,
     /// Where the launch's dynamic shared memory begins in the native one: 0 with native addresses. See [`Self::shared_bytes`].
     pub dynamic_base: u32,
+    /// Bytes of shared memory, a power of two, that the text has for itself behind the launch's dynamic ones.
+    pub own_shared: u32,
 }
 
 impl Printed {
     /// The dynamic shared memory that a launch is to ask for which was asked for so many bytes of it.
     pub fn shared_bytes(&self, dynamic: u32) -> u32 {
-        self.dynamic_base.saturating_add(dynamic)
+        let end = self.dynamic_base.saturating_add(dynamic);
+        match self.own_shared {
+            0 => end,
+            own => end.checked_next_multiple_of(own).unwrap_or(end).saturating_add(own),
+        }
     }
 }
 

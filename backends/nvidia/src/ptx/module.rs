@@ -4,6 +4,7 @@ use super::address::param_name;
 use super::call::{library, prototype};
 use super::context::{Context, SHARED, address_name, entry_name, hidden_name};
 use super::function::Printer;
+use super::stop::TOLD_BYTES;
 use super::{Hidden, Printed, Request, Unprintable, coalesce, constant_name};
 use hetir::diag::Span;
 use hetir::entity::{FuncId, GlobalId};
@@ -79,10 +80,12 @@ pub(super) fn print(request: &Request<'_>) -> Result<Printed, Unprintable> {
     Ok(Printed {
         text,
         entry,
+        param_offsets: params.iter().map(|p| p.offset).chain(hidden.iter().map(|(_, at)| *at)).collect(),
         hidden,
         param_bytes,
         constants: cx.constants.iter().map(|n| GlobalId::new(*n)).collect(),
         static_shared: u32::try_from(static_shared).unwrap_or(u32::MAX),
+        own_shared: if cx.tells { TOLD_BYTES } else { 0 },
         dynamic_base: if cx.logical() { u32::try_from(cx.layout.dynamic_offset).unwrap_or(u32::MAX) } else { 0 },
     })
 }

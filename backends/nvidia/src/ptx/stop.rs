@@ -7,6 +7,12 @@
 //!
 //! One thread reads the word, the first of the block, where it cannot have ended while others come to such a barrier; else all
 //! do.
+//!
+//! **Where lanes leave one by one**, those of a warp come to the same barrier at different instructions. The hardware lets them, but
+//! then not all of them get the result of a `barrier.red`: the code that ptxas 13.0 makes brings the lanes of the warp together at one of
+//! these instructions, and only that one's predicate is written. So the verdict is a word of shared memory there: the number
+//! of the first barrier at which a thread said that it leaves. Threads count the barriers, which they all pass, so that a
+//! word that is written for the next one tells nothing to who still reads it for this.
 
 use super::Hidden;
 use super::function::{Printer, Printing};
@@ -29,7 +35,21 @@ pub(super) struct Stopping {
     leaves: Option<Reg>,
     /// It is the block's first thread, and only that one reads the word.
     leader: Option<Reg>,
+    /// Verdicts are a word of shared memory.
+    told: Option<Told>,
 }
+
+/// A verdict that is told in shared memory.
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    /// The address of the number of the barrier at which threads leave.
+    at: Reg,
+    /// How many barriers this thread has come to.
+    barriers: Reg,
+}
+
+/// Bytes of that word, which stands behind the launch's dynamic shared memory.
+pub(super) const TOLD_BYTES: u32 = 4;
 
 /// Where a launch that stops leads.
 pub(super) struct Sites {
@@ -39,6 +59,8 @@ pub(super) struct Sites {
     barriers: Vec<Block>,
     /// Threads may leave by themselves.
     leave_alone: bool,
+    /// Not with all lanes of their warp, too.
+    one_by_one: bool,
 }
 
 /// Whether a value says that the launch is asked to stop.
@@ -80,7 +102,14 @@ impl Sites {
         }
         let holds = |b: &Block| body.blocks[b.index()].insts.iter().any(|i| body.inst(*i).op == Op::StopBarrier);
         let barriers = cfg.order().iter().copied().filter(|b| !cold[b.index()] && holds(b)).collect();
-        Some(Self { cold, barriers, leave_alone: alone && barrier })
+        let voted = |value: &Value| {
+            let insts = body.blocks.iter().flat_map(|b| &b.insts).filter(|i| body.inst(**i).op == Op::Vote);
+            insts.flat_map(|i| body.args(*i)).any(|arg| arg == value)
+        };
+        let asks = body.blocks.iter().flat_map(|b| &b.insts).filter(|i| body.inst(**i).op == Op::StopAsked);
+        let one_by_one = asks.flat_map(|i| body.results(*i)).any(|asked| !voted(asked));
+        let leave_alone = alone && barrier;
+        Some(Self { cold, barriers, leave_alone, one_by_one: leave_alone && one_by_one })
     }
 
     /// Whether the block's first thread is there at each of the barriers: no branch that parts threads leads on one way to the
@@ -128,7 +157,33 @@ impl Printer<'_, '_> {
         }
         let lives = sites.leader_lives(self.function, self.body, &cfg);
         let leader = lives.then(|| self.first_thread());
-        self.stopping = Some(Stopping { word, leaves, leader });
+        let told = (sites.one_by_one && self.cx.logical()).then(|| self.begin_telling());
+        self.stopping = Some(Stopping { word, leaves, leader, told });
+    }
+    /// Nobody leaves yet.
+    fn begin_telling(&mut self) -> Told {
+        let [dynamic, end, offset, at, barriers] = [0; 5].map(|_| self.fresh(Type::I32));
+        let (name, base) = (self.cx.hidden(Hidden::DynamicShared), self.cx.layout.dynamic_offset);
+        self.cx.tells = true;
+        self.code.put("ld.param.b32", dynamic, [Operand::at(name, 0)]);
+        self.code.put("add.s32", end, [dynamic.into(), (base + u64::from(TOLD_BYTES) - 1).to_string().into()]);
+        self.code.put("and.b32", offset, [end.into(), format!("-{TOLD_BYTES}").into()]);
+        self.code.put("add.s32", at, [offset.into(), self.deltas.shared.into()]);
+        self.code.put("mov.b32", barriers, ["0".into()]);
+        let first = self.first_thread();
+        let outer = self.code.guard.replace(Guard { pred: first, negated: false });
+        self.code.act("st.relaxed.cta.shared.b32", [], [Operand::at(at, 0), "-1".into()]);
+        self.code.guard = outer;
+        self.code.act("bar.sync", [], ["0".into()]);
+        Told { at, barriers }
+    }
+    /// Comes to the next barrier, and says there whether this thread leaves.
+    fn tell(&mut self, told: Told, leaves: Reg) {
+        self.code.put("add.s32", told.barriers, [told.barriers.into(), "1".into()]);
+        let outer = self.code.guard.replace(Guard { pred: leaves, negated: false });
+        self.code.act("st.relaxed.cta.shared.b32", [], [Operand::at(told.at, 0), told.barriers.into()]);
+        self.code.guard = outer;
+        self.code.act("barrier.sync", [], ["0".into()]);
     }
     /// Whether this is the block's first thread.
     pub(super) fn first_thread(&mut self) -> Reg {
@@ -171,7 +226,7 @@ impl Printer<'_, '_> {
     }
 
     pub(super) fn stop_barrier(&mut self, inst: Inst, data: &InstData) -> Printing {
-        let Some(Stopping { word, leaves, leader }) = self.stopping else { return self.no_form(data) };
+        let Some(Stopping { word, leaves, leader, told }) = self.stopping else { return self.no_form(data) };
         let verdict = self.result(inst, 0);
         let mut asked = self.fresh(Type::B1);
         let again = self.in_loop;
@@ -188,7 +243,15 @@ impl Printer<'_, '_> {
             self.code.put("or.pred", either, [asked.into(), leaves.into()]);
             asked = either;
         }
-        self.code.act("barrier.red.or.pred", [verdict.into()], ["0".into(), asked.into()]);
+        match told {
+            Some(told) => {
+                self.tell(told, asked);
+                let number = self.fresh(Type::I32);
+                self.code.act("ld.relaxed.cta.shared.b32", [number.into()], [Operand::at(told.at, 0)]);
+                self.code.put("setp.le.u32", verdict, [number.into(), told.barriers.into()]);
+            }
+            None => self.code.act("barrier.red.or.pred", [verdict.into()], ["0".into(), asked.into()]),
+        }
         if let Some(leaves) = leaves {
             self.code.put("mov.pred", leaves, ["0".into()]);
         }
@@ -200,11 +263,15 @@ impl Printer<'_, '_> {
 
     /// Tells the others, before a thread ends that leaves by itself.
     pub(super) fn tell_others(&mut self) {
-        if let Some(leaves) = self.stopping.and_then(|s| s.leaves) {
-            let unused = self.fresh(Type::B1);
-            let outer = self.code.guard.replace(Guard { pred: leaves, negated: false });
-            self.code.act("barrier.red.or.pred", [unused.into()], ["0".into(), leaves.into()]);
-            self.code.guard = outer;
+        let Some(Stopping { leaves: Some(leaves), told, .. }) = self.stopping else { return };
+        let outer = self.code.guard.replace(Guard { pred: leaves, negated: false });
+        match told {
+            Some(told) => self.tell(told, leaves),
+            None => {
+                let unused = self.fresh(Type::B1);
+                self.code.act("barrier.red.or.pred", [unused.into()], ["0".into(), leaves.into()]);
+            }
         }
+        self.code.guard = outer;
     }
 }
