@@ -7,7 +7,9 @@
 //! from relocatable device code. `//= compute_90a` names what nvcc compiles for, `//$ VARIABLE=VALUE` sets a variable of
 //! the environment. Programs of the runtime library alone also run with its shared form; programs that older compilers
 //! know how to build are built by them too, with the runtime library of their time. `//- 11.8 REASON` leaves a release
-//! out that lacks something. `//~ DEVICE...` moves the program to these devices, one after the other, while it runs.
+//! out that lacks something, `//- stand-in REASON` leaves the program out where `HETGPU_VENDOR_DRIVER` names a copy of our own library as a
+//! card's driver. `//% DEVICE REASON` says that the program does not print that where `HETGPU_DEVICE` is this device; it must
+//! not, then. `//~ DEVICE...` moves the program to these devices, one after the other, while it runs.
 //!
 //! With `HETGPU_RING=ring:cpu+interp+...` every program is moved around these devices all the time, at moments that
 //! `HETGPU_RING_SEED` chooses, and must print the same. What cannot take the program where it is then is passed over, and
@@ -290,15 +292,34 @@ fn trial(setup: &Setup, source: &Path, text: &str, name: &str, runtime: Runtime)
     {
         return Ok(Completion::ignored_with(format!("no nvcc {compiler}, which ./setup.sh fetches where it can")));
     }
+    if std::env::var_os("HETGPU_VENDOR_DRIVER").is_some()
+        && let Some(reason) = marked(text, "//- ").into_iter().find_map(|line| line.strip_prefix("stand-in "))
+    {
+        return Ok(Completion::ignored_with(reason));
+    }
     let expected = marked(text, "//> ");
     if expected.is_empty() {
         return Err("the program does not say what it prints".into());
     }
     let program = build(setup, source, text, name, runtime)?;
-    let output = execute(setup, &program, text, runtime)?;
+    let device = std::env::var("HETGPU_DEVICE").unwrap_or_default();
+    let lines = marked(text, "//% ").into_iter().filter_map(|line| line.split_once(' '));
+    let fails = lines.into_iter().find(|(on, _)| *on == device).map(|(_, reason)| reason);
+    match (fails, judge(setup, &program, text, runtime, &expected)) {
+        (None, verdict) => verdict.map(|()| Completion::Completed),
+        (Some(_), Err(_)) => Ok(Completion::Completed),
+        (Some(reason), Ok(())) => {
+            Err(format!("it prints what it should on {device}, unlike what it says: {reason}").into())
+        }
+    }
+}
+
+/// Runs a program, and compares what it prints.
+fn judge(setup: &Setup, program: &Path, text: &str, runtime: Runtime, expected: &[&str]) -> Result<(), Failed> {
+    let output = execute(setup, program, text, runtime)?;
     let printed = String::from_utf8_lossy(&output.stdout);
     if output.status.success() && printed.lines().eq(expected.iter().copied()) {
-        return Ok(Completion::Completed);
+        return Ok(());
     }
     let mut message = String::new();
     for (line, (wanted, got)) in expected.iter().zip(printed.lines()).enumerate() {

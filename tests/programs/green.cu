@@ -2,6 +2,7 @@
 //$ HETGPU_CPU_THREADS=16
 //- 12.4 its calls are those of later headers
 //- 11.8 its calls are those of later headers
+//% nvidia a launch does not yet stay on the multiprocessors of its part
 //> kernels of two parts met on 0 multiprocessors
 //> green: 135 answers
 #include <cuda.h>

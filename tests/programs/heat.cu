@@ -1,5 +1,6 @@
 // The heat of a plate, in whole numbers so that every device gets the same, with a long kernel beside it. While it runs it
 // is moved from device to device; whatever it holds (pointers, streams, events, a texture, functions of the host) stays.
+//- stand-in it and the CPU device would have the same addresses of one process while the program moves
 //~ interp cpu interp cpu
 //> step 400 of 4000
 //> step 800 of 4000

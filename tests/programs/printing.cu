@@ -1,4 +1,5 @@
 // What kernels print appears when the program waits for them; memory that kernels allocate; a failed assertion.
+//% nvidia kernels that allocate are not printed
 //> before
 //> launched
 //> thread 5: word, 1.50, 1234567890123, %

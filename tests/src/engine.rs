@@ -31,6 +31,11 @@ pub trait Engine: Send + Sync {
         false
     }
 
+    /// True if nothing can be run any more in this process once a kernel has ended with a fault.
+    fn is_lost_by_faults(&self) -> bool {
+        false
+    }
+
     /// True if the engine's results depend on the seed; else one seed is tried.
     fn has_seeds(&self) -> bool {
         false

@@ -4,8 +4,10 @@
 //! `--on coverage` gives one trial a form of PTX instead, which fails if no filetest has it, or not with each of its words.
 //!
 //! `--on DEVICE` (several by commas) chooses the devices; without it `HETGPU_TEST_ON` does; the default is `interp`.
+//!
+//! Where a fault takes the device from the process for good, each run that is to end with one has a process of its own.
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::sync::Arc;
 
 use hetgpu_tests::coverage::{self, Coverage};
@@ -18,6 +20,9 @@ use ptx_frontend::FormInfo;
 
 /// The device name under which ptxas judges the files.
 const PTXAS: &str = "ptxas";
+
+/// A variable that is set in a process that runs one trial.
+const ALONE: &str = "HETGPU_TEST_ALONE";
 
 /// The device name under which the forms are checked for having a filetest.
 const COVERAGE: &str = "coverage";
@@ -112,10 +117,22 @@ fn trials(file: &File, devices: &[On]) -> Vec<Trial> {
         for index in 0..filetest.runs.len() {
             let (source, filetest, engine) = (source.clone(), filetest.clone(), engine.clone());
             let name = format!("{}::run{index}::{}", file.name, engine.name());
-            out.push(Trial::ignorable_test(name, move || {
+            out.push(Trial::ignorable_test(name.clone(), move || {
                 let run = &filetest.runs[index];
                 if let Some(reason) = engine.skips(&source, run) {
                     return Ok(Completion::ignored_with(reason));
+                }
+                // It is the hardware, or stands in for it.
+                if let Some(reason) = filetest
+                    .hardware_skip
+                    .as_ref()
+                    .or(run.hardware_skip.as_ref())
+                    .filter(|_| engine.is_lost_by_faults())
+                {
+                    return Ok(Completion::ignored_with(reason));
+                }
+                if run.fault.is_some() && engine.is_lost_by_faults() && std::env::var_os(ALONE).is_none() {
+                    return alone(engine.name(), &name).map(|()| Completion::Completed);
                 }
                 engine::execute(engine.as_ref(), oracle, &source, run)?;
                 Ok(Completion::Completed)
@@ -129,6 +146,18 @@ fn trials(file: &File, devices: &[On]) -> Vec<Trial> {
         }
     }
     out
+}
+
+/// Runs a trial in a process of its own.
+fn alone(device: &str, trial: &str) -> Result<(), Failed> {
+    let mut command = Command::new(std::env::current_exe()?);
+    let output = command.args(["--on", device, "--exact", trial]).env(ALONE, "1").output()?;
+    let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (out, errors) = (said(&output.stdout), said(&output.stderr));
+    match output.status.success() && out.ends_with("1 passed, 0 failed, 0 skipped\n") {
+        true => Ok(()),
+        false => Err(format!("{}\n{out}{errors}", output.status).into()),
+    }
 }
 
 fn judge_trial(file: &File, filetest: &Arc<Filetest>) -> Trial {

@@ -34,6 +34,7 @@ const STAGES: &[Stage] = &[
     }),
     ("levels", levels),
     ("ring", || crate::ring::run(&[])),
+    ("stand-in", crate::standin::run),
     ("coverage", || filetest(None, "coverage")),
     ("ptxas", || filetest(None, "ptxas")),
     ("reprint", || filetest(None, "reprint")),

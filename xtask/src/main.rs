@@ -9,6 +9,7 @@ mod dist;
 mod jobs;
 mod report;
 mod ring;
+mod standin;
 mod tidy;
 mod tool;
 mod tsan;

@@ -210,6 +210,10 @@ impl Engine for OnDevice {
         &self.name
     }
 
+    fn is_lost_by_faults(&self) -> bool {
+        !self.device.caps().survives_faults
+    }
+
     fn skips(&self, _ptx: &str, run: &Run) -> Option<String> {
         let unnoticed = run.fault.as_ref().filter(|fault| !fault.everywhere && !must_notice(fault.kind));
         if let Some(fault) = unnoticed {
