@@ -161,7 +161,7 @@ impl<'c> Lowering<'_, '_, 'c> {
                 match data.op {
                     Op::BrIf => {
                         let condition = self.one(args[0]);
-                        if self.leaving.contains(&targets[0].block) {
+                        if self.leaving.contains(&targets[0].block) || self.ends_strip(targets[0].block) {
                             let stays = e.bin(Code::LLVMXor, condition, condition.ty().ones());
                             e.cond_br_likely(stays, edges[1], edges[0]);
                         } else {
@@ -193,6 +193,15 @@ impl<'c> Lowering<'_, '_, 'c> {
         Ok(())
     }
 
+    /// Whether control comes to a block seldom: out of a loop that leaves it now and then to look whether it is asked to stop.
+    fn ends_strip(&self, to: Block) -> bool {
+        let asks = self
+            .body
+            .terminator(to)
+            .is_some_and(|t| self.body.targets(t).first().is_some_and(|first| self.leaving.contains(&first.block)));
+        asks && self.facts.left(self.block, to).next().is_some()
+    }
+
     /// An edge that all active lanes take.
     fn whole_edge(&mut self, inst: Inst, n: usize, way: Next) {
         if self.ends_turn(inst, n) {
@@ -204,12 +213,12 @@ impl<'c> Lowering<'_, '_, 'c> {
         let target = self.body.targets(inst)[n].block;
         self.poll(target);
         // What is left of a divergent loop goes on behind it without another look at who that is.
-        let first_behind = self.facts.left(self.block, target).next().map(|l| self.plan.after[l.index()]);
-        if self.lanes > 1 && first_behind == Some(Next::Block(target)) && self.facts.leave_together(self.block, target)
-        {
-            self.e.br(self.blocks[target.index()].1);
-        } else {
-            self.e.br(self.to(way));
+        let left =
+            self.facts.left(self.block, target).next().filter(|l| self.lanes > 1 && self.plan.divergent[l.index()]);
+        match left.filter(|l| self.facts.nobody_stays(self.block, *l)).map(|l| (l, self.plan.after[l.index()])) {
+            Some((_, Next::Block(behind))) if behind == target => self.e.br(self.blocks[target.index()].1),
+            Some((l, behind)) if way == Next::Check(l) => self.e.br(self.to(behind)),
+            _ => self.e.br(self.to(way)),
         }
     }
 

@@ -97,6 +97,12 @@ impl Facts<'_> {
         let (Some(l), None) = (left.next(), left.next()) else { return false };
         !self.branches_apart(from) && self.loops.get(l).latches.iter().all(|edge| edge.from == from)
     }
+    /// Whether no lane is left in the innermost loop around a block when control leaves it from there: all that stay in it come
+    /// to the block in each iteration, and take one way.
+    pub(super) fn nobody_stays(&self, from: Block, l: LoopId) -> bool {
+        let own = self.loops.innermost(from) == Some(l) && !self.branches_apart(from);
+        own && self.loops.get(l).latches.iter().all(|edge| self.dom.dominates(from, edge.from))
+    }
     /// Whether lanes may begin another iteration of a loop around a block on the way to it from one that dominates it.
     fn goes_round(&self, from: Block, to: Block) -> bool {
         let mut seen = BTreeSet::new();
@@ -263,10 +269,9 @@ impl<'a> Line<'a> {
                 self.behind[l.index()].append(&mut pending);
             }
             let inside = facts.loops.innermost(block);
-            self.skips[block.index()] = match facts.loops.headed_by(block).filter(|l| self.divergent[l.index()]) {
-                Some(l) => Next::Check(l),
-                None => self.go(pending.clone(), inside),
-            };
+            if facts.loops.headed_by(block).is_none_or(|l| !self.divergent[l.index()]) {
+                self.skips[block.index()] = self.go(pending.clone(), inside);
+            }
             self.terminator(block, &pending);
             self.leave_loops(at);
         }
@@ -364,7 +369,10 @@ impl<'a> Line<'a> {
         for l in ended {
             if self.divergent[l.index()] {
                 let pending = std::mem::take(&mut self.behind[l.index()]);
-                self.after[l.index()] = self.go(pending, facts.loops.get(l).parent);
+                let (header, after) = (facts.loops.get(l).header, self.go(pending, facts.loops.get(l).parent));
+                self.after[l.index()] = after;
+                // Not by the check, so that the loop has one entry.
+                self.skips[header.index()] = after;
             }
         }
     }
