@@ -45,6 +45,9 @@ impl Drop for Emit<'_> {
 }
 
 /// No name: LLVM numbers what has none.
+/// What stacks are aligned to where a function begins, on every processor.
+pub(crate) const STACK_ALIGNMENT: u32 = 16;
+
 const NO_NAME: *const std::ffi::c_char = c"".as_ptr();
 
 fn text(s: &str) -> CString {
@@ -266,8 +269,15 @@ impl<'c> Emit<'c> {
         (self.val(function), self.wrap(ty))
     }
     /// An intrinsic by a function of its own, whose code stands once, however often it is called. Numbers that are constants
-    /// are a part of it.
-    pub(crate) fn out_of_line(&self, name: &str, overloads: &[Ty<'c>], args: &[Val<'c>]) -> Val<'c> {
+    /// are a part of it. The others go through `places` in memory: vectors as arguments would have the caller align its stack,
+    /// for which it would need a register.
+    pub(crate) fn out_of_line(
+        &self,
+        name: &str,
+        overloads: &[Ty<'c>],
+        args: &[Val<'c>],
+        places: [Val<'c>; 3],
+    ) -> Val<'c> {
         let (intrinsic, ty) = self.declared(name, overloads);
         let mut length = 0;
         let declared = llvm!(LLVMGetValueName2(intrinsic.0, &raw mut length));
@@ -278,8 +288,9 @@ impl<'c> Emit<'c> {
         for arg in args.iter().filter(|arg| number(**arg)) {
             whole += &format!(".{}", llvm!(LLVMConstIntGetZExtValue(arg.0)));
         }
-        let given: Vec<Val<'c>> = args.iter().copied().filter(|arg| !number(*arg)).collect();
-        let types: Vec<Ty<'c>> = given.iter().map(|arg| arg.ty()).collect();
+        let given: Vec<(Val<'c>, Val<'c>)> = args.iter().copied().filter(|arg| !number(*arg)).zip(places).collect();
+        given.iter().for_each(|(arg, place)| self.store(*arg, *place, STACK_ALIGNMENT));
+        let types = vec![self.ptr(); given.len()];
         let result = self.wrap(llvm!(LLVMGetReturnType(ty.0)));
         let own = self.function_ty(&types, result);
         let function = self.function(&whole, own);
@@ -291,13 +302,14 @@ impl<'c> Emit<'c> {
             let here = self.here();
             self.at(self.block(function, "all"));
             let mut index = 0..;
-            let mut param = || self.param(function, index.next().unwrap_or_default());
-            let inside: Vec<Val<'c>> = args.iter().map(|arg| if number(*arg) { *arg } else { param() }).collect();
+            let mut param = |ty| self.load(ty, self.param(function, index.next().unwrap_or_default()), STACK_ALIGNMENT);
+            let inside: Vec<Val<'c>> =
+                args.iter().map(|arg| if number(*arg) { *arg } else { param(arg.ty()) }).collect();
             let value = self.call(ty, intrinsic, &inside);
             self.ret((result != self.void()).then_some(value));
             self.at(here);
         }
-        self.call(own, function, &given)
+        self.call(own, function, &given.iter().map(|(_, place)| *place).collect::<Vec<_>>())
     }
     pub(crate) fn phi(&self, ty: Ty<'c>, incoming: &[(Val<'c>, Blk<'c>)]) -> Val<'c> {
         let phi = llvm!(LLVMBuildPhi(self.builder, ty.0, NO_NAME));
@@ -368,10 +380,10 @@ impl<'c> Emit<'c> {
         self.at(here);
         self.val(variable)
     }
-    /// The same for vectors that are also accessed by element, at a multiple of 64.
-    pub(crate) fn buffer(&self, entry: Blk<'c>, ty: Ty<'c>) -> Val<'c> {
+    /// The same for vectors that are also accessed by element, at a multiple of `align`.
+    pub(crate) fn buffer(&self, entry: Blk<'c>, ty: Ty<'c>, align: u32) -> Val<'c> {
         let buffer = self.alloca(entry, ty);
-        llvm!(LLVMSetAlignment(buffer.0, 64));
+        llvm!(LLVMSetAlignment(buffer.0, align));
         buffer
     }
     pub(crate) fn load(&self, ty: Ty<'c>, from: Val<'c>, align: u32) -> Val<'c> {

@@ -230,9 +230,10 @@ impl<'c> Lowering<'_, '_, 'c> {
         let e = self.e;
         let narrow = space == Space::Shared;
         let addresses = if narrow { e.cast(Code::LLVMTrunc, addresses, self.i(32).vector(32)) } else { addresses };
+        let align = self.buffer_alignment();
         let brought = |this: &mut Self, v: Val<'c>| {
-            let place = e.buffer(this.entry, v.ty());
-            e.store(v, place, 64);
+            let place = e.buffer(this.entry, v.ty(), align);
+            e.store(v, place, align);
             place
         };
         let places = brought(self, addresses);
@@ -245,7 +246,7 @@ impl<'c> Lowering<'_, '_, 'c> {
         let element = self.element(self.body.ty(args[1]));
         let bytes = self.body.ty(args[1]).bytes();
         let vector = element.vector(32);
-        let results = used.then(|| e.buffer(self.entry, vector));
+        let results = used.then(|| e.buffer(self.entry, vector, align));
         let (start, head, behind) = (e.here(), e.block(self.code, "lanes"), e.block(self.code, "lanes.done"));
         let all = self.mask_bits();
         e.br(head);
@@ -272,6 +273,6 @@ impl<'c> Lowering<'_, '_, 'c> {
         e.add_incoming(left, less, e.here());
         e.cond_br(e.icmp(Int::LLVMIntNE, less, self.c32(0)), head, behind);
         e.at(behind);
-        results.map_or(vector.undef(), |results| e.load(vector, results, 64))
+        results.map_or(vector.undef(), |results| e.load(vector, results, align))
     }
 }

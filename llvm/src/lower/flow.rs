@@ -194,7 +194,7 @@ impl<'c> Lowering<'_, '_, 'c> {
     }
 
     /// Whether control comes to a block seldom: out of a loop that leaves it now and then to look whether it is asked to stop.
-    fn ends_strip(&self, to: Block) -> bool {
+    pub(super) fn ends_strip(&self, to: Block) -> bool {
         let asks = self
             .body
             .terminator(to)

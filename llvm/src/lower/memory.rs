@@ -6,7 +6,7 @@
 use super::shape::{Affine, Distance, Shape, sreg_offsets};
 use super::{Lowering, Result, unsupported};
 use crate::abi::{self, Failure, Warp};
-use crate::sys::{Code, Int, Ty, Val};
+use crate::sys::{Code, Int, STACK_ALIGNMENT, Ty, Val};
 use hetir::attr::{FenceKind, Order, Rare, Scope, Space, Sreg};
 use hetir::entity::{Inst, Value};
 use hetir::interp::space::{SHARED_STRIDE, function_address};
@@ -687,11 +687,24 @@ impl<'c> Lowering<'_, '_, 'c> {
         }
     }
 
+    /// What buffers of vectors are aligned to: code that is hardly ever executed does not have the kernel align its stack, for which
+    /// it would need a register.
+    pub(super) fn buffer_alignment(&self) -> u32 {
+        if self.leaving.contains(&self.block) { STACK_ALIGNMENT } else { 64 }
+    }
+
     /// An access of each lane for itself.
     fn masked(&self, inst: Inst, name: &str, overloads: &[Ty<'c>], args: &[Val<'c>]) -> Val<'c> {
+        let e = self.e;
         match self.body.inst(inst).attr() {
-            Rare::Yes => self.e.out_of_line(name, overloads, args),
-            Rare::No => self.e.intrinsic(name, overloads, args),
+            Rare::Yes => {
+                let places = std::array::from_fn(|n| self.rare[n].get());
+                let places = places
+                    .map(|known| known.unwrap_or_else(|| e.buffer(self.entry, self.i(64).vector(32), STACK_ALIGNMENT)));
+                self.rare.iter().zip(places).for_each(|(cell, place)| cell.set(Some(place)));
+                e.out_of_line(name, overloads, args, places)
+            }
+            Rare::No => e.intrinsic(name, overloads, args),
         }
     }
 

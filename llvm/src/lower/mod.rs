@@ -278,6 +278,8 @@ struct Lowering<'u, 'm, 'c> {
     masks: HashMap<Block, Val<'c>>,
     /// Masks while the block is executed and behind it.
     kept: HashMap<Block, Val<'c>>,
+    /// Where operands of what is done out of line lie meanwhile.
+    rare: [Cell<Option<Val<'c>>>; 3],
     /// Memory for helpers' operands and results, by columns.
     areas: HashMap<(u8, u64), Val<'c>>,
     /// What lanes return.
@@ -366,6 +368,7 @@ impl<'u, 'm, 'c> Lowering<'u, 'm, 'c> {
             masks: HashMap::new(),
             areas: HashMap::new(),
             kept: HashMap::new(),
+            rare: Default::default(),
             results: Vec::new(),
             blocks: Vec::new(),
             checks: BTreeMap::new(),

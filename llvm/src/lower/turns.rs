@@ -121,7 +121,7 @@ impl<'m, 'c> Lowering<'_, 'm, 'c> {
     }
     /// A buffer for a value of each lane.
     fn lanes_of(&self, value: Value) -> Val<'c> {
-        self.e.buffer(self.entry, self.stored(value).vector(32))
+        self.e.buffer(self.entry, self.stored(value).vector(32), self.buffer_alignment())
     }
     /// A lane's place in it.
     fn own(&self, buffer: Val<'c>, value: Value, lane: Val<'c>) -> Val<'c> {
@@ -156,13 +156,13 @@ impl<'m, 'c> Lowering<'_, 'm, 'c> {
                 let v = self.vector(value);
                 let v = e.cast(Code::LLVMZExt, v, self.stored(value).vector(32));
                 let buffer = self.lanes_of(value);
-                e.store(v, buffer, 64);
+                e.store(v, buffer, self.buffer_alignment());
                 brought.insert(value, (buffer, false));
             }
         }
         let exits = self.exits(l);
         for exit in exits.values() {
-            e.store(self.i(8).vector(32).zero(), exit.lanes, 64);
+            e.store(self.i(8).vector(32).zero(), exit.lanes, self.buffer_alignment());
         }
         // One lane after the other.
         let bits = self.mask_bits();
@@ -216,7 +216,7 @@ impl<'m, 'c> Lowering<'_, 'm, 'c> {
             values.sort();
             values.dedup();
             let left = values.into_iter().map(|v| (v, *buffers.entry(v).or_insert_with(|| self.lanes_of(v)))).collect();
-            let lanes = self.e.buffer(self.entry, self.i(8).vector(32));
+            let lanes = self.e.buffer(self.entry, self.i(8).vector(32), self.buffer_alignment());
             exits.insert((edge.from, edge.target), Exit { lanes, left });
         }
         exits
@@ -272,6 +272,7 @@ impl<'m, 'c> Lowering<'_, 'm, 'c> {
             variables: HashMap::new(),
             masks: HashMap::new(),
             kept: HashMap::new(),
+            rare: Default::default(),
             areas: HashMap::new(),
             results: Vec::new(),
             blocks: parts,
@@ -331,16 +332,30 @@ impl<'m, 'c> Lowering<'_, 'm, 'c> {
         let header = self.block;
         for (&(from, n), exit) in exits {
             self.block = from;
-            let lanes = e.load(self.i(8).vector(32), exit.lanes, 64);
+            let lanes = e.load(self.i(8).vector(32), exit.lanes, self.buffer_alignment());
             let lanes = e.icmp(Int::LLVMIntNE, lanes, lanes.ty().zero());
+            let last = self.last(from);
+            let seldom = self.ends_strip(self.body.targets(last)[n].block).then(|| e.block(self.code, "turns.on"));
+            let known = seldom.map(|_| (self.held.clone(), self.vectors.clone(), self.strict.clone()));
+            if let Some(on) = seldom {
+                let none = e.icmp(Int::LLVMIntEQ, e.cast(Code::LLVMBitCast, lanes, self.i(32)), self.c32(0));
+                let taken = e.block(self.code, "turns.taken");
+                e.cond_br_likely(none, on, taken);
+                e.at(taken);
+            }
             for &(value, buffer) in &exit.left {
-                let v = e.load(self.stored(value).vector(32), buffer, 64);
+                let v = e.load(self.stored(value).vector(32), buffer, self.buffer_alignment());
                 let v = if self.body.ty(value) == Type::B1 { e.icmp(Int::LLVMIntNE, v, v.ty().zero()) } else { v };
                 self.vectors.insert(value, v);
                 self.strict.remove(&value);
             }
-            let last = self.last(from);
             self.edge_of(last, n, lanes);
+            // What was loaded there is not there on the other way.
+            if let (Some(on), Some(known)) = (seldom, known) {
+                (self.held, self.vectors, self.strict) = known;
+                e.br(on);
+                e.at(on);
+            }
         }
         self.block = header;
     }
