@@ -44,10 +44,10 @@ impl Drop for Emit<'_> {
     }
 }
 
-/// No name: LLVM numbers what has none.
 /// What stacks are aligned to where a function begins, on every processor.
 pub(crate) const STACK_ALIGNMENT: u32 = 16;
 
+/// No name: LLVM numbers what has none.
 const NO_NAME: *const std::ffi::c_char = c"".as_ptr();
 
 fn text(s: &str) -> CString {

@@ -38,6 +38,9 @@ pub(super) struct Run {
 /// More runs than these are gathered.
 const MOST_RUNS: usize = 4;
 
+/// Bytes of the largest element of vectors.
+const LARGEST: u32 = 16;
+
 /// Cuts distances into runs of accesses of so many bytes.
 fn runs(distance: &Distance, bytes: i64) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
@@ -581,7 +584,7 @@ impl<'c> Lowering<'_, '_, 'c> {
                         self.visible(value, true)
                     } else {
                         let v = self.visible(value, false);
-                        self.last_active(v)
+                        self.last_active(v, self.body.ty(value))
                     };
                     let v = e.cast(Code::LLVMBitCast, v, self.i(ty.bits()));
                     let v = e.cast(Code::LLVMZExt, v, self.i(ty.bytes() * 8));
@@ -640,11 +643,19 @@ impl<'c> Lowering<'_, '_, 'c> {
             .collect()
     }
 
-    fn last_active(&self, v: Val<'c>) -> Val<'c> {
+    fn last_active(&self, v: Val<'c>, ty: Type) -> Val<'c> {
         let e = self.e;
         let bits = self.mask_bits();
         let zeros = e.intrinsic("llvm.ctlz", &[self.i(32)], &[bits, self.i(1).int(0)]);
         let lane = e.bin(Code::LLVMAnd, e.bin(Code::LLVMSub, self.c32(31), zeros), self.c32(31));
+        if self.leaving.contains(&self.block) {
+            // LLVM's own way is through memory, too, for which it has the stack aligned.
+            let [place, ..] = self.rare_places();
+            e.store(v, place, STACK_ALIGNMENT);
+            let lane = e.cast(Code::LLVMZExt, lane, self.i(64));
+            let own = e.offset(place, e.bin(Code::LLVMMul, lane, self.c64(ty.bytes().into())));
+            return e.load(self.element(ty), own, ty.bytes());
+        }
         e.extract(v, lane)
     }
 
@@ -693,17 +704,22 @@ impl<'c> Lowering<'_, '_, 'c> {
         if self.leaving.contains(&self.block) { STACK_ALIGNMENT } else { 64 }
     }
 
+    /// Where vectors lie on their way to and from code that is hardly ever executed.
+    fn rare_places(&self) -> [Val<'c>; 3] {
+        std::array::from_fn(|n| {
+            let known = self.rare[n].get();
+            let ty = self.i(8 * LARGEST).vector(32);
+            let place = known.unwrap_or_else(|| self.e.buffer(self.entry, ty, STACK_ALIGNMENT));
+            self.rare[n].set(Some(place));
+            place
+        })
+    }
+
     /// An access of each lane for itself.
     fn masked(&self, inst: Inst, name: &str, overloads: &[Ty<'c>], args: &[Val<'c>]) -> Val<'c> {
         let e = self.e;
         match self.body.inst(inst).attr() {
-            Rare::Yes => {
-                let places = std::array::from_fn(|n| self.rare[n].get());
-                let places = places
-                    .map(|known| known.unwrap_or_else(|| e.buffer(self.entry, self.i(64).vector(32), STACK_ALIGNMENT)));
-                self.rare.iter().zip(places).for_each(|(cell, place)| cell.set(Some(place)));
-                e.out_of_line(name, overloads, args, places)
-            }
+            Rare::Yes => e.out_of_line(name, overloads, args, self.rare_places()),
             Rare::No => e.intrinsic(name, overloads, args),
         }
     }
