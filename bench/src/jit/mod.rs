@@ -144,17 +144,22 @@ pub(crate) fn show(stage: &str, features: &str, kernel: &str, file: &Path) -> Re
     let stages = [("lowered", Stage::Lowered), ("optimised", Stage::Optimised), ("assembly", Stage::Assembly)];
     let (_, stage) =
         stages.into_iter().find(|(name, _)| *name == stage).ok_or_else(|| format!("no stage `{stage}`"))?;
+    print!("{}", text(stage, features_of(features)?, kernel, file)?);
+    Ok(())
+}
+
+/// What a kernel becomes.
+fn text(stage: Stage, features: Features, kernel: &str, file: &Path) -> Result<String, String> {
     let mut module = module(file)?;
     let (name, sites) = kernel.strip_suffix("+sites").map_or((kernel, false), |name| (name, true));
     let kernel = module.function(name).ok_or("no such kernel")?;
     if sites {
         module = Plan::of(&module, kernel, BLOCK).ok_or("no such kernel")?.suspendable();
     }
-    let options = Options { features: features_of(features)?, cache: None, cache_limit: 0 };
+    let options = Options { features, cache: None, cache_limit: 0 };
     let jit = Jit::new(options, &[]).map_err(|error| error.to_string())?;
     let shape = Shape { block: BLOCK, form: Form::Warp };
-    print!("{}", jit.text(&module, kernel, &shape, stage).map_err(|error| error.to_string())?);
-    Ok(())
+    jit.text(&module, kernel, &shape, stage).map_err(|error| error.to_string())
 }
 
 fn features_of(name: &str) -> Result<Features, String> {
@@ -177,4 +182,26 @@ fn kernels(file: &Path) -> Result<Vec<String>, String> {
 fn instructions(module: &Module, kernel: FuncId) -> usize {
     let body = module.functions.get(kernel.index()).and_then(|function| function.body.as_ref());
     body.iter().flat_map(|body| &body.blocks).map(|block| block.insts.len()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A stack that is aligned takes a register from the whole kernel. Of these kernels the plain form needs none, and what
+    /// the other form has more is hardly ever executed.
+    #[test]
+    fn kernels_that_can_be_suspended_keep_their_registers() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels");
+        for name in ["mandelbrot", "matmul_tiled", "nbody"] {
+            let file = folder.join(name).with_extension("ptx");
+            for kernel in [name.to_owned(), format!("{name}+sites")] {
+                let assembly = text(Stage::Assembly, Features::Native, &kernel, &file).unwrap();
+                let (_, code) = assembly.split_once("\nhetgpu_kernel:").unwrap();
+                let (code, _) = code.split_once("-- End function").unwrap();
+                let aligned = code.lines().find(|line| line.contains("and") && line.contains(", %rsp"));
+                assert_eq!(aligned, None, "{kernel}");
+            }
+        }
+    }
 }
