@@ -67,12 +67,7 @@ pub(crate) fn read(strand: &Strand, which: u32) -> u64 {
         Sreg::NSmId => job.multiprocessors,
         Sreg::DynamicSharedSize => warp.dynamic_shared,
         Sreg::TotalSharedSize | Sreg::AggrSharedSize => warp.total_shared,
-        Sreg::ReservedSharedBegin
-        | Sreg::ReservedSharedEnd
-        | Sreg::ReservedSharedCap
-        | Sreg::ReservedShared0
-        | Sreg::ReservedShared1
-        | Sreg::CurrentGraphExec
+        Sreg::CurrentGraphExec
         | Sreg::Pm
         | Sreg::Pm64
         // Its number would have to come along; the workspace that two of them hold stands in the warp.

@@ -430,11 +430,6 @@ fn sreg(sreg: Sreg, assumptions: Assumptions) -> Uniformity {
         | Sreg::DynamicSharedSize
         | Sreg::TotalSharedSize
         | Sreg::AggrSharedSize
-        | Sreg::ReservedSharedBegin
-        | Sreg::ReservedSharedEnd
-        | Sreg::ReservedSharedCap
-        | Sreg::ReservedShared0
-        | Sreg::ReservedShared1
         | Sreg::IsExplicitCluster
         | Sreg::ClusterIdX
         | Sreg::ClusterIdY

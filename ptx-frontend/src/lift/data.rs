@@ -3,9 +3,9 @@
 use super::{Named, linkage, opaque};
 use crate::ast;
 use hetir::attr::Space;
-use hetir::diag::Diagnostic;
+use hetir::diag::{Diagnostic, Span};
 use hetir::entity::GlobalId;
-use hetir::ir::{Global, Module, Relocation, RelocationTarget};
+use hetir::ir::{Global, Linkage, Module, Relocation, RelocationTarget};
 use hetir::verify::{MAX_GLOBAL_BYTES, MAX_SHARED_BYTES};
 
 /// Most bytes of an initialiser.
@@ -52,6 +52,29 @@ pub(crate) fn declare(
         span: variable.span,
     });
     Ok(GlobalId::new(module.globals.len() - 1))
+}
+
+/// The variable that stands for shared memory which is kept for the system; it is added where it is asked for first.
+pub(crate) fn reserved_shared(module: &mut Module, size: u64) -> GlobalId {
+    // No name of a text has two dots in a row.
+    const NAME: &str = "reserved..shared";
+    let found = module.globals.iter().position(|global| global.name == NAME);
+    GlobalId::new(found.unwrap_or_else(|| {
+        module.globals.push(Global {
+            name: NAME.into(),
+            space: Space::Shared,
+            size,
+            align: 16,
+            linkage: Linkage::Local,
+            managed: false,
+            init: Vec::new(),
+            relocations: Vec::new(),
+            opaque: None,
+            fields: Vec::new(),
+            span: Span::default(),
+        });
+        module.globals.len() - 1
+    }))
 }
 
 /// Gives a variable its initial value.

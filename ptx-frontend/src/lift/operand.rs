@@ -2,7 +2,7 @@
 
 use super::function::{Lifter, Place};
 use super::ssa::Var;
-use super::{Kind, Named, Ty};
+use super::{Kind, Named, Ty, data};
 use crate::ast::{self, BaseKind, Mark, Operand, OperandKind};
 use crate::isa::{Lifted, Pattern};
 use hetir::attr::{Space, Sreg};
@@ -391,6 +391,22 @@ impl Lifter<'_, '_> {
         self.op(Op::IAdd, Type::I64, &[address.base, offset])
     }
 
+    /// What a register says of the shared memory that is kept for the system. It is a variable here, which those kernels
+    /// have that ask for it.
+    fn reserved_shared(&mut self, name: &str) -> Option<Value> {
+        let offset = match name.strip_prefix("reserved_smem_offset_")? {
+            "begin" | "0" => 0,
+            "1" => RESERVED_SHARED / 2,
+            "end" => RESERVED_SHARED,
+            "cap" => return Some(self.constant(Type::I32, RESERVED_SHARED)),
+            _ => return None,
+        };
+        let id = data::reserved_shared(&mut self.cx.module, RESERVED_SHARED);
+        let base = self.op_imm(Op::GlobalAddr, Type::I64, id.index() as u64, &[]);
+        let base = self.op(Op::Trunc, Type::I32, &[base]);
+        let offset = self.constant(Type::I32, offset);
+        Some(self.op(Op::IAdd, Type::I32, &[base, offset]))
+    }
     fn special_name(&self, name: ast::Symbol) -> &str {
         self.ast.name(name).trim_start_matches('%')
     }
@@ -411,6 +427,13 @@ impl Lifter<'_, '_> {
         if component == "w" && special_register(&format!("{text}.x")).is_some() {
             return Ok(self.constant(ty.ir, 0));
         }
+        if let Some(value) = self.reserved_shared(&full) {
+            return if ty.ir == Type::I32 && self.form().is_none_or(Pattern::takes_special_registers) {
+                Ok(value)
+            } else {
+                Err(self.error_at(operand.span, "this special register can only be moved as a .u32"))
+            };
+        }
         let Some((sreg, number, width)) = special_register(&full) else {
             return Err(self.error_at(operand.span, format!("`%{full}` is neither declared nor a special register")));
         };
@@ -430,6 +453,10 @@ impl Lifter<'_, '_> {
     }
 }
 
+/// Bytes of shared memory that a card keeps for the system in each block, half of them for whoever asks for `offset_1`:
+/// CUDA's cooperative groups, which want 288.
+const RESERVED_SHARED: u64 = 1024;
+
 /// The special register of a name, its number in its row, and its width.
 fn special_register(name: &str) -> Option<(Sreg, u64, Type)> {
     let wide = |s| matches!(s, Sreg::Clock64 | Sreg::GlobalTimer | Sreg::GridId | Sreg::CurrentGraphExec | Sreg::Pm64);
@@ -445,17 +472,6 @@ fn special_register(name: &str) -> Option<(Sreg, u64, Type)> {
     }
     if let Some(n) = numbered("pm", "", 8) {
         return Some((Sreg::Pm, n, Type::I32));
-    }
-    if let Some(rest) = name.strip_prefix("reserved_smem_offset_") {
-        let sreg = match rest {
-            "begin" => Sreg::ReservedSharedBegin,
-            "end" => Sreg::ReservedSharedEnd,
-            "cap" => Sreg::ReservedSharedCap,
-            "0" => Sreg::ReservedShared0,
-            "1" => Sreg::ReservedShared1,
-            _ => return None,
-        };
-        return Some((sreg, 0, Type::I32));
     }
     let sreg = Sreg::ALL
         .iter()

@@ -190,14 +190,7 @@ fn read(step: &Step<'_, '_>, which: Sreg) -> [u64; 32] {
         Sreg::GlobalTimerHi => [timer >> 32; 32],
         Sreg::DynamicSharedSize => same(launch.dynamic_shared),
         Sreg::TotalSharedSize | Sreg::AggrSharedSize => same(step.env.shared_bytes),
-        Sreg::ReservedSharedBegin
-        | Sreg::ReservedSharedEnd
-        | Sreg::ReservedSharedCap
-        | Sreg::ReservedShared0
-        | Sreg::ReservedShared1
-        | Sreg::CurrentGraphExec
-        | Sreg::Pm
-        | Sreg::Pm64 => same(0),
+        Sreg::CurrentGraphExec | Sreg::Pm | Sreg::Pm64 => same(0),
         Sreg::IsExplicitCluster => same(u32::from(cluster != [1; 3])),
         Sreg::ClusterIdX => same(index[0] / cluster[0]),
         Sreg::ClusterIdY => same(index[1] / cluster[1]),
