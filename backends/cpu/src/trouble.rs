@@ -113,6 +113,8 @@ impl Failure {
             }
             None => (FaultKind::Trap, "", "the kernel stopped"),
         };
+        let missing = (cause == Some(Cause::BadCall)).then(|| without_body(job, function, span)).flatten();
+        let op = if missing.is_some() { "call" } else { op };
         let mut place = job.place(strand, lane, op, function, span);
         if op.is_empty() {
             // The instruction is known by its place only.
@@ -122,7 +124,7 @@ impl Failure {
             kind,
             kernel: job.kernel_name().to_owned(),
             place: Some(place),
-            message: message.to_owned(),
+            message: missing.unwrap_or_else(|| message.to_owned()),
             related: Vec::new(),
         });
         if cause == Some(Cause::WrongSpace) {
@@ -207,6 +209,17 @@ pub(crate) enum Accessed {
     Local,
     /// The place in the space.
     Shared(u64),
+}
+
+/// What is said of a call of a function without a body, if that is what stands at a place.
+fn without_body(job: &Job, function: u32, span: u32) -> Option<String> {
+    let module = &job.module;
+    let body = module.functions.get(function as usize)?.body.as_ref()?;
+    let at = body.spans.iter().zip(&body.insts).filter(|(at, inst)| at.start == span && inst.op == Op::Call);
+    let mut callees = at.filter_map(|(_, inst)| module.functions.get(inst.imm as usize));
+    let callee = callees.find(|callee| callee.body.is_none())?;
+    let why = callee.unavailable.first().map(|reason| format!(": {}", reason.message)).unwrap_or_default();
+    Some(format!("call of {}, which has no body{why}", callee.name))
 }
 
 impl Job {

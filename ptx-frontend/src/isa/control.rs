@@ -68,6 +68,9 @@ pub(crate) const FORMS: &[Form] = &[
     }),
 ];
 
+/// What the names of the functions begin with that the library for kernels which launch kernels leaves to the driver.
+const DEVICE_RUNTIME: [&str; 3] = ["__cuda_syscall_cnp", "cnpGetParameterBuffer", "cnpLaunchDevice"];
+
 /// What a call goes to.
 enum Callee {
     Function(hetir::entity::FuncId),
@@ -277,6 +280,10 @@ impl Lifter<'_, '_> {
                 _ => None,
             };
             let declared = matches!(callee.linkage, hetir::ir::Linkage::Extern);
+            if declared && DEVICE_RUNTIME.iter().any(|prefix| callee.name.starts_with(prefix)) {
+                let message = "kernels that launch kernels (dynamic parallelism) are not supported";
+                return Err(self.error_at(function.span, message));
+            }
             return Ok(match system {
                 Some(call) if declared => (call, Some(callee.signature.clone())),
                 _ => (Callee::Function(id), Some(callee.signature.clone())),
