@@ -327,9 +327,7 @@ impl Running {
     /// Executes the ops whose lanes have all come.
     fn meet(&mut self, job: &Job, warp: usize) -> Option<()> {
         while !self.meeting[warp].is_empty() {
-            let waiting: Vec<(u16, &Strand)> =
-                self.meeting[warp].iter().map(|&n| (n, &*self.strands[usize::from(n)])).collect();
-            match effect::meet(&waiting, self.live[warp]) {
+            match effect::meet(&self.meeting[warp], &self.strands, self.live[warp]) {
                 Ok(done) if done.is_empty() => break,
                 Ok(done) => {
                     self.meeting[warp].retain(|n| !done.contains(n));

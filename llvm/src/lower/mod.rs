@@ -197,7 +197,8 @@ impl<'m, 'c> Unit<'m, 'c> {
             definitions: &definitions,
         };
         let plan = Plan::of(&facts);
-        if self.lanes > 1 && wait::lanes_wait(body, &facts, &plan) {
+        let shapes = Shapes::of(body, &facts, self.shape.block, self.clusters);
+        if self.lanes > 1 && wait::lanes_wait(body, &facts, &plan, &shapes) {
             self.need(|n| n.lanes_wait = true);
         }
         // A kernel that goes on where each lane left may come to a barrier with some of them, while others are in a loop.
@@ -205,7 +206,6 @@ impl<'m, 'c> Unit<'m, 'c> {
         if self.lanes > 1 && entered_anywhere && cfg.order().iter().any(meets) {
             self.need(|n| n.lanes_wait = true);
         }
-        let shapes = Shapes::of(body, &facts, self.shape.block, self.clusters);
         let live = Liveness::of(body, &cfg);
         Lowering::new(self, id, function, body, &facts, &plan, &shapes, &live)?.run()
     }

@@ -8,6 +8,7 @@ use hetir::entity::{Block, Inst, Value};
 use hetir::ir::Body;
 use hetir::op::Op;
 use hetir::types::Type;
+use std::collections::HashSet;
 use std::rc::Rc;
 
 /// How a value of the warp is held.
@@ -175,6 +176,12 @@ impl Affine {
         let largest = distance.offsets.iter().copied().max()?;
         let few = distance.terms.is_empty() && distance.offsets.iter().all(|o| (0..1024).contains(o));
         few.then(|| (largest as u64 + 1).next_power_of_two() - 1)
+    }
+    /// Whether no two lanes have the same, in 16 bits or more.
+    pub(super) fn is_different_in_all(&self) -> bool {
+        let known = self.distance.terms.is_empty() && self.guesses.is_empty();
+        let different: HashSet<u16> = self.distance.offsets.iter().map(|o| *o as u16).collect();
+        known && different.len() == self.distance.offsets.len()
     }
     /// Whether the lanes' distances are multiples of a number.
     pub(super) fn is_multiple_of(&self, number: i64) -> bool {

@@ -3,22 +3,26 @@
 //! The lanes of a warp leave a loop together. Where one must go on so that another can leave, a spin lock for example, a
 //! warp would wait for itself: such a kernel is compiled for single lanes. A loop waits if a way out of it depends on
 //! what it reads from memory that others write. It is harmless
-//! - if its lanes leave it together, and the lanes that are not in it have nothing to do meanwhile that others see;
+//! - if its lanes leave it together, or there is only one, and the lanes that are not in it have nothing to do meanwhile
+//!   that others see;
 //! - if what it waits for is the success of an exchange that compares with a value read in the loop: an exchange fails
-//!   there only because another one succeeded.
+//!   there only because another one succeeded;
+//! - if whoever leaves it, or is not in it, comes to a barrier of the whole block, or ends, before doing anything that
+//!   others see: so does a barrier of the grid, at which one thread of each block waits for the other blocks.
 
 use super::plan::{Facts, Plan};
+use super::shape::{Shape, Shapes};
 use hetir::analysis::loops::LoopId;
 use hetir::analysis::uniform::Uniformity;
-use hetir::attr::{AtomOp, Order, Space};
+use hetir::attr::{AtomOp, IntCmp, Order, Space};
 use hetir::entity::{Block, Inst, Value};
 use hetir::ir::{Body, Def};
 use hetir::op::{Effects, Op};
 use std::collections::HashSet;
 
 /// Whether lanes of a warp may have to wait for each other.
-pub(super) fn lanes_wait(body: &Body, facts: &Facts<'_>, plan: &Plan) -> bool {
-    facts.loops.ids().any(|l| waits(body, facts, l) && !is_harmless(body, facts, plan, l))
+pub(super) fn lanes_wait(body: &Body, facts: &Facts<'_>, plan: &Plan, shapes: &Shapes) -> bool {
+    facts.loops.ids().any(|l| waits(body, facts, l) && !is_harmless(body, facts, plan, shapes, l))
 }
 
 fn insts<'b>(body: &'b Body, facts: &'b Facts<'_>, l: LoopId) -> impl Iterator<Item = Inst> + 'b {
@@ -79,10 +83,13 @@ fn depends(body: &Body, facts: &Facts<'_>, l: LoopId, value: Value, on: &HashSet
     false
 }
 
-fn is_harmless(body: &Body, facts: &Facts<'_>, plan: &Plan, l: LoopId) -> bool {
-    let together = !plan.divergent[l.index()];
-    if together {
-        return !others_work(body, facts, l);
+fn is_harmless(body: &Body, facts: &Facts<'_>, plan: &Plan, shapes: &Shapes, l: LoopId) -> bool {
+    let alone = alone_from(body, facts, shapes, l);
+    // Loops, this one or those around it, that some lanes have left already.
+    let around = facts.loops.around(facts.loops.get(l).header);
+    let mut left = around.filter(|o| plan.divergent[o.index()] && (*o != l || alone.is_none()));
+    if left.all(|l| waits_behind(body, facts, l)) && !others_work(body, facts, l, alone) {
+        return true;
     }
     // Lanes leave one by one: only attempts that fail where another's succeeded.
     insts(body, facts, l).filter(|i| reads_others(body, *i)).all(|i| match body.inst(i).op {
@@ -106,6 +113,38 @@ fn is_harmless(body: &Body, facts: &Facts<'_>, plan: &Plan, l: LoopId) -> bool {
     })
 }
 
+/// Whether lanes that have left a loop can do nothing that others see, before those that are still in it have left it, too.
+fn waits_behind(body: &Body, facts: &Facts<'_>, l: LoopId) -> bool {
+    let mut seen = HashSet::new();
+    let mut work: Vec<Block> = facts.loops.exits(facts.cfg, l).into_iter().map(|(_, to)| to).collect();
+    while let Some(block) = work.pop() {
+        if !seen.insert(block) {
+            continue;
+        }
+        let insts = &body.blocks[block.index()].insts;
+        let met = |i: &&Inst| is_block_barrier(body, **i);
+        let seen_by_others =
+            |i: &&Inst| body.inst(**i).op != Op::Fence && body.inst(**i).op.info().effects.has(Effects::WRITE);
+        match insts.iter().find(|i| met(i) || seen_by_others(i)) {
+            Some(first) if met(&first) => {}
+            Some(_) => return false,
+            // A function that returns goes on elsewhere.
+            None if insts.last().is_some_and(|i| body.inst(*i).op == Op::Ret) => return false,
+            None => work.extend(facts.cfg.successors(block)),
+        }
+    }
+    true
+}
+
+/// Whether all threads of the block that have not ended are waited for.
+fn is_block_barrier(body: &Body, inst: Inst) -> bool {
+    match body.inst(inst).op {
+        Op::Barrier | Op::BarrierRed => body.constant(body.args(inst)[1]) == Some(0),
+        Op::StopBarrier => true,
+        _ => false,
+    }
+}
+
 /// Whether the loop ends by an exchange that compares with what it read.
 fn is_retried(body: &Body, facts: &Facts<'_>, l: LoopId) -> bool {
     insts(body, facts, l).any(|i| {
@@ -116,11 +155,53 @@ fn is_retried(body: &Body, facts: &Facts<'_>, l: LoopId) -> bool {
     })
 }
 
-/// Whether lanes that took another way before the loop write memory on it.
-fn others_work(body: &Body, facts: &Facts<'_>, l: LoopId) -> bool {
+/// The block in front of a loop from which on a warp has no more than one lane: a branch that leads only there compares
+/// what is different in all lanes with one number.
+fn alone_from(body: &Body, facts: &Facts<'_>, shapes: &Shapes, l: LoopId) -> Option<Block> {
+    let header = facts.loops.get(l).header;
+    facts.cfg.order().iter().copied().filter(|b| facts.dom.dominates(*b, header)).find(|&block| {
+        let &[edge] = facts.cfg.predecessors(block) else { return false };
+        let Some(branch) = body.terminator(edge.from).filter(|t| body.inst(*t).op == Op::BrIf) else { return false };
+        body.args(branch).first().is_some_and(|&condition| is_of_one_lane(body, shapes, condition, edge.target == 0))
+    })
+}
+
+/// Whether a condition has this value in one lane of a warp at most.
+fn is_of_one_lane(body: &Body, shapes: &Shapes, condition: Value, value: bool) -> bool {
+    let mut seen = HashSet::new();
+    let mut work = vec![(condition, value)];
+    while let Some((condition, value)) = work.pop() {
+        let Def::Result(inst) = body.values[condition.index()].def else { continue };
+        if !seen.insert((condition, value)) {
+            continue;
+        }
+        let (data, args) = (body.inst(inst), body.args(inst));
+        match data.op {
+            Op::ICmp if data.attr::<IntCmp>() == if value { IntCmp::Eq } else { IntCmp::Ne } => {
+                let lanes = match (shapes.get(args[0]), shapes.get(args[1])) {
+                    (Shape::Affine(lanes), Shape::Uniform) | (Shape::Uniform, Shape::Affine(lanes)) => lanes,
+                    _ => continue,
+                };
+                if lanes.is_different_in_all() {
+                    return true;
+                }
+            }
+            Op::Not => work.push((args[0], !value)),
+            Op::And if value => work.extend(args.iter().map(|v| (*v, value))),
+            Op::Or if !value => work.extend(args.iter().map(|v| (*v, value))),
+            _ => {}
+        }
+    }
+    false
+}
+
+/// Whether lanes that took another way before the loop write memory on it. From `alone` on there are no other lanes.
+fn others_work(body: &Body, facts: &Facts<'_>, l: LoopId, alone: Option<Block>) -> bool {
     let Some(uniform) = facts.uniform else { return false };
     let header = facts.loops.get(l).header;
-    facts.cfg.order().iter().copied().filter(|b| uniform.branch(*b) == Uniformity::Divergent).any(|branch| {
+    let divergent =
+        |b: &Block| uniform.branch(*b) == Uniformity::Divergent && !alone.is_some_and(|a| facts.dom.dominates(a, *b));
+    facts.cfg.order().iter().copied().filter(divergent).any(|branch| {
         let end = facts.post.immediate(branch);
         let side = |first: Block| -> Vec<Block> {
             let mut seen = HashSet::new();

@@ -50,10 +50,16 @@ fn kind(d: &Described) -> impl PartialEq + use<> {
 
 /// Executes one op at which strands of a warp meet, if all its members are there: which strands go on. `live` has the
 /// lanes that have not ended. An error is of the strand that it names.
-pub(crate) fn meet(waiting: &[(u16, &Strand)], live: u32) -> Result<Vec<u16>, (u16, Box<Trouble>)> {
-    for &(n, first) in waiting {
+pub(crate) fn meet(waiting: &[u16], strands: &[Box<Strand>], live: u32) -> Result<Vec<u16>, (u16, Box<Trouble>)> {
+    // Lanes whose group was looked at: each comes by itself, so that this runs for every one of them.
+    let mut seen = 0u32;
+    for &n in waiting {
+        let first = &strands[usize::from(n)];
         let borrowed = first.meeting().borrow();
         let (Some(meeting), Some(lane)) = (borrowed.as_ref(), first.lane()) else { continue };
+        if seen >> lane & 1 != 0 {
+            continue;
+        }
         let described = meeting.described;
         let Some((inst, _)) = instruction(&described) else { continue };
         let operand = members_operand(inst.op);
@@ -66,6 +72,9 @@ pub(crate) fn meet(waiting: &[(u16, &Strand)], live: u32) -> Result<Vec<u16>, (u
                 format!("{} needs all 32 lanes, of which only {live:#010x} have not ended", inst.op.info().name);
             return Err((n, Trouble::new(FaultKind::BadMask, lane as usize, message).at(&described)));
         }
+        if waiting.len() < (members & live).count_ones() as usize {
+            continue;
+        }
         let same = |other: &Strand| {
             let borrowed = other.meeting().borrow();
             borrowed.as_ref().is_some_and(|m| {
@@ -73,8 +82,10 @@ pub(crate) fn meet(waiting: &[(u16, &Strand)], live: u32) -> Result<Vec<u16>, (u
                 kind(&m.described) == kind(&described) && named == members
             })
         };
-        let joined: Vec<(u16, &Strand)> = waiting.iter().filter(|(_, s)| same(s)).copied().collect();
+        let group = waiting.iter().map(|&n| (n, &*strands[usize::from(n)]));
+        let joined: Vec<(u16, &Strand)> = group.filter(|(_, s)| same(s)).collect();
         let present = joined.iter().filter_map(|(_, s)| s.lane()).fold(0u32, |m, l| m | 1 << l);
+        seen |= present;
         if present != members & live {
             continue;
         }

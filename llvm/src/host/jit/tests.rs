@@ -432,3 +432,49 @@ fn less_is_done_for_what_is_huge() {
     let code = compile(&jit, &kernel(&body)).unwrap();
     assert_eq!(run(&code, inputs())[0], inputs()[8]);
 }
+
+/// A loop in which threads with a condition wait for a word, and what they do behind it.
+fn poll(compared: &str, condition: &str, behind: &str) -> hetir::ir::Module {
+    let text = format!(
+        "kernel @poll(word: 8 align 8 at 0) {{
+block0:
+    v0: i64 = const 0
+    v1: i64 = load.param v0
+    v2: i32 = {compared}
+    v3: i32 = const 0
+    v4: b1 = {condition}
+    brif v4, block1, block3
+block1:
+    br block2
+block2:
+    v5: i32 = load.global.acquire.gpu v1
+    v6: b1 = icmp.ne.u v5, v2
+    brif v6, block2, block3
+block3:
+    {behind}
+    barrier.aligned v3, v3
+    store.global v1 + 4, v3
+    ret
+}}
+"
+    );
+    hetir::text::parse(&text).unwrap()
+}
+
+#[test]
+fn lanes_are_single_only_where_one_may_wait_for_another() {
+    let machine = jit(Features::Native, &[]).unwrap().machine;
+    let single = |module: &hetir::ir::Module, block| {
+        let shape = Shape { block, form: Form::Warp };
+        let context = Context::create();
+        lower::kernel(&context, module, FuncId::new(0), &shape, &machine).unwrap().needs.lanes_wait
+    };
+    let (x, store) = ("sreg.tid.x", "store.global v1 + 8, v2");
+    // One thread at most, whatever it does behind the loop.
+    assert!(!single(&poll(x, "icmp.eq.u v2, v3", store), [64, 1, 1]));
+    // Lanes that are in several rows have the same number.
+    assert!(single(&poll(x, "icmp.eq.u v2, v3", store), [16, 4, 1]));
+    assert!(single(&poll(x, "icmp.lt.u v2, v3", store), [64, 1, 1]));
+    // Whoever leaves first waits at the barrier.
+    assert!(!single(&poll(x, "icmp.lt.u v2, v3", ""), [64, 1, 1]));
+}
