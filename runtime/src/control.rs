@@ -5,6 +5,7 @@
 //! at the end. What is no request, too long or only half there is answered with an error, or not at all, and does nothing.
 
 mod requests;
+pub mod session;
 
 use crate::presence::{self, folder, start_of};
 use crate::{Runtime, log, sys};
@@ -15,7 +16,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// Of the requests and answers; a different one is not spoken to.
@@ -74,7 +75,7 @@ fn start(folder: &Path, serve: Arc<Serve>) -> io::Result<()> {
 }
 
 fn accept(listener: &UnixListener, serve: &Arc<Serve>) {
-    let served = Arc::new(AtomicU32::new(0));
+    let (served, held) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicBool::new(false)));
     loop {
         let Ok((stream, _)) = listener.accept() else {
             // Files may have run out; they do not come back sooner for being asked for.
@@ -86,10 +87,10 @@ fn accept(listener: &UnixListener, serve: &Arc<Serve>) {
             reply(&stream, &refusal("busy", "too many ask at the same time"));
             continue;
         }
-        let (serve, leave) = (Arc::clone(serve), Arc::clone(&served));
+        let (serve, leave, held) = (Arc::clone(serve), Arc::clone(&served), Arc::clone(&held));
         let thread = std::thread::Builder::new().name("hetgpu-control".into()).spawn(move || {
             sys::leave_signals_to_others();
-            converse(&stream, serve.as_ref());
+            converse(&stream, serve.as_ref(), &held);
             leave.fetch_sub(1, Ordering::AcqRel);
         });
         if thread.is_err() {
@@ -98,8 +99,11 @@ fn accept(listener: &UnixListener, serve: &Arc<Serve>) {
     }
 }
 
-/// Serves one request.
-fn converse(stream: &UnixStream, serve: &Serve) {
+/// What may be asked of a job also while somebody holds it.
+const ALWAYS: [&str; 4] = ["status", "check", "changes", "abort"];
+
+/// Serves one request, or all of a session. `held` says whether the job is held by one.
+fn converse(stream: &UnixStream, serve: &Serve, held: &AtomicBool) {
     let own = presence::user();
     match sys::peer(stream.as_raw_fd()) {
         Some((_, user)) if user == own || user == 0 => {}
@@ -114,12 +118,17 @@ fn converse(stream: &UnixStream, serve: &Serve) {
         return;
     };
     let parsed = serde_json::from_slice::<Value>(&line).ok().filter(Value::is_object);
-    let tell = |event: Value| _ = reply(stream, &event);
     let last = match parsed {
-        Some(parsed) => {
-            let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| serve(&parsed, &tell)));
-            done.unwrap_or_else(|_| refusal("failed", "internal error"))
+        Some(parsed) if parsed["request"] == json!(session::FIRST) => {
+            return session::serve(stream, &parsed, serve, held);
         }
+        Some(parsed)
+            if held.load(Ordering::Acquire)
+                && parsed["request"].as_str().is_none_or(|what| !ALWAYS.contains(&what)) =>
+        {
+            session::is_held()
+        }
+        Some(parsed) => guarded(stream, serve, &parsed),
         None => {
             log::warn(format_args!("a request about the job of this process is no object of JSON"));
             refusal("request", "a request is one line with an object of JSON")
@@ -132,6 +141,13 @@ fn converse(stream: &UnixStream, serve: &Serve) {
             serve(&json!({ "request": request }), &|_| {});
         }
     }
+}
+
+/// Serves a request, whatever becomes of it.
+fn guarded(stream: &UnixStream, serve: &Serve, request: &Value) -> Value {
+    let tell = |event: Value| _ = reply(stream, &event);
+    let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| serve(request, &tell)));
+    done.unwrap_or_else(|_| refusal("failed", "internal error"))
 }
 
 /// The line of a request, without its end; none where it does not end in time, or is too long.
@@ -193,8 +209,13 @@ impl std::fmt::Display for Silence {
 
 /// Asks a process. `tell` gets what comes before the answer; `patience` is how long nothing may come.
 pub fn ask(pid: u32, request: &Value, patience: Duration, tell: Tell<'_>) -> Result<Value, Silence> {
+    ask_at(&folder_of(pid), pid, request, patience, tell)
+}
+
+/// Where a process listens, if it does.
+fn folder_of(pid: u32) -> PathBuf {
     let listens = presence::folders().into_iter().find(|folder| path_of(folder, pid).exists());
-    ask_at(&listens.unwrap_or_else(folder), pid, request, patience, tell)
+    listens.unwrap_or_else(folder)
 }
 
 /// Whether who is at the other end of a socket may ask this user's processes, by what the system says of him.
@@ -203,21 +224,37 @@ pub fn may_ask(stream: &UnixStream) -> bool {
 }
 
 fn ask_at(folder: &Path, pid: u32, request: &Value, patience: Duration, tell: Tell<'_>) -> Result<Value, Silence> {
+    let stream = connect(folder, pid)?;
+    say(&stream, request)?;
+    hear(&mut BufReader::new(&stream), patience, tell)
+}
+
+fn deaf(error: io::Error) -> Silence {
+    Silence::NotListening(error.to_string())
+}
+
+fn connect(folder: &Path, pid: u32) -> Result<UnixStream, Silence> {
     if start_of(pid).is_none() {
         return Err(Silence::Gone);
     }
-    let deaf = |error: io::Error| Silence::NotListening(error.to_string());
     let stream = UnixStream::connect(path_of(folder, pid)).map_err(deaf)?;
     // Somebody else who has the socket answers for nobody.
     if sys::peer(stream.as_raw_fd()).is_none_or(|(listens, _)| listens != pid) {
         return Err(Silence::NotListening("the socket is another process's".into()));
     }
-    stream.set_read_timeout(Some(patience)).map_err(deaf)?;
-    (&mut &stream).write_all(format!("{request}\n").as_bytes()).map_err(deaf)?;
-    let mut lines = BufReader::new(&stream);
+    Ok(stream)
+}
+
+fn say(stream: &UnixStream, request: &Value) -> Result<(), Silence> {
+    (&mut &*stream).write_all(format!("{request}\n").as_bytes()).map_err(deaf)
+}
+
+/// The lines of an answer, of which `tell` gets all but the last; `patience` is how long nothing may come.
+fn hear(lines: &mut BufReader<&UnixStream>, patience: Duration, tell: Tell<'_>) -> Result<Value, Silence> {
+    lines.get_ref().set_read_timeout(Some(patience)).map_err(deaf)?;
     loop {
         let mut line = String::new();
-        let count = (&mut lines).take(ANSWER).read_line(&mut line);
+        let count = (&mut *lines).take(ANSWER).read_line(&mut line);
         match count {
             Ok(_) if line.ends_with('\n') => {}
             Ok(_) => return Err(Silence::Strange("it stopped in its answer".into())),

@@ -22,6 +22,7 @@ mod external;
 mod flight;
 mod forecast;
 mod graph;
+pub mod group;
 mod handle;
 mod host;
 mod image;

@@ -17,6 +17,7 @@ use crate::snapshot::Filed;
 use crate::system::DeviceState;
 use crate::{Runtime, log};
 use hetgpu_device::{Caps, Device, DeviceError, ErrorKind, Queued};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
@@ -140,6 +141,8 @@ pub struct DeviceStatus {
     /// Bytes of memory and images.
     pub bytes: u64,
     pub flights: Vec<Flight>,
+    /// Files of memory that other processes have too, or may.
+    pub shared: BTreeSet<u64>,
     /// Where its contents are, if it was released for a snapshot.
     pub filed: Option<Filed>,
 }
@@ -151,6 +154,8 @@ pub(crate) struct Control {
     first_use: Mutex<Option<Box<dyn FnOnce() + Send>>>,
     targets: OnceLock<Arc<dyn Targets>>,
     devices: Mutex<Vec<Entry>>,
+    /// Where the contents were that were put on devices last, and what these were called before.
+    pub(crate) loaded: Mutex<Option<(Filed, Vec<String>)>>,
 }
 
 #[derive(Clone, Default)]
@@ -280,6 +285,8 @@ impl Runtime {
     pub fn resume(&self, device: Option<usize>) -> Result<(), Trouble> {
         let devices = self.picked(device)?;
         self.change_stage(&devices, &[Stage::Paused], Stage::Running)?;
+        // From here on what it has is not what was put there.
+        *self.control.loaded.lock().unwrap_or_else(|e| e.into_inner()) = None;
         go_on(&devices);
         Ok(())
     }
@@ -509,6 +516,9 @@ impl Runtime {
         let entries = self.control_entries();
         let show = |(index, entry): (usize, Entry)| {
             let device = self.device(index).ok()?;
+            if entry.stage == Stage::Released {
+                device.seat.number_files();
+            }
             Some(DeviceStatus {
                 index,
                 name: entry.name,
@@ -516,6 +526,7 @@ impl Runtime {
                 stage: entry.stage,
                 bytes: device.seat.bytes(),
                 flights: device.flights.list(),
+                shared: device.seat.shared(),
                 filed: entry.filed,
             })
         };

@@ -1,6 +1,6 @@
 //! The only unsafe code of the runtime: host address space and host bytes.
 
-use hetgpu_device::{Device, DeviceError, HostSpan};
+use hetgpu_device::{Device, DeviceError, HostSpan, MEMORY_FILE};
 use std::cell::Cell;
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
@@ -68,6 +68,17 @@ pub(crate) fn discard(at: u64, bytes: u64) {
 pub(crate) fn file_of_process(process: u32, file: i32) -> Result<OwnedFd, Refused> {
     let path = format!("/proc/{process}/fd/{file}");
     Ok(std::fs::OpenOptions::new().read(true).write(true).open(path)?.into())
+}
+
+/// Waits while somebody acts on all processes that have a file of memory, and keeps whoever wants to from it as long as what it gives
+/// is open.
+pub(crate) fn opening(file: &OwnedFd) -> Option<std::fs::File> {
+    // Opened anew: the lock of a copy is also that of those who have the others.
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    // Opening something else may do something.
+    let link = std::fs::read_link(&path).ok()?;
+    let file = link.to_str()?.starts_with(MEMORY_FILE).then(|| std::fs::File::open(path))?.ok()?;
+    file.lock_shared().ok().map(|()| file)
 }
 
 /// What a file is, however it was opened.

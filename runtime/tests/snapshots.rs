@@ -52,6 +52,7 @@ fn request(folder: &Scratch, name: &str, then: Then) -> SaveRequest {
         copy: false,
         most: Some(LONG),
         fleeting: false,
+        shared: None,
     }
 }
 
@@ -60,7 +61,7 @@ fn save(runtime: &Runtime, request: &SaveRequest) -> Result<Saved, Trouble> {
 }
 
 fn rewind(runtime: &Runtime, folder: &Path, name: &str) -> Result<(), TroubleKind> {
-    runtime.rewind(folder, name, &|_, _| {}).map(drop).map_err(|trouble| trouble.kind)
+    runtime.rewind(folder, name, false, &|_, _| {}).map(drop).map_err(|trouble| trouble.kind)
 }
 
 /// A device of that name, and another that cannot take anything.

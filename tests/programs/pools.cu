@@ -234,4 +234,3 @@ int main() {
     OK(cuStreamSynchronize(stream));
     return done("pools");
 }
-//^ interp shares no memory with other processes, which a pool is made for

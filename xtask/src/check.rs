@@ -45,6 +45,7 @@ const STAGES: &[Stage] = &[
     ("jobs", || {
         let mut counts = jobs::demo()?;
         counts += jobs::faults(&[])?;
+        counts += jobs::pairs(&[])?;
         Ok(counts)
     }),
     ("dist", dist::check),

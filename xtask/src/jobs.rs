@@ -2,10 +2,12 @@
 
 mod faults;
 mod large;
+mod pairs;
 mod transfers;
 
 pub(crate) use faults::run as faults;
 pub(crate) use large::run as large;
+pub(crate) use pairs::run as pairs;
 
 use serde_json::Value;
 use std::fs::File;
@@ -87,9 +89,14 @@ impl Bench {
     }
 
     fn compile(&self, source: &str, name: &str) -> Result<(), String> {
+        self.compile_with(source, name, &[])
+    }
+
+    /// The same, linked with more.
+    fn compile_with(&self, source: &str, name: &str, more: &[&str]) -> Result<(), String> {
         let mut compile = Command::new(nvcc()?);
         compile.args(["-std=c++17", "-gencode", "arch=compute_75,code=compute_75", "-o"]).arg(self.work.join(name));
-        match succeeds(compile.arg(root().join(source)))? {
+        match succeeds(compile.arg(root().join(source)).args(more))? {
             true => Ok(()),
             false => Err(format!("nvcc does not build {name}")),
         }

@@ -32,6 +32,7 @@ cargo xtask demo                        a CUDA program built by nvcc, run throug
 cargo xtask demo-migrate                the same of a program that is moved, saved, killed and brought back
 cargo xtask faults [COUNT [SEED [LANES]]]
                                         jobs that are moved and saved while everything goes wrong: 120 times, or as often as said
+cargo xtask pairs [COUNT [SEED]]        two processes with the same memory are moved and saved together, and commands and processes killed
 cargo xtask dist                        an archive and a Debian package for users, in .build/dist, and tries them
 cargo xtask bench parse                 how fast a large PTX module is parsed and lifted
 cargo xtask bench jit [FEATURES]        how long kernels take to compile; native (default), sse2, avx2 or avx512
@@ -69,6 +70,7 @@ fn main() -> ExitCode {
         "demo" => none_left(rest).and_then(|()| demo::run()),
         "demo-migrate" => none_left(rest).and_then(|()| jobs::demo()),
         "faults" => jobs::faults(rest),
+        "pairs" => jobs::pairs(rest),
         "ring" => ring::run(rest),
         "dist" => none_left(rest).and_then(|()| dist::run()),
         "bench" => match rest {

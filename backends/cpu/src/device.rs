@@ -376,6 +376,14 @@ impl PhysicalMemory for CpuDevice {
         self.memory.expose(at, bytes)
     }
 
+    fn has_host_files(&self) -> bool {
+        true
+    }
+
+    fn expose_as(&self, at: u64, bytes: u64, file: OwnedFd) -> Result<(), DeviceError> {
+        self.memory.expose_as(at, bytes, file)
+    }
+
     fn export(&self, memory: PhysicalId) -> Result<OwnedFd, DeviceError> {
         self.memory.export(memory)
     }

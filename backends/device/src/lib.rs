@@ -31,5 +31,5 @@ pub use image::{
 pub use images::Images;
 pub use physical::{Access, PHYSICAL_GRANULARITY, PhysicalId, PhysicalMemory};
 pub use sync::{Queued, SyncDevice};
-pub use sys::{HostBuffer, HostSpan};
+pub use sys::{HostBuffer, HostSpan, MEMORY_FILE, MemoryFile};
 pub use work::{Fill, Heap, Launch, Listener, LoadedModule, Outcome, Pattern, Place, Shape, Transfer, Work};

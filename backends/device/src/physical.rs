@@ -54,6 +54,19 @@ pub trait PhysicalMemory {
     /// A range that was exposed before keeps its memory. No work that uses it may be running.
     fn expose(&self, at: u64, bytes: u64) -> Result<PhysicalId, DeviceError>;
 
+    /// Whether the files that stand for memory are those of [`MemoryFile`](crate::MemoryFile): whoever else has such
+    /// takes them over, with what is in them.
+    fn has_host_files(&self) -> bool {
+        false
+    }
+
+    /// The same as `expose`, with memory that is there already: from here on the range holds what the file holds, and what it held
+    /// is gone. The file is as long as the range, and what `Device::map` puts there later is of it too.
+    fn expose_as(&self, at: u64, bytes: u64, file: OwnedFd) -> Result<(), DeviceError> {
+        let _ = (at, bytes, file);
+        Err(DeviceError::new(ErrorKind::NotSupported, "memory cannot become that of a file"))
+    }
+
     /// A file that stands for the memory, also in other processes.
     fn export(&self, memory: PhysicalId) -> Result<OwnedFd, DeviceError>;
 

@@ -1,5 +1,8 @@
 //! Bytes of the host that others may touch at the same time: the only unsafe code of this crate.
 
+mod file;
+
+pub use file::{MEMORY_FILE, MemoryFile};
 use std::any::Any;
 use std::fmt;
 use std::ptr;
@@ -38,6 +41,13 @@ impl HostSpan {
     /// How long it is.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// The same, which keeps something else alive too.
+    #[must_use]
+    pub fn keeping(self, other: impl Any + Send + Sync) -> Self {
+        let owner: Owner = Arc::new((self.owner, other));
+        Self { owner: Some(owner), ..self }
     }
 
     /// A part of it, if it has that part.

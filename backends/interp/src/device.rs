@@ -1,8 +1,9 @@
+use crate::physical::Files;
 use crate::sys::Windows;
 use crate::turns::{Held, Turns};
 use hetgpu_device::{
-    Caps, DeviceError, ErrorKind, HeapState, HostSpan, ImageCaps, ImageDescription, ImageId, ImageObject, ImagePlace,
-    Images, KernelAttributes, Launch, LoadedModule, Outcome, SyncDevice,
+    Access, Caps, DeviceError, ErrorKind, HeapState, HostSpan, ImageCaps, ImageDescription, ImageId, ImageObject,
+    ImagePlace, Images, KernelAttributes, Launch, LoadedModule, Outcome, SyncDevice,
 };
 use hetir::diag::Severity;
 use hetir::entity::FuncId;
@@ -24,9 +25,9 @@ pub struct Options {
 
 /// Device memory and the host memory beside it, as the interpreter sees them.
 #[derive(Default)]
-struct Bytes {
-    arena: Arena,
-    windows: Windows,
+pub(crate) struct Bytes {
+    pub(crate) arena: Arena,
+    pub(crate) windows: Windows,
     /// Where the next image lies.
     next_image: u64,
 }
@@ -57,8 +58,9 @@ impl Memory for Bytes {
 }
 
 #[derive(Default)]
-struct State {
-    bytes: Bytes,
+pub(crate) struct State {
+    pub(crate) bytes: Bytes,
+    pub(crate) files: Files,
     modules: HashMap<LoadedModule, Arc<Program>>,
     next_module: u64,
     heaps: HashMap<u64, Arc<Mutex<Heap>>>,
@@ -103,6 +105,7 @@ impl InterpDevice {
             compute: options.compute.unwrap_or((9, 0)),
             memory,
             shares_host_memory: true,
+            physical: true,
             images: Some(ImageCaps { chooses_handles: true, linear: true, multisample: true, ..ImageCaps::default() }),
             survives_faults: true,
             suspends: true,
@@ -120,7 +123,7 @@ impl InterpDevice {
         Self { caps, options, state: Turns::default(), running: Mutex::default() }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock()
     }
 
@@ -156,8 +159,18 @@ impl SyncDevice for InterpDevice {
         if bytes > self.caps.memory {
             return Err(too_large(bytes));
         }
-        let data = zeroed(bytes)?;
-        match self.state().bytes.arena.map(at, name, data) {
+        let mut state = self.state();
+        let State { bytes: memory, files, .. } = &mut *state;
+        let end = at.saturating_add(bytes);
+        if memory.windows.meets(at, end) {
+            return Err(DeviceError::new(ErrorKind::InvalidRequest, format!("there is memory at {at:#x} already")));
+        }
+        if let Some(part) = files.exposed_part(at, bytes) {
+            part.write(0, &zeroed(bytes)?);
+            memory.windows.open_at(at, part, Access::ReadWrite);
+            return Ok(());
+        }
+        match memory.arena.map(at, name, zeroed(bytes)?) {
             true => Ok(()),
             false => Err(DeviceError::new(ErrorKind::InvalidRequest, format!("there is memory at {at:#x} already"))),
         }
@@ -168,11 +181,17 @@ impl SyncDevice for InterpDevice {
         Ok(())
     }
 
+    fn physical(&self) -> Option<&dyn hetgpu_device::PhysicalMemory> {
+        Some(self)
+    }
+
     fn unmap(&self, at: u64) {
         let mut state = self.state();
         state.heaps.remove(&at);
-        if !state.bytes.windows.close(at) {
-            state.bytes.arena.unmap(at);
+        let State { bytes, files, .. } = &mut *state;
+        match bytes.windows.close(at) {
+            true => files.cover(at, &bytes.windows),
+            false => drop(bytes.arena.unmap(at)),
         }
     }
 

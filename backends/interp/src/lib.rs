@@ -5,6 +5,7 @@
 #![warn(missing_docs)]
 
 mod device;
+mod physical;
 mod sys;
 mod turns;
 

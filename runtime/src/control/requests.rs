@@ -46,9 +46,9 @@ pub(super) fn serve(runtime: &Runtime, request: &Value, tell: Tell<'_>) -> Value
         Some("resume") => device(request)
             .and_then(|device| runtime.resume(device).map_err(|trouble| failed(&trouble)))
             .map(|()| json!({ "ok": true })),
-        Some("release") => device(request)
-            .and_then(|device| runtime.release_devices(device).map_err(|trouble| failed(&trouble)))
-            .map(|()| json!({ "ok": true })),
+        Some("hold") => hold(runtime, request),
+        Some("release") => release(runtime, request).map(|()| json!({ "ok": true })),
+        Some("unload") => runtime.unload().map(|()| json!({ "ok": true })).map_err(|trouble| failed(&trouble)),
         Some("restore") => device(request)
             .and_then(|device| runtime.restore_devices(device).map_err(|trouble| failed(&trouble)))
             .map(|()| json!({ "ok": true })),
@@ -90,6 +90,7 @@ fn status(runtime: &Runtime) -> Value {
             "shown": device.shown,
             "stage": device.stage.name(),
             "bytes": device.bytes,
+            "shared": device.shared,
             "kernels": device.flights.iter().map(flight).collect::<Vec<_>>(),
             "snapshot": device.filed.as_ref().map(filed),
         })
@@ -134,6 +135,19 @@ fn changes(runtime: &Runtime, request: &Value) -> Result<Value, Value> {
     Ok(json!({ "ok": true, "changes": changes }))
 }
 
+/// The first request of a session: what the job was at is what it is at again when all is undone.
+fn hold(runtime: &Runtime, request: &Value) -> Result<Value, Value> {
+    let within = milliseconds(request, "within_ms")?;
+    let start = Instant::now();
+    let stage = runtime.hold(within.unwrap_or(PATIENCE)).map_err(|trouble| failed(&trouble))?;
+    Ok(json!({ "ok": true, "stage": stage.name(), "stop_ms": start.elapsed().as_secs_f64() * 1e3 }))
+}
+
+fn release(runtime: &Runtime, request: &Value) -> Result<(), Value> {
+    let device = device(request)?;
+    runtime.others_stand_still().and_then(|()| runtime.release_devices(device)).map_err(|trouble| failed(&trouble))
+}
+
 fn pause(runtime: &Runtime, request: &Value) -> Result<Value, Value> {
     let (device, within) = (device(request)?, milliseconds(request, "within_ms")?);
     let start = Instant::now();
@@ -162,10 +176,17 @@ fn moved(moved: &Moved) -> Value {
     })
 }
 
+/// An answer that says what undoes what was done.
+fn undone_by(mut answer: Value, request: Value) -> Value {
+    answer["undo"] = request;
+    answer
+}
+
 fn go(runtime: &Runtime, request: &Value, tell: Tell<'_>) -> Result<Value, Value> {
     let ((device, to), most) = (target(request)?, milliseconds(request, "max_freeze_ms")?);
+    let before = runtime.status().get(device).map(|device| device.name.clone());
     let done = runtime.move_to(device, to, most, &reporter(tell)).map_err(|trouble| failed(&trouble))?;
-    Ok(moved(&done))
+    Ok(undone_by(moved(&done), json!({ "request": "move", "device": device, "to": before })))
 }
 
 fn flag(request: &Value, name: &str) -> bool {
@@ -191,12 +212,15 @@ fn save(runtime: &Runtime, request: &Value, tell: Tell<'_>) -> Result<Value, Val
         copy: flag(request, "copy"),
         most: milliseconds(request, "max_freeze_ms")?,
         fleeting: flag(request, "fleeting"),
+        shared: request["shared"].as_array().map(|files| files.iter().filter_map(Value::as_u64).collect()),
     };
     let saved = runtime.save(&wanted, &reporter(tell)).map_err(|trouble| failed(&trouble))?;
     let stats = &saved.stats;
+    let undo = if wanted.then == Then::LetsGo { json!({ "request": "load" }) } else { Value::Null };
     Ok(json!({
         "ok": true,
         "let_go": wanted.then == Then::LetsGo,
+        "undo": undo,
         "identity": saved.identity.to_string(),
         "path": saved.path,
         "stop_ms": saved.stop.as_secs_f64() * 1e3,
@@ -219,7 +243,7 @@ fn load(runtime: &Runtime, request: &Value, tell: Tell<'_>) -> Result<Value, Val
     let to = names(request.get("to").unwrap_or(&Value::Null))?;
     let files = memory_files(&request["memory"]);
     let done = runtime.load_with(at, &to, files, &reporter(tell)).map_err(|trouble| failed(&trouble))?;
-    Ok(moved(&done))
+    Ok(undone_by(moved(&done), json!({ "request": "unload" })))
 }
 
 /// Memory that another process holds: files, and one that says which, a name first and then lines `START BYTES FILE`. What cannot be had is read
@@ -246,6 +270,11 @@ fn memory_files(held: &Value) -> Vec<MemoryFile> {
 
 fn rewind(runtime: &Runtime, request: &Value, tell: Tell<'_>) -> Result<Value, Value> {
     let (folder, name) = place(request)?;
-    let done = runtime.rewind(&folder, &name, &reporter(tell)).map_err(|trouble| failed(&trouble))?;
+    let together = flag(request, "together");
+    if flag(request, "only_look") {
+        let looked = runtime.against_rewind(&folder, &name, together).map_err(|trouble| failed(&trouble));
+        return looked.map(|()| json!({ "ok": true }));
+    }
+    let done = runtime.rewind(&folder, &name, together, &reporter(tell)).map_err(|trouble| failed(&trouble))?;
     Ok(moved(&done))
 }

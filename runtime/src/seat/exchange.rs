@@ -106,9 +106,9 @@ impl Inner {
                 break;
             }
         }
-        let shares = !record.exposed.is_empty() || record.physical.values().any(|bulk| bulk.shared);
+        let hosts = |device: &dyn Device| device.physical().is_some_and(PhysicalMemory::has_host_files);
         needs(
-            adopts || !shares,
+            adopts || record.shared().is_empty() || (hosts(present.as_ref()) && hosts(to)),
             format!("the program shares memory with other processes, which {name} cannot take over"),
         );
         let gives = |device: &dyn Device| device.physical().is_some_and(PhysicalMemory::gives_contents);
@@ -190,6 +190,7 @@ impl Seat {
                 }
                 self.set_look(to.caps());
                 *self.present.write().unwrap_or_else(|e| e.into_inner()) = Arc::clone(to);
+                self.number_files();
                 Ok(report)
             }
             Err(error) => {
@@ -263,6 +264,10 @@ impl Arrival<'_> {
         let mut there = There::default();
         if !adopted {
             for (&name, bulk) in &record.physical {
+                if bulk.shared.is_some() {
+                    names.physical.insert(name, self.same(bulk.here)?);
+                    continue;
+                }
                 let here = physical_of(self.to.as_ref())?.create(bulk.bytes)?;
                 names.physical.insert(name, here);
                 there.physical.insert(bulk.place, (here, bulk.bytes));
@@ -274,6 +279,11 @@ impl Arrival<'_> {
         for (&at, region) in &record.regions {
             match &region.kind {
                 _ if adopted => self.count(region.bytes, false)?,
+                Kind::Own if record.exposure_of(at).is_some() => {
+                    self.to.map(at, region.bytes, &region.name)?;
+                    names.regions.push(at);
+                    self.count(region.bytes, false)?;
+                }
                 Kind::Own => {
                     if self.lend(at, region) {
                         there.filled.insert(at);
@@ -302,6 +312,15 @@ impl Arrival<'_> {
                 }
             }
         }
+        if !adopted {
+            for (&at, exposure) in &record.exposed {
+                let from = physical_of(self.from.as_ref())?;
+                let memory = from.expose(at, exposure.bytes)?;
+                let file = from.export(memory);
+                from.destroy(memory);
+                physical_of(self.to.as_ref())?.expose_as(at, exposure.bytes, file?)?;
+            }
+        }
         if let Contents::From(kept) = self.contents {
             kept.memory(self.to.as_ref(), &there, self.progress)?;
         }
@@ -327,6 +346,12 @@ impl Arrival<'_> {
             names.objects.push(handle);
         }
         (self.progress)(self.all, self.all)
+    }
+
+    /// Memory that other processes have too is the same on the new device: what it calls it.
+    fn same(&self, memory: PhysicalId) -> Result<PhysicalId, DeviceError> {
+        let file = physical_of(self.from.as_ref())?.export(memory)?;
+        Ok(physical_of(self.to.as_ref())?.import(file)?.0)
     }
 
     /// Lets the new device have a region's memory as it lies in a file. Whether it has it.

@@ -11,7 +11,7 @@ mod vault;
 
 pub(crate) use exchange::{Contents, Kept, Progress, There, physical_of, slices};
 pub(crate) use gate::{Held, InOperation, Mode};
-pub(crate) use record::{Bulk, Kind, PLACES, Picture, Record, Region};
+pub(crate) use record::{Bulk, Exposure, Kind, PLACES, Picture, Record, Region};
 pub(crate) use vault::Vault;
 
 use gate::Gate;
@@ -22,6 +22,7 @@ use hetgpu_device::{
 use hetir::entity::FuncId;
 use hetir::ir::Module;
 use record::Loaded;
+use std::collections::BTreeSet;
 use std::ops::{Deref, Range};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -85,6 +86,29 @@ impl Inner {
     /// All that was asked of the device and still holds.
     pub(crate) fn record_now(&self) -> Record {
         self.record().clone()
+    }
+
+    /// Looks anew by which numbers the system knows files of memory: a process that came back has other ones. Nobody reaches the
+    /// device meanwhile.
+    pub(crate) fn number_files(&self) {
+        let mut record = self.record();
+        let present = self.present();
+        let Some(physical) = present.physical().filter(|physical| physical.has_host_files()) else { return };
+        let now = |here| physical.export(here).and_then(|file| number(&file));
+        for bulk in record.physical.values_mut().filter(|bulk| bulk.shared.is_some()) {
+            bulk.shared = now(bulk.here).ok().or(bulk.shared);
+        }
+        for (&at, exposure) in &mut record.exposed {
+            if let Ok(here) = physical.expose(at, exposure.bytes) {
+                exposure.file = now(here).unwrap_or(exposure.file);
+                physical.destroy(here);
+            }
+        }
+    }
+
+    /// Files of memory that other processes have too, or may.
+    pub(crate) fn shared(&self) -> BTreeSet<u64> {
+        self.record().shared()
     }
 
     /// Bytes of the device that are in use, as it was asked for them.
@@ -184,9 +208,10 @@ impl Device for Seat {
             }
             let end = at + region.bytes;
             // An exposed range is forgotten with the last that lies in it.
-            let around = record.exposed.range(..end).next_back().copied();
-            if around.is_some_and(|start| record.regions.range(start..end).next().is_none()) {
-                around.map(|start| record.exposed.remove(&start));
+            let around =
+                record.exposed.range(..end).next_back().map(|(&start, exposure)| start..start + exposure.bytes);
+            if let Some(around) = around.filter(|around| record.regions.range(around.clone()).next().is_none()) {
+                record.exposed.remove(&around.start);
             }
         }
         drop(record);
@@ -309,7 +334,7 @@ impl PhysicalMemory for Seat {
     fn create(&self, bytes: u64) -> Result<PhysicalId, DeviceError> {
         let _inside = self.gate.enter();
         let here = self.with_physical(|physical| physical.create(bytes))?;
-        Ok(self.record().bulk(here, bytes, false))
+        Ok(self.record().bulk(here, bytes, None))
     }
 
     fn destroy(&self, memory: PhysicalId) {
@@ -360,27 +385,41 @@ impl PhysicalMemory for Seat {
 
     fn expose(&self, at: u64, bytes: u64) -> Result<PhysicalId, DeviceError> {
         let _inside = self.gate.enter();
-        let here = self.with_physical(|physical| physical.expose(at, bytes))?;
+        let (here, file) = self.with_physical(|physical| {
+            let here = physical.expose(at, bytes)?;
+            let file = physical.export(here).and_then(|file| number(&file));
+            Ok((here, file.inspect_err(|_| physical.destroy(here))?))
+        })?;
         let mut record = self.record();
-        record.exposed.insert(at);
-        Ok(record.bulk(here, bytes, true))
+        record.exposed.insert(at, Exposure { bytes, file });
+        Ok(record.bulk(here, bytes, Some(file)))
     }
 
     fn export(&self, memory: PhysicalId) -> Result<OwnedFd, DeviceError> {
         let _inside = self.gate.enter();
         let here = self.record().memory(memory)?.here;
         let file = self.with_physical(|physical| physical.export(here))?;
+        let shared = Some(number(&file)?);
         if let Some(bulk) = self.record().physical.get_mut(&memory) {
-            bulk.shared = true;
+            bulk.shared = shared;
         }
         Ok(file)
     }
 
     fn import(&self, file: OwnedFd) -> Result<(PhysicalId, u64), DeviceError> {
         let _inside = self.gate.enter();
+        // Who acts on all that have it waits until this process is one of them, or is waited for.
+        let _opening = crate::sys::opening(&file);
+        let shared = Some(number(&file)?);
         let (here, bytes) = self.with_physical(|physical| physical.import(file))?;
-        Ok((self.record().bulk(here, bytes, true), bytes))
+        Ok((self.record().bulk(here, bytes, shared), bytes))
     }
+}
+
+/// The number by which the system knows a file of memory, in whatever process it is open.
+fn number(file: &OwnedFd) -> Result<u64, DeviceError> {
+    let failed = |error| DeviceError::new(ErrorKind::OutOfResources, format!("a file of memory: {error}"));
+    crate::sys::inode(file).map_err(failed)
 }
 
 impl Inner {

@@ -39,8 +39,16 @@ pub(crate) struct Bulk {
     /// Where its contents lie in snapshots: beyond all addresses, and nowhere near other memory's, ever.
     pub(crate) place: u64,
     pub(crate) named: bool,
-    /// Other processes have it, or may.
-    pub(crate) shared: bool,
+    /// The number of the file by which other processes have it, or may.
+    pub(crate) shared: Option<u64>,
+}
+
+/// A range that was made physical memory where it lay.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Exposure {
+    pub(crate) bytes: u64,
+    /// The number of the file that it is.
+    pub(crate) file: u64,
 }
 
 /// Where the places of physical memory begin.
@@ -65,8 +73,7 @@ pub(crate) struct Picture {
 pub(crate) struct Record {
     pub(crate) regions: BTreeMap<u64, Region>,
     pub(crate) physical: BTreeMap<PhysicalId, Bulk>,
-    /// Ranges that were made physical memory where they lay.
-    pub(crate) exposed: BTreeSet<u64>,
+    pub(crate) exposed: BTreeMap<u64, Exposure>,
     pub(crate) modules: HashMap<LoadedModule, Loaded>,
     pub(crate) images: HashMap<ImageId, Picture>,
     pub(crate) objects: BTreeMap<u64, ImageObject>,
@@ -108,7 +115,7 @@ impl Record {
     }
 
     /// Notes physical memory.
-    pub(crate) fn bulk(&mut self, here: PhysicalId, bytes: u64, shared: bool) -> PhysicalId {
+    pub(crate) fn bulk(&mut self, here: PhysicalId, bytes: u64, shared: Option<u64>) -> PhysicalId {
         let name = PhysicalId(self.name());
         let place = PLACES + self.placed;
         self.placed += bytes.next_multiple_of(PHYSICAL_GRANULARITY);
@@ -144,10 +151,22 @@ impl Record {
         Ok(work)
     }
 
+    /// The file that the memory of a region is which other processes have too.
+    pub(crate) fn exposure_of(&self, at: u64) -> Option<u64> {
+        let (&start, exposure) = self.exposed.range(..=at).next_back()?;
+        (at - start < exposure.bytes).then_some(exposure.file)
+    }
+
+    /// The files of memory that other processes have, or may have.
+    pub(crate) fn shared(&self) -> BTreeSet<u64> {
+        let exposed = self.exposed.values().map(|exposure| exposure.file);
+        exposed.chain(self.physical.values().filter_map(|bulk| bulk.shared)).collect()
+    }
+
     /// Bytes of memory and images that the device gives.
     pub(crate) fn bytes(&self) -> u64 {
         let own = self.regions.values().filter(|region| matches!(region.kind, Kind::Own)).map(|region| region.bytes);
-        let apart = self.physical.values().filter(|bulk| !bulk.shared).map(|bulk| bulk.bytes);
+        let apart = self.physical.values().filter(|bulk| bulk.shared.is_none()).map(|bulk| bulk.bytes);
         own.chain(apart).chain(self.images.values().map(|picture| image_bytes(&picture.description))).sum()
     }
 }

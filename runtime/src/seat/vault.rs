@@ -1,10 +1,10 @@
 //! A device that only keeps what is on it: memory, images, modules and objects of a job whose device was released.
 //!
-//! It runs nothing. Memory that is zero takes no room.
+//! It runs nothing. Memory that is zero takes no room. What other processes have too stays where it is, in its file.
 
 use hetgpu_device::{
     Access, Caps, DeviceError, ErrorKind, HeapState, HostSpan, ImageDescription, ImageId, ImageObject, ImagePlace,
-    Images, KernelAttributes, Launch, LoadedModule, Outcome, PhysicalId, PhysicalMemory, SyncDevice,
+    Images, KernelAttributes, Launch, LoadedModule, MemoryFile, Outcome, PhysicalId, PhysicalMemory, SyncDevice,
 };
 use hetir::entity::FuncId;
 use hetir::ir::Module;
@@ -26,6 +26,10 @@ struct State {
     images: Images,
     /// Place and bytes of physical memory.
     physical: HashMap<PhysicalId, (u64, u64)>,
+    /// Physical memory that other processes have too.
+    files: HashMap<PhysicalId, MemoryFile>,
+    /// Ranges whose memory is that of a file, and what it is called.
+    exposed: BTreeMap<u64, (PhysicalId, MemoryFile)>,
     /// Where the next thing without an address goes.
     next_place: u64,
     next_module: u64,
@@ -111,6 +115,13 @@ impl State {
         found.map(|(at, _)| at + offset).ok_or_else(|| nothing(offset))
     }
 
+    fn keep(&mut self, file: MemoryFile) -> PhysicalId {
+        let id = PhysicalId(FIRST_PLACE + self.next_place);
+        self.next_place += CHUNK;
+        self.files.insert(id, file);
+        id
+    }
+
     fn forget(&mut self, at: u64) {
         let Some(bytes) = self.regions.remove(&at) else { return };
         for (chunk, inside, _, count) in parts(at, bytes as usize) {
@@ -151,6 +162,7 @@ impl PhysicalMemory for Vault {
 
     fn destroy(&self, memory: PhysicalId) {
         let mut state = self.lock();
+        state.files.remove(&memory);
         if let Some((at, _)) = state.physical.remove(&memory) {
             state.forget(at);
         }
@@ -171,25 +183,51 @@ impl PhysicalMemory for Vault {
 
     fn read(&self, memory: PhysicalId, offset: u64, out: &mut [u8]) -> Result<(), DeviceError> {
         let state = self.lock();
+        if let Some(file) = state.files.get(&memory) {
+            return file.read(offset, out).map_err(|_| nothing(offset));
+        }
         state.read(state.inside(memory, offset)?, out)
     }
 
     fn write(&self, memory: PhysicalId, offset: u64, data: &[u8]) -> Result<(), DeviceError> {
         let mut state = self.lock();
+        if let Some(file) = state.files.get(&memory) {
+            return file.write(offset, data).map_err(|_| nothing(offset));
+        }
         let at = state.inside(memory, offset)?;
         state.write(at, data)
     }
 
-    fn expose(&self, _at: u64, _bytes: u64) -> Result<PhysicalId, DeviceError> {
-        Err(shares_nothing())
+    fn expose(&self, at: u64, bytes: u64) -> Result<PhysicalId, DeviceError> {
+        let mut state = self.lock();
+        let known = state.exposed.get(&at).filter(|(_, file)| file.bytes() == bytes).cloned();
+        let (id, file) = known.ok_or_else(shares_nothing)?;
+        state.files.insert(id, file);
+        Ok(id)
     }
 
-    fn export(&self, _memory: PhysicalId) -> Result<OwnedFd, DeviceError> {
-        Err(shares_nothing())
+    fn has_host_files(&self) -> bool {
+        true
     }
 
-    fn import(&self, _file: OwnedFd) -> Result<(PhysicalId, u64), DeviceError> {
-        Err(shares_nothing())
+    fn expose_as(&self, at: u64, _bytes: u64, file: OwnedFd) -> Result<(), DeviceError> {
+        let file = MemoryFile::import(file).map_err(|_| shares_nothing())?;
+        let mut state = self.lock();
+        let id = state.keep(file);
+        let file = state.files.remove(&id).ok_or_else(shares_nothing)?;
+        state.exposed.insert(at, (id, file));
+        Ok(())
+    }
+
+    fn export(&self, memory: PhysicalId) -> Result<OwnedFd, DeviceError> {
+        let file = self.lock().files.get(&memory).map(MemoryFile::export);
+        file.and_then(Result::ok).ok_or_else(shares_nothing)
+    }
+
+    fn import(&self, file: OwnedFd) -> Result<(PhysicalId, u64), DeviceError> {
+        let file = MemoryFile::import(file).map_err(|_| shares_nothing())?;
+        let bytes = file.bytes();
+        Ok((self.lock().keep(file), bytes))
     }
 }
 

@@ -118,7 +118,10 @@ impl Runtime {
                 device,
                 id: name.0,
                 program: true,
-                name: "physical memory".into(),
+                name: match bulk.shared {
+                    Some(_) => "memory that other processes have too".into(),
+                    None => "physical memory".into(),
+                },
                 ..wire::Allocation::default()
             };
             job.memory.allocations.extend(held.record.physical.iter().map(apart));

@@ -236,7 +236,10 @@ impl<'s> Back<'s> {
     fn own(&self) -> Vec<Range<u64>> {
         let record = self.state.seat.record_now();
         let own = record.regions.iter().filter(|(_, region)| matches!(region.kind, Kind::Own));
-        let apart = record.physical.values().map(|bulk| bulk.place..bulk.place + bulk.bytes);
+        // What other processes have too stays in its file.
+        let own = own.filter(|(at, _)| record.exposure_of(**at).is_none());
+        let apart = record.physical.values().filter(|bulk| bulk.shared.is_none());
+        let apart = apart.map(|bulk| bulk.place..bulk.place + bulk.bytes);
         // Places are beyond all addresses.
         let mut apart: Vec<_> = apart.collect();
         apart.sort_unstable_by_key(|range| range.start);

@@ -22,6 +22,7 @@ use hetgpu_device::{Device, PhysicalMemory, Queued};
 pub(crate) use ledger::Ledger;
 use ledger::Look;
 use memory::{Back, Part, Parts, Watch, watched};
+use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -53,6 +54,9 @@ pub struct SaveRequest {
     pub most: Option<Duration>,
     /// It need not outlive the system: it goes elsewhere.
     pub fleeting: bool,
+    /// Files of memory that other processes have too, and that this snapshot holds; what is not among them is held elsewhere.
+    /// None where nobody has seen to it that these processes stand still: then a job that has such memory is not saved.
+    pub shared: Option<BTreeSet<u64>>,
 }
 
 /// A job that was saved.
@@ -64,6 +68,13 @@ pub struct Saved {
     /// How long it took to stop it, and how long it stood still; in one that let its devices go, until then.
     pub stop: Duration,
     pub freeze: Duration,
+}
+
+impl SaveRequest {
+    /// Whether the snapshot is to hold the memory of a file that other processes have too.
+    fn holds(&self, file: u64) -> bool {
+        self.shared.as_ref().is_some_and(|shared| shared.contains(&file))
+    }
 }
 
 /// Where the contents of a job are that let its devices go.
@@ -109,11 +120,14 @@ impl Held {
         Self { index: state.index, device, seat, record, by_name: false }
     }
 
-    fn parts(&self) -> impl Iterator<Item = Part> {
+    /// Its memory; of what other processes have too, only what is wanted.
+    fn parts(&self, shared: impl Fn(u64) -> bool + Copy) -> impl Iterator<Item = Part> {
         let own = self.record.regions.iter().filter(|(_, region)| matches!(region.kind, Kind::Own));
+        let own = own.filter(move |(at, _)| self.record.exposure_of(**at).is_none_or(shared));
         let own =
             own.map(|(&at, region)| Part { at, bytes: region.bytes, device: Arc::clone(&self.device), memory: None });
-        let apart = self.record.physical.iter().map(|(&name, bulk)| Part {
+        let apart = self.record.physical.iter().filter(move |(_, bulk)| bulk.shared.is_none_or(shared));
+        let apart = apart.map(|(&name, bulk)| Part {
             at: bulk.place,
             bytes: bulk.bytes,
             device: Arc::clone(&self.device),
@@ -124,10 +138,8 @@ impl Held {
 
     /// What of it a snapshot cannot hold.
     fn unsaved(&self) -> Option<&'static str> {
-        let shares = !self.record.exposed.is_empty() || self.record.physical.values().any(|bulk| bulk.shared);
         let gives = || self.device.physical().is_some_and(PhysicalMemory::gives_contents);
         match () {
-            () if shares => Some("the program shares memory with other processes"),
             () if !self.record.physical.is_empty() && !gives() => {
                 Some("the program has memory apart from its addresses")
             }
@@ -152,6 +164,9 @@ impl Runtime {
     /// Saves what is on the job's devices. Where it fails the job goes on, and no snapshot is left.
     pub fn save(&self, request: &SaveRequest, progress: MoveProgress<'_>) -> Result<Saved, Trouble> {
         let devices = self.picked(None)?;
+        if request.shared.is_none() {
+            self.alone(&devices)?;
+        }
         let store = Store::open(&request.folder).map_err(|error| refused(&error))?;
         let latest = self.latest.lock().unwrap_or_else(|e| e.into_inner()).take();
         let base = request.base.as_deref().map(|name| base_of(&store, name, latest));
@@ -166,7 +181,7 @@ impl Runtime {
             texts.write(&state.seat.record_now(), &mut writer).map_err(|error| refused(&error))?;
         }
         if request.running {
-            let saved = self.save_running(&devices, writer, texts, base.as_deref(), progress)?;
+            let saved = self.save_running(request, &devices, writer, texts, base.as_deref(), progress)?;
             // The next is built on it.
             let kept = store.load_on(&request.name, base.as_ref()).ok().map(Arc::new);
             *self.latest.lock().unwrap_or_else(|e| e.into_inner()) = kept;
@@ -210,6 +225,7 @@ impl Runtime {
 
     fn save_running(
         &self,
+        request: &SaveRequest,
         devices: &[Arc<DeviceState>],
         mut writer: hetgpu_checkpoint::Writer,
         mut texts: Texts,
@@ -222,7 +238,9 @@ impl Runtime {
             |state: &Arc<DeviceState>| Held { device: Arc::clone(&state.device), by_name: true, ..Held::of(state) };
         let held: Vec<Held> = devices.iter().map(reach).collect();
         let look = self.look(&held, base);
-        let parts = Parts::new(held.iter().flat_map(Held::parts), &watch, true).since(look.changed.clone());
+        let saved = |file: u64| request.holds(file);
+        let parts =
+            Parts::new(held.iter().flat_map(|held| held.parts(&saved)), &watch, true).since(look.changed.clone());
         watched(&watch, parts.bytes(), progress, || writer.memory(&parts.ranges(), &parts))?;
         for held in &held {
             texts.write(&held.record, &mut writer).map_err(|error| refused(&error))?;
@@ -253,7 +271,8 @@ impl Runtime {
         // Where all of it is looked at and no other is built on it, nobody need know what changes.
         let look = (goes_on || base.is_some()).then(|| self.look(&held, base.map(Arc::as_ref)));
         let changed = look.as_ref().and_then(|look| look.changed.clone());
-        let parts = Parts::new(held.iter().flat_map(Held::parts), watch, false).since(changed);
+        let held_here = |file: u64| request.holds(file);
+        let parts = Parts::new(held.iter().flat_map(|held| held.parts(&held_here)), watch, false).since(changed);
         let levels = describe::levels(&held).map_err(|error| trouble(TroubleKind::Failed, error.to_string()))?;
         let ranges = parts.ranges();
         let copy = if request.copy && goes_on && copy::fits(parts.changed_bytes()) { Aside::of(&parts) } else { None };
@@ -311,6 +330,29 @@ impl Runtime {
         Ok(())
     }
 
+    /// Undoes a `load` of a job that has not gone on since.
+    pub fn unload(&self) -> Result<(), Trouble> {
+        let devices = self.picked(None)?;
+        let known = self.control.loaded.lock().unwrap_or_else(|e| e.into_inner()).clone();
+        let nothing = || trouble(TroubleKind::Stage, "nothing was put on the job's devices");
+        let (filed, names) = known.ok_or_else(nothing)?;
+        let snapshot = Store::open(&filed.folder).and_then(|store| store.load(&filed.name));
+        let snapshot = snapshot.map_err(|error| refused(&error))?;
+        self.change_stage(&devices, &[Stage::Paused], Stage::Moving)?;
+        let watch = Watch::new(Vec::new(), None);
+        let back = Back::of(&snapshot, &devices, Vec::new(), &watch);
+        let vault = |device: &DeviceState| Ok(Arc::new(Queued::new(Vault::new(device.device.caps()))) as _);
+        let back = |device: &DeviceState| Contents::From(&back[device.index]);
+        let gone = self.change_each(&devices, vault, |_| Contents::Left, back, &|_, _| Ok(()));
+        if gone.is_ok() {
+            self.set_filed(&devices, Some(filed));
+            devices.iter().for_each(|device| self.set_name(device.index, names[device.index].clone()));
+        }
+        let after = if gone.is_ok() { Stage::Released } else { Stage::Paused };
+        let _ = self.change_stage(&devices, &[Stage::Moving], after);
+        gone
+    }
+
     /// Where the contents of a job are that let its devices go.
     pub fn filed(&self) -> Option<Filed> {
         self.control_entries().into_iter().find_map(|entry| entry.filed)
@@ -363,6 +405,7 @@ impl Runtime {
         let changed = self.change_each(&devices, make, from, |_| Contents::Left, &told);
         let after = if changed.is_ok() { Stage::Paused } else { Stage::Released };
         if changed.is_ok() {
+            *self.control.loaded.lock().unwrap_or_else(|e| e.into_inner()) = Some((filed, names.clone()));
             self.set_filed(&devices, None);
             devices.iter().for_each(|device| self.set_name(device.index, name_of(device)));
         }
@@ -374,8 +417,19 @@ impl Runtime {
     }
 
     /// Puts contents back into a job that went on after it was saved. What the process itself knows stays as it is.
-    pub fn rewind(&self, folder: &std::path::Path, name: &str, progress: MoveProgress<'_>) -> Result<Moved, Trouble> {
+    /// Memory that other processes have too is put back only where they are `together` with this one: all stand still, and all are
+    /// rewound to the same moment.
+    pub fn rewind(
+        &self,
+        folder: &std::path::Path,
+        name: &str,
+        together: bool,
+        progress: MoveProgress<'_>,
+    ) -> Result<Moved, Trouble> {
         let devices = self.picked(None)?;
+        if !together {
+            self.alone(&devices)?;
+        }
         let snapshot = Store::open(folder).and_then(|store| store.load(name)).map_err(|error| refused(&error))?;
         let paused = devices.iter().all(|device| self.stage(device.index) == Stage::Paused);
         let before = if paused { Stage::Paused } else { Stage::Running };
@@ -395,12 +449,17 @@ impl Runtime {
         Ok(Moved { freeze: start.elapsed(), stop, bytes, copied: bytes })
     }
 
-    fn put_back(
-        &self,
-        snapshot: &Snapshot,
-        devices: &[Arc<DeviceState>],
-        progress: MoveProgress<'_>,
-    ) -> Result<u64, Trouble> {
+    /// Whether a job that stands still can be rewound.
+    pub fn against_rewind(&self, folder: &std::path::Path, name: &str, together: bool) -> Result<(), Trouble> {
+        let devices = self.picked(None)?;
+        if !together {
+            self.alone(&devices)?;
+        }
+        let snapshot = Store::open(folder).and_then(|store| store.load(name)).map_err(|error| refused(&error))?;
+        Self::look_back(&snapshot, &devices).map(drop)
+    }
+
+    fn look_back(snapshot: &Snapshot, devices: &[Arc<DeviceState>]) -> Result<Vec<Held>, Trouble> {
         let held: Vec<Held> = devices.iter().map(|state| Held::of(state)).collect();
         if let Some(against) = describe::against_rewind(snapshot.job(), &held) {
             return Err(trouble(TroubleKind::Unfit, against));
@@ -414,8 +473,18 @@ impl Runtime {
             let text = format!("{}: it is damaged, and nothing was put back", snapshot.path().display());
             return Err(trouble(TroubleKind::Snapshot, text));
         }
+        Ok(held)
+    }
+
+    fn put_back(
+        &self,
+        snapshot: &Snapshot,
+        devices: &[Arc<DeviceState>],
+        progress: MoveProgress<'_>,
+    ) -> Result<u64, Trouble> {
+        let held = Self::look_back(snapshot, devices)?;
         let watch = Watch::new(Vec::new(), None);
-        let parts = Parts::new(held.iter().flat_map(Held::parts), &watch, false);
+        let parts = Parts::new(held.iter().flat_map(|held| held.parts(|_| true)), &watch, false);
         watched(&watch, parts.bytes(), progress, || snapshot.restore(&parts, ReadOptions::default()))?;
         for back in Back::of(snapshot, devices, Vec::new(), &watch) {
             back.rewind_images().map_err(|error| trouble(TroubleKind::Failed, error.to_string()))?;

@@ -3,19 +3,23 @@
 mod agent;
 mod criu;
 mod folder;
+mod group;
 mod jobs;
 mod process;
 mod receive;
 mod send;
 mod shelf;
 mod show;
+mod together;
 mod way;
 
 use crate::devices::columns;
 use crate::line::{Command, Flag, Line};
 use crate::{JSON, Outcome, Stop, Tool, refused, say};
+use group::Group;
 use hetgpu_registry as registry;
 use hetgpu_runtime::control::{self, Silence};
+use hetgpu_runtime::group::named;
 use hetgpu_runtime::{Settings, Targets, presence};
 use serde_json::{Value, json};
 use show::{Show, size};
@@ -424,6 +428,10 @@ fn inspect(line: &Line) -> Outcome {
         return Ok(0);
     }
     say(format_args!("process {pid}: {}", text(&job, "program")));
+    let others: Vec<u32> = Group::of(pid)?.pids().skip(1).collect();
+    if !others.is_empty() {
+        say(format_args!("shares memory with {}: what is done to one of them is done to all", named(others)));
+    }
     for device in list(&job, "devices") {
         let bytes = size(device["bytes"].as_u64().unwrap_or(0));
         let (name, stage) = (text(device, "name"), text(device, "stage"));
@@ -459,6 +467,15 @@ fn check(line: &Line) -> Outcome {
         && let Some(against) = answer["against"].as_array_mut()
     {
         against.push(json!(format!("it would stand still for {copying:.0} ms, and {most} ms are allowed")));
+    }
+    for other in Group::of(pid)?.pids().skip(1) {
+        request["device"] = Value::Null;
+        let theirs = ask(line, other, &request, LONG_PATIENCE)?;
+        let theirs = list(&theirs, "against").iter().filter_map(Value::as_str);
+        let theirs: Vec<Value> = theirs.map(|reason| json!(format!("process {other}: {reason}"))).collect();
+        if let Some(all) = answer["against"].as_array_mut() {
+            all.extend(theirs);
+        }
     }
     let against = list(&answer, "against");
     if line.has("--json") {
@@ -506,7 +523,12 @@ fn go(line: &Line) -> Outcome {
     request["request"] = json!("move");
     request["max_freeze_ms"] = json!(number(line, "--max-freeze")?);
     let show = Show::new(line);
-    let answer = ask_shown(&show, pid, &request, LONG_PATIENCE)?;
+    let group = Group::of(pid)?;
+    let shares = group.members[0].shares(request["device"].as_u64().unwrap_or(0));
+    let (answer, group) = match shares {
+        false => (ask_shown(&show, pid, &request, LONG_PATIENCE)?, group.first()),
+        true => group::go(&show, group, &request, number(line, "--max-freeze")?)?,
+    };
     show.clear();
     if line.has("--json") {
         say(&answer);
@@ -515,12 +537,13 @@ fn go(line: &Line) -> Outcome {
     let bytes = |name: &str| size(answer[name].as_u64().unwrap_or(0));
     let time = |name: &str| answer[name].as_f64().unwrap_or(0.0);
     say(format_args!(
-        "process {pid} is on {} now; it stood still for {:.1} ms ({:.1} ms to stop); {} moved, {} of them copied",
+        "process {pid} is on {} now; it stood still for {:.1} ms ({:.1} ms to stop); {} moved, {} of them copied{}",
         text(&request, "to"),
         time("freeze_ms"),
         time("stop_ms"),
         bytes("bytes"),
         bytes("copied"),
+        group.others(),
     ));
     Ok(0)
 }
@@ -540,7 +563,25 @@ fn simple(line: &Line, what: &str, more: Value, shown: impl Fn(&Value) -> String
     Ok(0)
 }
 
+fn shown(line: &Line, answer: &Value, text: impl FnOnce() -> String) -> Outcome {
+    match line.has("--json") {
+        true => say(answer),
+        false => say(text()),
+    }
+    Ok(0)
+}
+
 fn pause(line: &Line) -> Outcome {
+    let group = Group::of(pid(line)?)?;
+    if !group.is_alone() && line.value("--device").is_none() {
+        let hold = group.hold(&Show::new(line), number(line, "--within")?, false, &|_| Vec::new())?;
+        let (group, stop) = (hold.group(), hold.stop);
+        hold.keep()?;
+        let processes: Vec<u32> = group.pids().collect();
+        return shown(line, &json!({ "ok": true, "stop_ms": stop, "processes": processes }), || {
+            format!("process {} is paused; it took {stop:.1} ms to stop{}", processes[0], group.others())
+        });
+    }
     let within = json!({ "within_ms": number(line, "--within")? });
     simple(line, "pause", within, |answer| {
         format!("is paused; it took {:.1} ms to stop", answer["stop_ms"].as_f64().unwrap_or(0.0))
@@ -550,21 +591,35 @@ fn pause(line: &Line) -> Outcome {
 fn resume(line: &Line) -> Outcome {
     let pid = pid(line)?;
     // Who saved it may be gone.
-    process::go_on(pid);
+    group::wake(pid);
     let job = ask(line, pid, &json!({ "request": "status" }), PATIENCE)?;
-    if let Some(kept) = list(&job, "devices").iter().find_map(|device| device["snapshot"]["folder"].as_str()) {
-        if let Some(to) = folder::left_for(Path::new(kept)).filter(|_| !line.has("--here")) {
-            let text = format!(
-                "process {pid}: it was sent to {to}, and may run there: look there first; --here lets it go on here all the same"
-            );
-            return Err(trouble(way::UNSETTLED, text));
-        }
+    let kept = list(&job, "devices").iter().find_map(|device| device["snapshot"]["folder"].as_str());
+    let left = kept.and_then(|kept| folder::left_for(Path::new(kept)));
+    if let Some(to) = left.filter(|_| !line.has("--here")) {
+        let text = format!(
+            "process {pid}: it was sent to {to}, and may run there: look there first; --here lets it go on here all the same"
+        );
+        return Err(trouble(way::UNSETTLED, text));
+    }
+    let group = Group::of(pid)?;
+    if !group.is_alone() && line.value("--device").is_none() {
+        let (others, processes) = (group.others(), group.pids().collect::<Vec<u32>>());
+        group::resume(&Show::new(line), group)?;
+        return shown(line, &json!({ "ok": true, "processes": processes }), || {
+            format!("process {pid} goes on{others}")
+        });
+    }
+    if list(&job, "devices").iter().any(|device| !device["snapshot"].is_null()) {
         ask(line, pid, &json!({ "request": "load" }), LONG_PATIENCE)?;
     }
     simple(line, "resume", json!({}), |_| "goes on".into())
 }
 
 fn abort(line: &Line) -> Outcome {
+    // What is under way with the others belongs to it.
+    for other in Group::of(pid(line)?)?.pids().skip(1) {
+        let _ = control::ask(other, &json!({ "request": "abort" }), PATIENCE, &|_| {});
+    }
     simple(line, "abort", json!({}), |answer| match answer["aborted"] == json!(true) {
         true => "is told to give up".into(),
         false => "has nothing under way to give up".into(),

@@ -4,8 +4,9 @@ use hetgpu_device::Access;
 use hetgpu_registry::Kinds;
 use hetgpu_runtime::{
     AllocationKind, Attributes, Code, LaunchRequest, Launchable, MemoryFile, Moved, PhysicalTraits, Runtime,
-    SaveRequest, Saved, Settings, StreamRef, Targets, Then, Trouble, TroubleKind, VMM_GRANULARITY, memory_file,
+    SaveRequest, Saved, Settings, Stage, StreamRef, Targets, Then, Trouble, TroubleKind, VMM_GRANULARITY, memory_file,
 };
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -204,7 +205,7 @@ fn memory_of_every_kind_is_where_it_was() {
 }
 
 #[test]
-fn memory_apart_from_its_addresses_moves_as_it_lies_or_not_at_all() {
+fn memory_apart_from_its_addresses_moves_as_it_lies_or_is_copied() {
     let runtime = start("cpu");
     let kernels = kernels(&runtime);
     let at = runtime.reserve_addresses(2 * VMM_GRANULARITY, 0, 0).unwrap();
@@ -216,10 +217,10 @@ fn memory_apart_from_its_addresses_moves_as_it_lies_or_not_at_all() {
     }
     runtime.write(at, vec![5; 4]).unwrap();
     let used = runtime.memory.used(0);
-    let trouble = go(&runtime, "interp").unwrap_err();
-    assert_eq!(trouble.kind, TroubleKind::Unfit);
-    assert!(trouble.text.contains("memory apart from its addresses"), "{trouble}");
-    let moved = go(&runtime, "cpu").unwrap();
+    assert!(go(&runtime, "interp").unwrap().copied >= VMM_GRANULARITY);
+    assert_eq!(runtime.read(second, 4).unwrap(), [5; 4]);
+    go(&runtime, "cpu").unwrap();
+    let moved = go(&runtime, "cpu:avx2").unwrap();
     assert_eq!((moved.copied, runtime.memory.used(0)), (0, used));
     assert_eq!(looked(&runtime, &kernels, second), 0x0505_0505, "two addresses of the same memory");
     runtime.write(second, vec![6; 4]).unwrap();
@@ -326,6 +327,7 @@ fn save(runtime: &Runtime, folder: &Path, name: &str, base: Option<&str>, then: 
         copy,
         most: Some(LONG),
         fleeting: true,
+        shared: None,
     };
     runtime.save(&request, &|_, _| {}).unwrap()
 }
@@ -481,10 +483,10 @@ fn memory_apart_from_its_addresses_comes_back_from_a_snapshot() {
     // Into the process as it has gone on.
     save(&runtime, &folder.0, "two", Some("before"), Then::GoesOn);
     runtime.write(first, vec![77; 4]).unwrap();
-    runtime.rewind(&folder.0, "two", &|_, _| {}).unwrap();
+    runtime.rewind(&folder.0, "two", false, &|_, _| {}).unwrap();
     is_back(3);
     runtime.release_physical(apart).unwrap();
-    let trouble = runtime.rewind(&folder.0, "two", &|_, _| {}).unwrap_err();
+    let trouble = runtime.rewind(&folder.0, "two", false, &|_, _| {}).unwrap_err();
     assert!(trouble.text.contains("has been released"), "{trouble}");
     // What others may have stays where they have it.
     drop(runtime.export_physical(twice).unwrap());
@@ -497,6 +499,7 @@ fn memory_apart_from_its_addresses_comes_back_from_a_snapshot() {
         copy: false,
         most: Some(LONG),
         fleeting: false,
+        shared: None,
     };
     let trouble = runtime.save(&request, &|_, _| {}).unwrap_err();
     assert_eq!(trouble.kind, TroubleKind::Unfit);
@@ -505,4 +508,69 @@ fn memory_apart_from_its_addresses_comes_back_from_a_snapshot() {
     runtime.unmap_physical(at, 3 * UNIT).unwrap();
     runtime.release_physical(twice).unwrap();
     assert_eq!(runtime.save(&request, &|_, _| {}).map(|_| ()), Ok(()));
+}
+
+/// The same memory of two jobs. They are of one process here, which makes no difference to the file that it is.
+#[test]
+fn memory_of_two_jobs_is_the_same_wherever_each_of_them_is() {
+    const UNIT: u64 = VMM_GRANULARITY;
+    let folder = Scratch::new("two-jobs");
+    let (one, two) = (start("cpu"), start("cpu"));
+    let made = one.create_physical(0, UNIT, PhysicalTraits::default()).unwrap();
+    let taken = two.import_physical(one.export_physical(made).unwrap(), PhysicalTraits::default()).unwrap();
+    let mapped = |runtime: &Runtime, memory| {
+        let at = runtime.reserve_addresses(UNIT, 0, 0).unwrap();
+        runtime.map_physical(at, UNIT, 0, memory).unwrap();
+        runtime.set_access(at, UNIT, &[(0, Access::ReadWrite)]).unwrap();
+        at
+    };
+    let (here, there) = (mapped(&one, made), mapped(&two, taken));
+    let is_same = |value: u8| {
+        one.write(here, vec![value; 3]).unwrap();
+        assert_eq!(two.read(there, 4).unwrap(), [value, value, value, 0]);
+        two.write(there + 1, vec![value + 1]).unwrap();
+        assert_eq!(one.read(here, 3).unwrap(), [value, value + 1, value]);
+    };
+    is_same(1);
+    for (runtime, to) in [(&one, "interp"), (&two, "cpu:avx2"), (&two, "interp"), (&one, "cpu"), (&two, "cpu")] {
+        assert_eq!(go(runtime, to).unwrap().copied, 0, "it stays where it is");
+        is_same(3);
+    }
+    // One lets its device go, and finds what the other has written.
+    one.pause(None, LONG).unwrap();
+    one.release_devices(None).unwrap();
+    two.write(there, vec![5; 3]).unwrap();
+    one.restore_devices(None).unwrap();
+    one.resume(None).unwrap();
+    assert_eq!(one.read(here, 3).unwrap(), [5; 3]);
+    let request = |name: &str, then, shared| SaveRequest {
+        folder: folder.0.clone(),
+        name: name.into(),
+        base: None,
+        then,
+        running: false,
+        copy: false,
+        most: Some(LONG),
+        fleeting: false,
+        shared,
+    };
+    let save = |request: SaveRequest| one.save(&request, &|_, _| {}).map_err(|trouble| trouble.kind);
+    assert!(matches!(save(request("alone", Then::GoesOn, None)), Err(TroubleKind::Unfit)));
+    // The same for a snapshot that holds nothing of it; putting it back can be undone.
+    save(request("let-go", Then::LetsGo, Some(BTreeSet::new()))).unwrap();
+    two.write(there, vec![6; 3]).unwrap();
+    one.load(None, &[Some("interp".into())], &|_, _| {}).unwrap();
+    one.unload().unwrap();
+    assert_eq!((one.status()[0].stage, one.status()[0].name.as_str()), (Stage::Released, "cpu"));
+    one.load(None, &[], &|_, _| {}).unwrap();
+    one.resume(None).unwrap();
+    assert!(one.unload().is_err(), "it has gone on");
+    assert_eq!(one.read(here, 3).unwrap(), [6; 3]);
+    // A snapshot that holds it gives it back to both, where they are put back together.
+    save(request("all", Then::GoesOn, Some(one.status()[0].shared.clone()))).unwrap();
+    is_same(7);
+    assert_eq!(one.rewind(&folder.0, "all", false, &|_, _| {}).unwrap_err().kind, TroubleKind::Unfit);
+    one.rewind(&folder.0, "all", true, &|_, _| {}).unwrap();
+    assert_eq!(two.read(there, 3).unwrap(), [6; 3]);
+    is_same(9);
 }

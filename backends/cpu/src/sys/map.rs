@@ -1,8 +1,7 @@
 //! Address space.
 
-use super::file::File;
 use super::track::{self, Tracker};
-use hetgpu_device::Access;
+use hetgpu_device::{Access, MemoryFile as File};
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
@@ -176,6 +175,16 @@ pub(crate) fn move_to(file: &File, at: u64, bytes: u64) -> io::Result<()> {
             }
         }
     }
+    show_in(&mut all, file, at, bytes)
+}
+
+/// Puts a file in the place of all pages of a range, and what it holds in that of their contents. Nobody uses them
+/// meanwhile.
+pub(crate) fn show(file: &File, at: u64, bytes: u64) -> io::Result<()> {
+    show_in(&mut pages(), file, at, bytes)
+}
+
+fn show_in(all: &mut BTreeMap<u64, Pages>, file: &File, at: u64, bytes: u64) -> io::Result<()> {
     for (&start, here) in all.range_mut(at..at + bytes) {
         let (access, kind, descriptor, offset) = Source::File(file, start - at, Access::ReadWrite).parts();
         here.watched = false;

@@ -1,7 +1,7 @@
 //! Device memory: what is mapped, under which name, and copies of it.
 
-use super::file::File;
 use super::map::{self, PAGE, Reservation, Source};
+use hetgpu_device::MemoryFile as File;
 use hetgpu_device::{Access, DeviceError, ErrorKind, HostSpan, PHYSICAL_GRANULARITY, PhysicalId};
 use hetir::interp::{self, MemoryFault};
 use std::collections::{BTreeMap, HashMap};
@@ -238,7 +238,9 @@ impl Memory {
     pub(crate) fn written(&self, at: u64, bytes: u64) -> Option<Vec<std::ops::Range<u64>>> {
         let table = self.table();
         let (start, region) = table.find(at, bytes)?;
-        matches!(region.backing, Backing::Pages).then(|| map::written(start, region.bytes).ok()).flatten()
+        // What other processes write is not seen.
+        let shared = table.exposed.range(..=at).next_back().is_some_and(|(from, exposed)| at - from < exposed.bytes);
+        (matches!(region.backing, Backing::Pages) && !shared).then(|| map::written(start, region.bytes).ok()).flatten()
     }
 
     fn check_room(&self, table: &Table, bytes: u64) -> Result<(), DeviceError> {
@@ -484,7 +486,7 @@ impl Memory {
 
     pub(crate) fn map_physical(&self, memory: PhysicalId, at: u64, name: &str) -> Result<(), DeviceError> {
         let file = self.physical(memory)?;
-        let bytes = file.bytes;
+        let bytes = file.bytes();
         let mut table = self.change();
         if at.checked_add(bytes).is_none_or(|end| table.overlaps(at, end)) {
             return Err(DeviceError::new(ErrorKind::InvalidRequest, format!("there is memory at {at:#x} already")));
@@ -527,6 +529,22 @@ impl Memory {
         Ok(id)
     }
 
+    /// Makes a range the memory of a file.
+    pub(crate) fn expose_as(&self, at: u64, bytes: u64, file: OwnedFd) -> Result<(), DeviceError> {
+        let mut table = self.change();
+        let file = File::import(file).map_err(|e| refused(&e, at, bytes))?;
+        let whole = |value: u64| value.is_multiple_of(PHYSICAL_GRANULARITY);
+        let fits = whole(at) && whole(bytes) && file.bytes() == bytes && table.overlaps(at, at.saturating_add(bytes));
+        if !fits || table.exposed.contains_key(&at) {
+            return Err(DeviceError::new(ErrorKind::InvalidRequest, format!("a file cannot be the memory at {at:#x}")));
+        }
+        map::show(&file, at, bytes).map_err(|e| refused(&e, at, bytes))?;
+        let id = table.keep(file.clone());
+        table.physical.remove(&id);
+        table.exposed.insert(at, Exposed { bytes, file, id });
+        Ok(())
+    }
+
     pub(crate) fn export(&self, memory: PhysicalId) -> Result<OwnedFd, DeviceError> {
         let file = self.physical(memory)?;
         file.export().map_err(|e| DeviceError::new(ErrorKind::OutOfResources, format!("no file descriptor: {e}")))
@@ -535,7 +553,7 @@ impl Memory {
     pub(crate) fn import(&self, file: OwnedFd) -> Result<(PhysicalId, u64), DeviceError> {
         let file = File::import(file)
             .map_err(|e| DeviceError::new(ErrorKind::InvalidRequest, format!("not memory of this device: {e}")))?;
-        let bytes = file.bytes;
+        let bytes = file.bytes();
         Ok((self.change().keep(file), bytes))
     }
 }

@@ -2,7 +2,6 @@
 //! calls.
 
 pub(crate) mod access;
-pub(crate) mod file;
 pub(crate) mod helpers;
 pub(crate) mod map;
 pub(crate) mod memory;

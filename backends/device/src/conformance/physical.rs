@@ -13,6 +13,7 @@ checks! {
     wrong_requests_for_physical_memory_are_refused
     exposed_memory_stays_and_is_shared
     memory_that_comes_into_an_exposed_range_is_zeroed
+    memory_becomes_that_of_a_file
     a_file_stands_for_physical_memory
     files_that_are_no_memory_are_refused
 }
@@ -195,6 +196,30 @@ fn memory_that_comes_into_an_exposed_range_is_zeroed(bench: &Bench) -> Verdict {
         });
         bench.device.unmap(at + small);
         checked
+    });
+    bench.device.unmap(at);
+    checked
+}
+
+fn memory_becomes_that_of_a_file(bench: &Bench) -> Verdict {
+    let physical = physical(bench)?;
+    bench.needs(physical.has_host_files(), "files of the host's memory")?;
+    let memory = physical.create(BYTES)?;
+    let other = show(bench, memory, Access::ReadWrite)?;
+    bench.device.write(other.at + 3, &[1, 2, 3])?;
+    let (at, file) = (bench.addresses(BYTES), physical.export(memory)?);
+    physical.destroy(memory);
+    let small = 8192u64.next_multiple_of(bench.caps().map_granularity);
+    bench.device.map(at, small, "of a file")?;
+    bench.device.write(at, &[9; 100])?;
+    let same_file = physical.expose_as(at, BYTES, file).and_then(|()| physical.expose(at, BYTES));
+    let checked = same_file.map_err(Stop::from).and_then(|again| {
+        let third = show(bench, again, Access::ReadWrite)?;
+        physical.destroy(again);
+        same("what the file held", &bench.read(at, 8)?, &[0, 0, 0, 1, 2, 3, 0, 0])?;
+        bench.device.write(at + 5, &[7])?;
+        same("what was written there", &bench.read(other.at + 3, 3)?, &[1, 2, 7])?;
+        same("the same, exposed again", &bench.read(third.at + 3, 3)?, &[1, 2, 7])
     });
     bench.device.unmap(at);
     checked

@@ -102,27 +102,29 @@ impl Agent {
         let release = request["release"] == json!(true);
         let patience = Duration::from_millis(within).saturating_add(PATIENCE);
         for (pid, _) in (self.jobs)().into_iter().filter(|(_, stage)| stage == "running") {
-            let mut frozen = Frozen { pid, released: false };
-            let mut done = (self.ask)(pid, &json!({ "request": "pause", "within_ms": within }), patience);
-            if done.is_ok() && release {
-                done = (self.ask)(pid, &json!({ "request": "release" }), super::LONG_PATIENCE);
-                frozen.released = done.is_ok();
-                if done.is_err() {
-                    let _ = (self.ask)(pid, &json!({ "request": "resume" }), PATIENCE);
-                }
+            match (self.ask)(pid, &json!({ "request": "pause", "within_ms": within }), patience) {
+                Ok(()) => state.frozen.push(Frozen { pid, released: false }),
+                Err(why) => return Err(self.given_up(&mut state, pid, &why)),
             }
-            match done {
-                Ok(()) => state.frozen.push(frozen),
-                Err(why) => {
-                    let back = self.thaw(&mut state).err().map(|why| format!("; {why}")).unwrap_or_default();
-                    return Err(format!("process {pid}: {why}{back}"));
-                }
+        }
+        // Those that share memory with others let their devices go only when these stand still too.
+        for at in 0..if release { state.frozen.len() } else { 0 } {
+            let pid = state.frozen[at].pid;
+            match (self.ask)(pid, &json!({ "request": "release" }), super::LONG_PATIENCE) {
+                Ok(()) => state.frozen[at].released = true,
+                Err(why) => return Err(self.given_up(&mut state, pid, &why)),
             }
         }
         let limit = request["limit_s"].as_u64().unwrap_or(LIMIT);
         state.until = Some(Instant::now() + Duration::from_secs(limit));
         self.changed.notify_all();
         Ok(())
+    }
+
+    /// Lets all go on after one did not do as it was told; what is said about it.
+    fn given_up(&self, state: &mut State, pid: u32, why: &str) -> String {
+        let back = self.thaw(state).err().map(|why| format!("; {why}")).unwrap_or_default();
+        format!("process {pid}: {why}{back}")
     }
 
     /// Lets all go on that it froze. What does not is tried again by the next who asks.
@@ -289,7 +291,7 @@ mod tests {
         assert_eq!(log(&asked), "1 pause, 3 pause, 1 resume");
         let (stubborn, asked) = agent(Some((3, "release")));
         assert_eq!(stubborn.serve(&json!({ "do": "freeze", "release": true }))["ok"], false);
-        assert_eq!(log(&asked), "1 pause, 1 release, 3 pause, 3 release, 3 resume, 1 restore, 1 resume");
+        assert_eq!(log(&asked), "1 pause, 3 pause, 1 release, 3 release, 1 restore, 1 resume, 3 resume");
     }
 
     #[test]

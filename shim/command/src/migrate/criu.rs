@@ -145,7 +145,7 @@ fn begun_outside(stat: &str) -> bool {
 }
 
 /// A process and its children.
-fn tree(pid: u32) -> Vec<u32> {
+pub(crate) fn tree(pid: u32) -> Vec<u32> {
     let mut all = vec![pid];
     let mut next = 0;
     while let Some(&pid) = all.get(next) {

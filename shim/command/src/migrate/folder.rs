@@ -4,6 +4,7 @@
 //! job.json           what it is; written last, so that a folder without it is no checkpoint
 //! gpu.snapshot       what is on devices; others beside it are those that it is built on
 //! process/           images of the process, as CRIU writes them
+//! process-12/        the same for another process that was saved together with it, but for images, which are of both
 //! ```
 
 use super::{io_trouble, trouble};
@@ -63,6 +64,11 @@ pub(crate) struct Manifest {
     pub(crate) pipes: Vec<(u32, String)>,
     /// Files that it had open for writing, and their sizes.
     pub(crate) files: Vec<(PathBuf, u64)>,
+    /// Where it is one of several processes that were saved together: all of them, and when they began. What is on the devices of the
+    /// first is in this folder, each of the others has one of its own in it.
+    pub(crate) group: Vec<(u32, u64)>,
+    /// It is one of these folders, and is nothing by itself.
+    pub(crate) part: bool,
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -148,6 +154,11 @@ impl Folder {
     /// It does not.
     pub(crate) fn stays(&self) {
         let _ = fs::remove_file(self.path.join(LEAVING));
+    }
+
+    /// The folder of another process that is saved together with the first.
+    pub(crate) fn of_process(&self, pid: u32) -> PathBuf {
+        self.path.join(format!("process-{pid}"))
     }
 
     /// Removes what a checkpoint that did not come about has left, and nothing else.
@@ -309,6 +320,8 @@ impl Manifest {
             "process": self.images.as_ref().map(|images| images.iter().map(image).collect::<Vec<_>>()),
             "pipes": self.pipes,
             "files": self.files,
+            "group": self.group,
+            "part": self.part,
         })
     }
 
@@ -325,6 +338,7 @@ impl Manifest {
         };
         let pipe = |pipe: &Value| Some((u32::try_from(pipe[0].as_u64()?).ok()?, pipe[1].as_str()?.to_owned()));
         let file = |file: &Value| Some((file[0].as_str()?.into(), file[1].as_u64()?));
+        let member = |member: &Value| Some((u32::try_from(member[0].as_u64()?).ok()?, member[1].as_u64()?));
         let name = |name: &Value| name.as_str().map(str::to_owned);
         Some(Self {
             pid: u32::try_from(value["pid"].as_u64()?).ok()?,
@@ -338,6 +352,8 @@ impl Manifest {
             images,
             pipes: value["pipes"].as_array()?.iter().map(pipe).collect::<Option<_>>()?,
             files: value["files"].as_array()?.iter().map(file).collect::<Option<_>>()?,
+            group: value["group"].as_array().map_or(Some(Vec::new()), |all| all.iter().map(member).collect())?,
+            part: value["part"] == json!(true),
         })
     }
 }
@@ -362,6 +378,7 @@ mod tests {
             images: Some(vec![image]),
             pipes: vec![(1, "pipe:[5]".into())],
             files: vec![("/tmp/log".into(), 5)],
+            group: vec![(7, 12), (9, 14)],
             ..Manifest::default()
         }
     }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long a process that came back may take to answer.
-const ARRIVAL: Duration = Duration::from_secs(10);
+pub(super) const ARRIVAL: Duration = Duration::from_secs(10);
 
 pub(super) fn status(pid: u32) -> Result<Value, Stop> {
     control::ask(pid, &json!({ "request": "status" }), PATIENCE, &|_| {}).map_err(|silence| silent(pid, &silence))
@@ -55,6 +55,8 @@ pub(super) fn describe(pid: u32, status: &Value, identity: &Value) -> Manifest {
         images: None,
         pipes: criu::pipes(pid),
         files: Vec::new(),
+        group: Vec::new(),
+        part: false,
     }
 }
 
@@ -65,25 +67,32 @@ pub(super) fn checkpoint(line: &Line) -> Outcome {
     let gpu_only = line.has("--gpu-only");
     // All that may be missing is looked for before anything is done.
     let criu = if gpu_only { None } else { Some(Criu::find_for(pid)?) };
-    let before = status(pid)?;
+    let group = super::together::group_of(pid, criu.is_some())?;
+    let single = group.is_alone() && group.members[0].pid == pid;
+    let before = group.members[0].status.clone();
     let user = process::user(pid).ok_or_else(|| trouble(3, format!("process {pid}: there is no such process")))?;
     let folder = Folder::make(Path::new(out), user)?;
-    let made = save(line, &show, pid, &before, &folder, criu.as_ref());
-    let answer = match made {
-        Ok(answer) => answer,
+    let pids: Vec<u32> = group.pids().collect();
+    let made = match single {
+        true => save(line, &show, pid, &before, &folder, criu.as_ref()).map(|answer| (answer, group)),
+        false => super::together::save(line, &show, pid, group, &folder, criu.as_ref()),
+    };
+    let (answer, group) = match made {
+        Ok(made) => made,
         Err(Stop { status, mut text }) => {
-            if status_of_snapshot(pid) {
+            if pids.into_iter().any(status_of_snapshot) {
                 text +=
                     &format!("; the job stands still, and is in {0}: `{NAME} restore {0}`", folder.path().display());
             } else {
-                folder.discard();
+                super::together::discard(&folder);
             }
             return Err(Stop { status, text });
         }
     };
     show.end(&answer, || {
         let place = folder.path().display();
-        let what = format!("{} of device memory, {} in the snapshot", bytes(&answer, "bytes"), bytes(&answer, "file"));
+        let (all, file) = (bytes(&answer, "bytes"), bytes(&answer, "file"));
+        let what = format!("{all} of device memory, {file} in the snapshot{}", group.others());
         match (criu.is_some(), line.has("--leave-running")) {
             (true, false) => {
                 format!("process {pid} is in {place} and has ended; {what}; `{NAME} restore {place}` brings it back")
@@ -196,6 +205,13 @@ pub(super) fn restore(line: &Line) -> Outcome {
     let manifest = folder.manifest()?;
     let show = Show::new(line);
     let snapshot = folder.snapshot()?;
+    if manifest.part {
+        let text = format!(
+            "{}: it is a part of a checkpoint of several processes, which the folder above it is",
+            folder.path().display()
+        );
+        return Err(trouble(2, text));
+    }
     if snapshot.identity().to_string() != manifest.identity {
         return Err(trouble(8, format!("{}: its snapshot is another job's", folder.path().display())));
     }
@@ -206,6 +222,15 @@ pub(super) fn restore(line: &Line) -> Outcome {
     };
     let pid = manifest.pid;
     let here = manifest.boot == folder::boot() && process::lives(pid, manifest.start);
+    if !manifest.group.is_empty() {
+        let (answer, group) = super::together::restore(line, &show, &folder, &manifest, &json!(to), here)?;
+        show.end(&answer, || {
+            let (took, others) = (seconds(&answer, "freeze_ms"), group.others());
+            let first = group.members[0].pid;
+            format!("process {first} goes on; {} were put back in {took:.0} ms{others}", bytes(&answer, "bytes"))
+        });
+        return Ok(0);
+    }
     let answer = match (here, &manifest.images) {
         (true, _) => restore_living(&show, &folder, &manifest, &json!(to))?,
         (false, Some(_)) => {

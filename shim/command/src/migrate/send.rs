@@ -6,6 +6,7 @@
 
 use super::criu::{self, Criu};
 use super::folder::{Folder, Manifest, SNAPSHOT};
+use super::group::Group;
 use super::show::{Show, size};
 use super::{LONG_PATIENCE, ask_shown, jobs, number, process, trouble, way};
 use crate::line::Line;
@@ -13,6 +14,7 @@ use crate::{Outcome, Stop, refused};
 use hetgpu_checkpoint::transport::{self, Budget, Live, Progress};
 use hetgpu_checkpoint::wire::{self, Job};
 use hetgpu_checkpoint::{Error, ErrorKind, Result, Snapshot, Source};
+use hetgpu_runtime::group::named;
 use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::fs::File;
@@ -222,6 +224,11 @@ pub(super) fn send(line: &Line) -> Outcome {
     let criu = Criu::find_for(pid)?;
     let before = jobs::status(pid)?;
     let user = process::user(pid).ok_or_else(|| trouble(3, format!("process {pid}: there is no such process")))?;
+    let others: Vec<u32> = Group::of(pid)?.pids().skip(1).collect();
+    if !others.is_empty() {
+        let text = format!("process {pid} shares memory with {}, and is not sent alone", named(others));
+        return Err(trouble(1, text));
+    }
     let spool = line.value("--spool").map_or_else(std::env::temp_dir, Into::into);
     let folder = Folder::make(&spool.join(format!("hetgpu-send-{pid}-{}", std::process::id())), user)?;
     let most = number(line, "--max-freeze")?.map_or(FREEZE, Duration::from_millis);
