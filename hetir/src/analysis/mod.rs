@@ -7,6 +7,7 @@ pub mod dom;
 pub mod live;
 pub mod loops;
 pub mod uniform;
+pub mod wait;
 
 #[cfg(test)]
 pub(crate) mod testing {

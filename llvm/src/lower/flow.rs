@@ -161,7 +161,7 @@ impl<'c> Lowering<'_, '_, 'c> {
                 match data.op {
                     Op::BrIf => {
                         let condition = self.one(args[0]);
-                        if self.leaving.contains(&targets[0].block) || self.ends_strip(targets[0].block) {
+                        if self.facts.leaving.contains(&targets[0].block) || self.ends_strip(targets[0].block) {
                             let stays = e.bin(Code::LLVMXor, condition, condition.ty().ones());
                             e.cond_br_likely(stays, edges[1], edges[0]);
                         } else {
@@ -195,10 +195,9 @@ impl<'c> Lowering<'_, '_, 'c> {
 
     /// Whether control comes to a block seldom: out of a loop that leaves it now and then to look whether it is asked to stop.
     pub(super) fn ends_strip(&self, to: Block) -> bool {
-        let asks = self
-            .body
-            .terminator(to)
-            .is_some_and(|t| self.body.targets(t).first().is_some_and(|first| self.leaving.contains(&first.block)));
+        let asks = self.body.terminator(to).is_some_and(|t| {
+            self.body.targets(t).first().is_some_and(|first| self.facts.leaving.contains(&first.block))
+        });
         asks && self.facts.left(self.block, to).next().is_some()
     }
 
@@ -399,7 +398,7 @@ impl<'c> Lowering<'_, '_, 'c> {
     /// that the compiler must not take for constant.
     fn may_wait(&self, l: LoopId) -> bool {
         use hetir::attr::Order;
-        let blocks = self.facts.loops.blocks(l).iter().filter(|b| !self.leaving.contains(b));
+        let blocks = self.facts.loops.blocks(l).iter().filter(|b| !self.facts.leaving.contains(b));
         blocks.flat_map(|b| &self.body.blocks[b.index()].insts).any(|inst| {
             let data = self.body.inst(*inst);
             match data.op {

@@ -648,7 +648,7 @@ impl<'c> Lowering<'_, '_, 'c> {
         let bits = self.mask_bits();
         let zeros = e.intrinsic("llvm.ctlz", &[self.i(32)], &[bits, self.i(1).int(0)]);
         let lane = e.bin(Code::LLVMAnd, e.bin(Code::LLVMSub, self.c32(31), zeros), self.c32(31));
-        if self.leaving.contains(&self.block) {
+        if self.facts.leaving.contains(&self.block) {
             // LLVM's own way is through memory, too, for which it has the stack aligned.
             let [place, ..] = self.rare_places();
             e.store(v, place, STACK_ALIGNMENT);
@@ -701,7 +701,7 @@ impl<'c> Lowering<'_, '_, 'c> {
     /// What buffers of vectors are aligned to: code that is hardly ever executed does not have the kernel align its stack, for which
     /// it would need a register.
     pub(super) fn buffer_alignment(&self) -> u32 {
-        if self.leaving.contains(&self.block) { STACK_ALIGNMENT } else { 64 }
+        if self.facts.leaving.contains(&self.block) { STACK_ALIGNMENT } else { 64 }
     }
 
     /// Where vectors lie on their way to and from code that is hardly ever executed.

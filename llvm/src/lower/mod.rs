@@ -188,7 +188,9 @@ impl<'m, 'c> Unit<'m, 'c> {
         let definitions = defining_blocks(body);
         let assumptions = Assumptions { block: Some(self.shape.block), lockstep: true };
         let uniform = (self.lanes > 1).then(|| Uniform::under(assumptions, function, &cfg, &post, &loops));
+        let leaving = leaving(body, &cfg, &dom);
         let facts = Facts {
+            leaving: &leaving,
             cfg: &cfg,
             dom: &dom,
             post: &post,
@@ -212,7 +214,7 @@ impl<'m, 'c> Unit<'m, 'c> {
 }
 
 /// Blocks that control comes to only where the launch is asked to stop.
-fn leaving(body: &Body, facts: &Facts<'_>) -> HashSet<Block> {
+fn leaving(body: &Body, cfg: &Cfg, dom: &Dominators) -> HashSet<Block> {
     let asks = |value: Value| {
         let mut at = value;
         while let hetir::ir::Def::Result(inst) = body.values[at.index()].def {
@@ -224,11 +226,11 @@ fn leaving(body: &Body, facts: &Facts<'_>) -> HashSet<Block> {
         }
         false
     };
-    let order = facts.cfg.order();
+    let order = cfg.order();
     let branches = order.iter().filter_map(|b| body.terminator(*b)).filter(|t| body.inst(*t).op == Op::BrIf);
     let firsts = branches.filter(|t| asks(body.args(*t)[0])).map(|t| body.targets(t)[0].block);
-    let firsts: Vec<Block> = firsts.filter(|b| facts.cfg.predecessors(*b).len() == 1).collect();
-    order.iter().copied().filter(|b| firsts.iter().any(|first| facts.dom.dominates(*first, *b))).collect()
+    let firsts: Vec<Block> = firsts.filter(|b| cfg.predecessors(*b).len() == 1).collect();
+    order.iter().copied().filter(|b| firsts.iter().any(|first| dom.dominates(*first, *b))).collect()
 }
 
 /// Whether a loop is entered at more than one block.
@@ -287,8 +289,6 @@ struct Lowering<'u, 'm, 'c> {
     /// Where each block begins: with the test of its mask, and behind it.
     blocks: Vec<(Blk<'c>, Blk<'c>)>,
     checks: BTreeMap<LoopId, Blk<'c>>,
-    /// Where threads store themselves that are asked to stop.
-    leaving: HashSet<Block>,
     /// Loops whose lanes take turns, and the turn that this code is for.
     in_turns: BTreeSet<LoopId>,
     turn: Option<turns::Turn<'c>>,
@@ -372,7 +372,6 @@ impl<'u, 'm, 'c> Lowering<'u, 'm, 'c> {
             results: Vec::new(),
             blocks: Vec::new(),
             checks: BTreeMap::new(),
-            leaving: leaving(body, facts),
             in_turns: BTreeSet::new(),
             turn: None,
             end: e.block(code, "end"),

@@ -14,7 +14,7 @@ use hetir::analysis::dom::{Dominators, PostDominators};
 use hetir::analysis::loops::{LoopForest, LoopId};
 use hetir::analysis::uniform::{Uniform, Uniformity};
 use hetir::entity::{Block, Value};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 /// Where control goes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -73,6 +73,8 @@ pub(super) struct Facts<'a> {
     pub(super) uniform: Option<&'a Uniform>,
     /// Where each value is defined.
     pub(super) definitions: &'a [Option<Block>],
+    /// Blocks that control comes to only where the launch is asked to stop.
+    pub(super) leaving: &'a HashSet<Block>,
 }
 
 impl Facts<'_> {

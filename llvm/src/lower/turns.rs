@@ -277,7 +277,6 @@ impl<'m, 'c> Lowering<'_, 'm, 'c> {
             results: Vec::new(),
             blocks: parts,
             checks: BTreeMap::new(),
-            leaving: self.leaving.clone(),
             in_turns: Default::default(),
             turn: Some(turn),
             end: self.end,

@@ -14,7 +14,8 @@ use super::plan::{Facts, Plan};
 use super::shape::{Shape, Shapes};
 use hetir::analysis::loops::LoopId;
 use hetir::analysis::uniform::Uniformity;
-use hetir::attr::{AtomOp, IntCmp, Order, Space};
+use hetir::analysis::wait::{Waiter, reads_others};
+use hetir::attr::{AtomOp, IntCmp};
 use hetir::entity::{Block, Inst, Value};
 use hetir::ir::{Body, Def};
 use hetir::op::{Effects, Op};
@@ -22,101 +23,57 @@ use std::collections::HashSet;
 
 /// Whether lanes of a warp may have to wait for each other.
 pub(super) fn lanes_wait(body: &Body, facts: &Facts<'_>, plan: &Plan, shapes: &Shapes) -> bool {
-    facts.loops.ids().any(|l| waits(body, facts, l) && !is_harmless(body, facts, plan, shapes, l))
+    facts.loops.ids().any(|l| waiter(body, facts, l).waits() && !is_harmless(body, facts, plan, shapes, l))
 }
 
-fn insts<'b>(body: &'b Body, facts: &'b Facts<'_>, l: LoopId) -> impl Iterator<Item = Inst> + 'b {
-    facts.loops.blocks(l).iter().flat_map(|b| body.blocks[b.index()].insts.iter().copied())
-}
-
-/// Whether what an instruction reads may be changed by another thread meanwhile.
-fn reads_others(body: &Body, inst: Inst) -> bool {
-    let data = body.inst(inst);
-    match data.op {
-        Op::Load => data.attr::<Order>() != Order::Weak && !matches!(data.attr(), Space::Local | Space::Param),
-        Op::Atom | Op::Cas | Op::MbarrierTest | Op::MbarrierTry => true,
-        _ => false,
-    }
-}
-
-/// Whether a way out of a loop depends on what others write.
-fn waits(body: &Body, facts: &Facts<'_>, l: LoopId) -> bool {
-    let sources: HashSet<Value> =
-        insts(body, facts, l).filter(|i| reads_others(body, *i)).flat_map(|i| body.results(i).to_vec()).collect();
-    !sources.is_empty() && exits(body, facts, l).any(|v| depends(body, facts, l, v, &sources))
-}
-
-/// The conditions of a loop's exits.
-fn exits<'b>(body: &'b Body, facts: &'b Facts<'_>, l: LoopId) -> impl Iterator<Item = Value> + 'b {
-    let edges = facts.loops.exits(facts.cfg, l);
-    edges.into_iter().filter_map(move |(edge, _)| body.args(body.terminator(edge.from)?).first().copied())
-}
-
-/// Whether a value is computed from one of others inside of a loop.
-fn depends(body: &Body, facts: &Facts<'_>, l: LoopId, value: Value, on: &HashSet<Value>) -> bool {
-    let mut seen = HashSet::new();
-    let mut work = vec![value];
-    while let Some(v) = work.pop() {
-        if on.contains(&v) {
-            return true;
-        }
-        let inside = facts.definitions[v.index()].is_some_and(|b| facts.loops.contains(l, b));
-        if !inside || !seen.insert(v) {
-            continue;
-        }
-        match body.values[v.index()].def {
-            Def::Result(inst) => work.extend(body.args(inst)),
-            Def::Param(block) => {
-                let place = body.blocks[block.index()].params.iter().position(|p| *p == v).unwrap_or(0);
-                for edge in facts.cfg.predecessors(block) {
-                    let target = body.terminator(edge.from).map(|t| body.targets(t)[edge.target]);
-                    work.extend(target.and_then(|t| body.target_args(t).get(place).copied()));
-                    // Which way control came decides, too.
-                    if let Some(t) = body.terminator(edge.from).filter(|t| body.targets(*t).len() > 1) {
-                        work.extend(body.args(t).first());
-                    }
-                }
-            }
-            Def::None => {}
-        }
-    }
-    false
+/// A loop, as to whether it waits.
+fn waiter<'f>(body: &'f Body, facts: &'f Facts<'_>, id: LoopId) -> Waiter<'f> {
+    Waiter { body, cfg: facts.cfg, loops: facts.loops, definitions: facts.definitions, id }
 }
 
 fn is_harmless(body: &Body, facts: &Facts<'_>, plan: &Plan, shapes: &Shapes, l: LoopId) -> bool {
     let alone = alone_from(body, facts, shapes, l);
     // Loops, this one or those around it, that some lanes have left already.
     let around = facts.loops.around(facts.loops.get(l).header);
-    let mut left = around.filter(|o| plan.divergent[o.index()] && (*o != l || alone.is_none()));
+    // One that only one lane has come to nobody has left.
+    let others = |o: &LoopId| !alone.is_some_and(|a| facts.dom.dominates(a, facts.loops.get(*o).header));
+    let mut left = around.filter(|o| plan.divergent[o.index()] && others(o));
     if left.all(|l| waits_behind(body, facts, l)) && !others_work(body, facts, l, alone) {
         return true;
     }
     // Lanes leave one by one: only attempts that fail where another's succeeded.
-    insts(body, facts, l).filter(|i| reads_others(body, *i)).all(|i| match body.inst(i).op {
+    waiter(body, facts, l).insts().filter(|i| reads_others(body, *i)).all(|i| match body.inst(i).op {
         Op::Cas => {
-            let read: HashSet<Value> = insts(body, facts, l)
+            let read: HashSet<Value> = waiter(body, facts, l)
+                .insts()
                 .filter(|i| matches!(body.inst(*i).op, Op::Cas | Op::Load | Op::Atom))
                 .flat_map(|i| body.results(i).to_vec())
                 .collect();
-            depends(body, facts, l, body.args(i)[1], &read)
+            waiter(body, facts, l).depends(body.args(i)[1], &read)
         }
         // Its result is not what the loop waits for, or it waits for nothing: a counter that others raise, too.
         Op::Atom => {
             let own: HashSet<Value> = body.results(i).iter().copied().collect();
             let takes = body.inst(i).attr::<AtomOp>() == AtomOp::Exch;
-            !takes || !exits(body, facts, l).any(|v| depends(body, facts, l, v, &own))
+            !takes || !waiter(body, facts, l).leaves_by(&own)
         }
         _ => {
             let own: HashSet<Value> = body.results(i).iter().copied().collect();
-            !exits(body, facts, l).any(|v| depends(body, facts, l, v, &own)) || is_retried(body, facts, l)
+            !waiter(body, facts, l).leaves_by(&own) || is_retried(body, facts, l)
         }
     })
+}
+
+/// Where control may go from a block, but to where the launch is left because it is asked to stop: nobody waits for what is kept then.
+fn goes_on<'f>(facts: &'f Facts<'_>, block: Block) -> impl Iterator<Item = Block> + 'f {
+    facts.cfg.successors(block).iter().copied().filter(|to| !facts.leaving.contains(to))
 }
 
 /// Whether lanes that have left a loop can do nothing that others see, before those that are still in it have left it, too.
 fn waits_behind(body: &Body, facts: &Facts<'_>, l: LoopId) -> bool {
     let mut seen = HashSet::new();
-    let mut work: Vec<Block> = facts.loops.exits(facts.cfg, l).into_iter().map(|(_, to)| to).collect();
+    let exits = facts.loops.exits(facts.cfg, l).into_iter().map(|(_, to)| to);
+    let mut work: Vec<Block> = exits.filter(|to| !facts.leaving.contains(to)).collect();
     while let Some(block) = work.pop() {
         if !seen.insert(block) {
             continue;
@@ -130,7 +87,7 @@ fn waits_behind(body: &Body, facts: &Facts<'_>, l: LoopId) -> bool {
             Some(_) => return false,
             // A function that returns goes on elsewhere.
             None if insts.last().is_some_and(|i| body.inst(*i).op == Op::Ret) => return false,
-            None => work.extend(facts.cfg.successors(block)),
+            None => work.extend(goes_on(facts, block)),
         }
     }
     true
@@ -147,10 +104,10 @@ fn is_block_barrier(body: &Body, inst: Inst) -> bool {
 
 /// Whether the loop ends by an exchange that compares with what it read.
 fn is_retried(body: &Body, facts: &Facts<'_>, l: LoopId) -> bool {
-    insts(body, facts, l).any(|i| {
+    waiter(body, facts, l).insts().any(|i| {
         body.inst(i).op == Op::Cas && {
             let own: HashSet<Value> = body.results(i).iter().copied().collect();
-            exits(body, facts, l).any(|v| depends(body, facts, l, v, &own))
+            waiter(body, facts, l).leaves_by(&own)
         }
     })
 }
@@ -201,25 +158,27 @@ fn others_work(body: &Body, facts: &Facts<'_>, l: LoopId, alone: Option<Block>) 
     let header = facts.loops.get(l).header;
     let divergent =
         |b: &Block| uniform.branch(*b) == Uniformity::Divergent && !alone.is_some_and(|a| facts.dom.dominates(a, *b));
+    let meets = |b: Block| body.blocks[b.index()].insts.iter().any(|i| is_block_barrier(body, *i));
     facts.cfg.order().iter().copied().filter(divergent).any(|branch| {
         let end = facts.post.immediate(branch);
+        // Until a barrier of the block, at which they wait for those in the loop.
         let side = |first: Block| -> Vec<Block> {
             let mut seen = HashSet::new();
             let mut work = vec![first];
             while let Some(b) = work.pop() {
-                if Some(b) != end && b != branch && seen.insert(b) {
-                    work.extend(facts.cfg.successors(b));
+                if Some(b) != end && b != branch && seen.insert(b) && !meets(b) {
+                    work.extend(goes_on(facts, b));
                 }
             }
             seen.into_iter().collect()
         };
-        let sides: Vec<Vec<Block>> = facts.cfg.successors(branch).iter().map(|s| side(*s)).collect();
+        let sides: Vec<Vec<Block>> = goes_on(facts, branch).map(side).collect();
         if !sides.iter().any(|s| s.contains(&header)) || sides.iter().all(|s| s.contains(&header)) {
             return false;
         }
         sides.iter().filter(|s| !s.contains(&header)).flatten().any(|b| {
             let writes = |i: &Inst| body.inst(*i).op.info().effects.has(Effects::WRITE);
-            body.blocks[b.index()].insts.iter().any(writes)
+            body.blocks[b.index()].insts.iter().take_while(|i| !is_block_barrier(body, **i)).any(writes)
         })
     })
 }

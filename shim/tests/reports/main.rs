@@ -110,6 +110,19 @@ fn failed_calls_stand_in_the_log_and_listeners_hear_of_them() {
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
+/// As programs do that only look whether there is a driver.
+#[test]
+fn threads_that_used_it_end_after_it_was_closed() {
+    for _ in 0..20 {
+        let used = std::thread::spawn(|| {
+            let library = open();
+            assert_eq!(symbol::<extern "C" fn(u32) -> u32>(&library, "cuInit")(0), 0);
+            drop(library);
+        });
+        used.join().unwrap();
+    }
+}
+
 #[test]
 fn core_dump_attributes_are_kept() {
     let _alone = ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());

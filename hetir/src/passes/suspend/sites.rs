@@ -7,6 +7,7 @@ use crate::analysis::dom::{Dominators, PostDominators};
 use crate::analysis::live::{Liveness, defining_blocks};
 use crate::analysis::loops::LoopForest;
 use crate::analysis::uniform::{Assumptions, Uniform, Uniformity};
+use crate::analysis::wait::Waiter;
 use crate::attr::{IntCmp, Order, Space};
 use crate::build::{Attrs, Builder};
 use crate::diag::Span;
@@ -351,6 +352,9 @@ impl Loops {
             blocks.iter().flat_map(|b| &body.blocks[b.index()].insts).any(|i| reads_others(body, *i))
         };
         let waiting = forest.ids().any(|l| waits(forest.blocks(l)));
+        // What a lane waits for others may do behind a loop: they do not wait for it there.
+        let waiter = |id| Waiter { body, cfg: &cfg, loops: &forest, definitions: &definitions, id };
+        let meet = !forest.ids().any(|l| waiter(l).waits());
         if density == Density::Enough && !waiting && costs.whole().is_some_and(|cost| cost <= budget) {
             result.short = true;
             return result;
@@ -383,7 +387,7 @@ impl Loops {
             } else if uniform.control(header) <= Uniformity::Warp && uniform.exits(l) <= Uniformity::Warp {
                 Fate::Site(SiteKind::WarpLoop, turns)
             } else {
-                let meeting = living.meeting(body, &forest, header);
+                let meeting = if meet { living.meeting(body, &forest, header) } else { None };
                 let behind = match together {
                     true => met_behind(body, &cfg, header, &is_site, meeting, uniform, &warp_op),
                     false => Ok(Vec::new()),

@@ -461,6 +461,36 @@ block3:
     hetir::text::parse(&text).unwrap()
 }
 
+/// In each turn the first thread waits until the others have done something.
+const AGAIN: &str = "kernel @again(word: 8 align 8 at 0) {
+block0:
+    v0: i64 = const 0
+    v1: i64 = load.param v0
+    v2: i32 = sreg.tid.x
+    v3: i32 = const 0
+    v4: b1 = icmp.eq.u v2, v3
+    v5: i32 = const 1
+    v6: i32 = const 10
+    br block1(v3)
+block1(v7: i32):
+    brif v4, block2, block3
+block2:
+    v8: i32 = load.global.acquire.gpu v1
+    v9: b1 = icmp.ne.u v8, v7
+    brif v9, block2, block4
+block3:
+    store.global v1, v7
+    br block4
+block4:
+    barrier.aligned v3, v3
+    v10: i32 = iadd v7, v5
+    v11: b1 = icmp.lt.u v10, v6
+    brif v11, block1(v10), block5
+block5:
+    ret
+}
+";
+
 #[test]
 fn lanes_are_single_only_where_one_may_wait_for_another() {
     let machine = jit(Features::Native, &[]).unwrap().machine;
@@ -477,4 +507,12 @@ fn lanes_are_single_only_where_one_may_wait_for_another() {
     assert!(single(&poll(x, "icmp.lt.u v2, v3", store), [64, 1, 1]));
     // Whoever leaves first waits at the barrier.
     assert!(!single(&poll(x, "icmp.lt.u v2, v3", ""), [64, 1, 1]));
+    // Who does not wait does what the other waits for, also where all come to the loop again.
+    assert!(single(&hetir::text::parse(AGAIN).unwrap(), [64, 1, 1]));
+    // So it is in kernels that can be suspended, whose ways out nobody waits for.
+    let suspendable = |module: &hetir::ir::Module| {
+        hetir::passes::suspend::Plan::of(module, FuncId::new(0), [64, 1, 1]).unwrap().suspendable()
+    };
+    assert!(!single(&suspendable(&poll(x, "icmp.eq.u v2, v3", store)), [64, 1, 1]));
+    assert!(single(&suspendable(&poll(x, "icmp.lt.u v2, v3", store)), [64, 1, 1]));
 }
