@@ -12,10 +12,13 @@
 
 use super::plan::{Facts, Plan};
 use super::shape::{Shape, Shapes};
+use hetir::analysis::cfg::Cfg;
+use hetir::analysis::dom::PostDominators;
 use hetir::analysis::loops::LoopId;
 use hetir::analysis::uniform::Uniformity;
 use hetir::analysis::wait::{Waiter, reads_others};
 use hetir::attr::{AtomOp, IntCmp};
+use hetir::build::Builder;
 use hetir::entity::{Block, Inst, Value};
 use hetir::ir::{Body, Def};
 use hetir::op::{Effects, Op};
@@ -23,7 +26,30 @@ use std::collections::HashSet;
 
 /// Whether lanes of a warp may have to wait for each other.
 pub(super) fn lanes_wait(body: &Body, facts: &Facts<'_>, plan: &Plan, shapes: &Shapes) -> bool {
-    facts.loops.ids().any(|l| waiter(body, facts, l).waits() && !is_harmless(body, facts, plan, shapes, l))
+    let staying = staying(body, facts);
+    let post = staying.as_ref().unwrap_or(facts.post);
+    facts
+        .loops
+        .ids()
+        .any(|l| waiter(body, facts, l).waits() && !is_harmless(body, &Facts { post, ..*facts }, plan, shapes, l))
+}
+
+/// Where lanes meet that the launch does not ask to stop; none where it never asks.
+fn staying(body: &Body, facts: &Facts<'_>) -> Option<PostDominators> {
+    if facts.leaving.is_empty() {
+        return None;
+    }
+    let mut staying = body.clone();
+    for &block in facts.cfg.order() {
+        let Some(branch) = body.terminator(block).filter(|t| body.inst(*t).op == Op::BrIf) else { continue };
+        let [asked, on] = [0, 1].map(|n| body.targets(branch)[n]);
+        if facts.leaving.contains(&asked.block) && !facts.leaving.contains(&block) {
+            let args = body.target_args(on).to_vec();
+            staying.blocks[block.index()].insts.pop();
+            Builder::new(&mut staying, block).jump(on.block, &args);
+        }
+    }
+    Some(PostDominators::of(&Cfg::of(&staying)))
 }
 
 /// A loop, as to whether it waits.

@@ -514,5 +514,6 @@ fn lanes_are_single_only_where_one_may_wait_for_another() {
         hetir::passes::suspend::Plan::of(module, FuncId::new(0), [64, 1, 1]).unwrap().suspendable()
     };
     assert!(!single(&suspendable(&poll(x, "icmp.eq.u v2, v3", store)), [64, 1, 1]));
+    assert!(!single(&suspendable(&poll(x, "icmp.eq.u v2, v3", store)), [64, 1, 1]));
     assert!(single(&suspendable(&poll(x, "icmp.lt.u v2, v3", store)), [64, 1, 1]));
 }
