@@ -124,10 +124,8 @@ impl Runtime {
         if !self.memory.lock().exposed.contains_key(&start) {
             // Its pages are moved: nobody may write to them meanwhile, on any device that reaches them.
             self.drain_device(found.device);
-            let memory = self.while_idle(|| physical.expose(start, bytes))?;
-            let file = physical.export(memory);
-            physical.destroy(memory);
-            self.memory.lock().exposed.insert(start, file?);
+            let file = self.while_idle(|| physical.expose_file(start, bytes))?;
+            self.memory.lock().exposed.insert(start, file);
         }
         let inner = self.memory.lock();
         let file = inner.exposed.get(&start).ok_or_else(wrong)?;

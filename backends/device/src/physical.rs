@@ -54,6 +54,14 @@ pub trait PhysicalMemory {
     /// A range that was exposed before keeps its memory. No work that uses it may be running.
     fn expose(&self, at: u64, bytes: u64) -> Result<PhysicalId, DeviceError>;
 
+    /// The file that stands for what `expose` gives, of which nothing else is kept.
+    fn expose_file(&self, at: u64, bytes: u64) -> Result<OwnedFd, DeviceError> {
+        let memory = self.expose(at, bytes)?;
+        let file = self.export(memory);
+        self.destroy(memory);
+        file
+    }
+
     /// Whether the files that stand for memory are those of [`MemoryFile`](crate::MemoryFile): whoever else has such
     /// takes them over, with what is in them.
     fn has_host_files(&self) -> bool {

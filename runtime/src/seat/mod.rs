@@ -395,6 +395,15 @@ impl PhysicalMemory for Seat {
         Ok(record.bulk(here, bytes, Some(file)))
     }
 
+    fn expose_file(&self, at: u64, bytes: u64) -> Result<OwnedFd, DeviceError> {
+        // Once, so that it is all on one device.
+        let _inside = self.gate.enter();
+        let file = self.with_physical(|physical| physical.expose_file(at, bytes))?;
+        let exposure = Exposure { bytes, file: number(&file)? };
+        self.record().exposed.insert(at, exposure);
+        Ok(file)
+    }
+
     fn export(&self, memory: PhysicalId) -> Result<OwnedFd, DeviceError> {
         let _inside = self.gate.enter();
         let here = self.record().memory(memory)?.here;
