@@ -1,7 +1,10 @@
 //! `cargo xtask check`: the stages that CI runs, each with its time, and their sum.
 
-use std::process::Command;
-use std::time::Instant;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::report::Counts;
 use crate::tool::{accept, cargo, conformance, counted, filetest, generate, root, succeeds};
@@ -57,28 +60,84 @@ const STAGES: &[Stage] = &[
     ("doc", || one(cargo().args(["doc", "--quiet", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))),
 ];
 
+/// Of a stage that failed, how many of its last lines are told once more at the end.
+const TOLD_AGAIN: usize = 100;
+
 /// Runs the stages named, or all of them; a failed stage does not stop the others.
 pub(crate) fn run(names: &[String]) -> Result<Counts, String> {
     if let Some(unknown) = names.iter().find(|name| !STAGES.iter().any(|stage| stage.0 == *name)) {
         let known: Vec<_> = STAGES.iter().map(|stage| stage.0).collect();
         return Err(format!("there is no stage `{unknown}`; there are {}", known.join(" ")));
     }
-    let mut lines = Vec::new();
+    if let [name] = names {
+        let stage = STAGES.iter().find(|stage| stage.0 == *name);
+        return stage.map_or(Ok(Counts::default()), |(_, stage)| stage());
+    }
+    let logs = root().join(".build/check");
+    std::fs::create_dir_all(&logs).map_err(|error| format!("{}: {error}", logs.display()))?;
+    let (mut lines, mut failures) = (Vec::new(), Vec::new());
     let mut sum = Counts::default();
-    for (name, stage) in STAGES.iter().filter(|stage| names.is_empty() || names.iter().any(|name| name == stage.0)) {
+    for (name, _) in STAGES.iter().filter(|stage| names.is_empty() || names.iter().any(|name| name == stage.0)) {
         println!("== {name}");
         let start = Instant::now();
-        let counts = stage().unwrap_or_else(|message| {
-            eprintln!("{message}");
-            Counts::one(false)
-        });
+        let log = logs.join(format!("{name}.log"));
+        let counts = apart(name, &log).map_err(|error| format!("stage {name}: {error}"))?;
         let line = format!("{name:<10} {:>7.1} s   {counts}", start.elapsed().as_secs_f64());
         println!("-- {line}");
+        if counts.failed > 0 {
+            failures.push((*name, log));
+        }
         sum += counts;
         lines.push(line);
     }
+    for (name, log) in failures {
+        let said = std::fs::read(&log).map_err(|error| format!("{}: {error}", log.display()))?;
+        let said = String::from_utf8_lossy(&said);
+        let said: Vec<&str> = said.lines().collect();
+        let last = &said[said.len().saturating_sub(TOLD_AGAIN)..];
+        println!("\n== {name} failed; its last lines, of all in {}:\n{}", log.display(), last.join("\n"));
+    }
     println!("\n{}", lines.join("\n"));
     Ok(sum)
+}
+
+/// Runs one stage as a process of its own, which says what it says into a file, and passes that on. It is a file and no pipe:
+/// what a stage leaves behind does not keep this waiting.
+fn apart(name: &str, log: &Path) -> std::io::Result<Counts> {
+    const LOOK: Duration = Duration::from_millis(100);
+    let file = File::create(log)?;
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["check", name]).stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
+    let mut child = command.spawn()?;
+    let mut said = File::open(log)?;
+    let mut line = Vec::new();
+    let mut counts = None;
+    loop {
+        // What was said before the end is there when the end has been seen.
+        let ended = child.try_wait()?;
+        let mut more = Vec::new();
+        said.read_to_end(&mut more)?;
+        for byte in more {
+            line.push(byte);
+            if byte == b'\n' {
+                let text = String::from_utf8_lossy(&line);
+                match Counts::closing_line(&text) {
+                    Some(closing) => counts = Some(closing),
+                    None => print!("{text}"),
+                }
+                line.clear();
+            }
+        }
+        if let Some(status) = ended {
+            if !line.is_empty() {
+                println!("{}", String::from_utf8_lossy(&line));
+            }
+            let counts = counts.unwrap_or_default();
+            let silent = !status.success() && counts.failed == 0;
+            return Ok(Counts { failed: counts.failed + u64::from(silent), ..counts });
+        }
+        std::thread::sleep(LOOK);
+    }
 }
 
 fn one(command: &mut Command) -> Result<Counts, String> {

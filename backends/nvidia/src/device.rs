@@ -1,7 +1,7 @@
 //! The card as a device.
 
 use crate::driver::{Array, ArrayShape, Context, Driver, Object, Over, Stream};
-use crate::kernels::{Compiler, Form, Kernel, Loaded};
+use crate::kernels::{Compiler, Form, Kernel, Loaded, threads_move};
 use crate::memory::Memory;
 use crate::ptx::Target;
 use crate::queue::{Line, NvidiaQueue, Point};
@@ -322,6 +322,13 @@ impl Device for NvidiaDevice {
             max_threads: Some(kernel.function.attribute(sys::FUNCTION_THREADS)?),
             binary_bytes: None,
         })
+    }
+
+    fn prepare(&self, module: LoadedModule, kernel: FuncId, _block: [u32; 3]) -> Result<(), DeviceError> {
+        let loaded = self.inner.loaded(module)?;
+        // A first launch is asked to stop by its threads or not at all.
+        let form = Form { part: false, stops: threads_move(&loaded.module, kernel) };
+        loaded.kernel(kernel, form, &self.inner.compiler).map(drop)
     }
 
     fn resident_blocks(&self, module: LoadedModule, kernel: FuncId, threads: u32, dynamic_shared: u32) -> Option<u32> {

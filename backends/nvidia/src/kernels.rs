@@ -79,7 +79,7 @@ impl Loaded {
 }
 
 /// Whether threads of the kernel may be stored and go on elsewhere, with the addresses that they hold.
-fn threads_move(module: &ir::Module, kernel: FuncId) -> bool {
+pub(crate) fn threads_move(module: &ir::Module, kernel: FuncId) -> bool {
     let body = module.functions.get(kernel.index()).and_then(|function| function.body.as_ref());
     let insts = body
         .into_iter()

@@ -207,12 +207,12 @@ fn sent(bench: &Bench, random: &mut Random, faults: u64) -> Counts {
     }
 }
 
-/// A file system of little room.
+/// A file system of less room than the smallest lane's job needs.
 fn small_disk(bench: &Bench) -> Option<PathBuf> {
     let at = bench.work.join(SMALL);
     std::fs::create_dir_all(&at).ok()?;
     let mut mount = Command::new("mount");
-    mount.args(["-t", "tmpfs", "-o", "size=200k", "none"]).arg(&at).stderr(Stdio::null());
+    mount.args(["-t", "tmpfs", "-o", "size=64k", "none"]).arg(&at).stderr(Stdio::null());
     succeeds(&mut mount).ok()?.then_some(at)
 }
 
