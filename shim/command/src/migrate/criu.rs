@@ -8,11 +8,15 @@ use std::fs::DirBuilder;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// Older ones fail with today's kernels.
 const OLDEST: (u32, u32) = (4, 2);
 /// Deleted files that the process still has open are saved up to this size.
 const GHOSTS: &str = "256M";
+
+/// How long others may have a number that comes back: most commands are gone by then.
+pub(super) const TAKEN: Duration = Duration::from_secs(2);
 
 /// A CRIU that can be used.
 pub(crate) struct Criu {
@@ -98,15 +102,34 @@ impl Criu {
 
     /// Brings a process and its children back, where they were.
     pub(crate) fn restore(&self, manifest: &Manifest, folder: &Folder) -> Result<(), Stop> {
+        /// Each pause is twice as long as the one before: about as long as `TAKEN` together.
+        const TRIES: u32 = 6;
         let images = folder.process();
-        let mut command = self.command("restore");
-        command.arg("--images-dir").arg(&images).args(["--restore-detached", "--shell-job", "--file-locks"]);
-        // What were pipes to somebody else are this command's own input, output and errors.
-        for (file, pipe) in &manifest.pipes {
-            command.arg("--inherit-fd").arg(format!("fd[{file}]:{pipe}"));
+        let log = images.join("restore.log");
+        let mut tries = 0;
+        loop {
+            let mut command = self.command("restore");
+            command.arg("--images-dir").arg(&images).args(["--restore-detached", "--shell-job", "--file-locks"]);
+            // What were pipes to somebody else are this command's own input, output and errors.
+            for (file, pipe) in &manifest.pipes {
+                command.arg("--inherit-fd").arg(format!("fd[{file}]:{pipe}"));
+            }
+            command.stdin(Stdio::inherit()).stdout(Stdio::inherit()).stderr(Stdio::inherit());
+            let outcome = self.run(command, &log, &format!("process {} could not be restored", manifest.pid));
+            if outcome.is_ok() || !number_is_taken(&std::fs::read_to_string(&log).unwrap_or_default()) {
+                return outcome;
+            }
+            tries += 1;
+            if tries == TRIES {
+                let text = format!(
+                    "there is another process with the number of a thread of process {}, and threads come back with their \
+                     numbers: once more when it has ended, please, or in a namespace of its own (`unshare --pid --fork --mount-proc`)",
+                    manifest.pid
+                );
+                return Err(trouble(5, text));
+            }
+            std::thread::sleep(TAKEN / (1 << (TRIES - tries)));
         }
-        command.stdin(Stdio::inherit()).stdout(Stdio::inherit()).stderr(Stdio::inherit());
-        self.run(command, &images.join("restore.log"), &format!("process {} could not be restored", manifest.pid))
     }
 
     fn run(&self, mut command: Command, log: &Path, what: &str) -> Result<(), Stop> {
@@ -119,6 +142,15 @@ impl Criu {
         let why = errors(&said).unwrap_or_else(|| format!("CRIU ended with {status}"));
         Err(trouble(9, format!("{what}: {why}")))
     }
+}
+
+/// Whether CRIU could not make a process or a thread because its number is another's; asks its log.
+fn number_is_taken(said: &str) -> bool {
+    let says = |line: &str| {
+        line.contains("Unable to create a thread: -17")
+            || line.contains("Can't fork for") && line.contains("File exists")
+    };
+    said.lines().any(|line| line.contains("Error (") && says(line))
 }
 
 /// What CRIU complained about, the first of it.
@@ -203,6 +235,9 @@ mod tests {
         let log = "(00.01) Error (criu/util.c:1534): rlimit: Can't setup\n(00.02) Error (criu/sk-unix.c:9): sk unix: no peer\n";
         assert_eq!(errors(log).as_deref(), Some("sk unix: no peer"));
         assert_eq!(errors("(00.01) Warn (a): b\n"), None);
+        assert!(!number_is_taken(log));
+        assert!(number_is_taken("pie: 36: Error (criu/pie/restorer.c:2185): Unable to create a thread: -17\n"));
+        assert!(number_is_taken("(00.01) Error (criu/cr-restore.c:1): Can't fork for 36: File exists\n"));
     }
 
     #[test]

@@ -327,6 +327,10 @@ pub(super) fn bring_back(
 ) -> Result<Value, Stop> {
     let From { folder, manifest, checked, memory } = *from;
     let pid = manifest.pid;
+    let asked = Instant::now();
+    while !process::is_free(pid) && asked.elapsed() < criu::TAKEN {
+        std::thread::sleep(Duration::from_millis(10));
+    }
     if !process::is_free(pid) {
         return Err(trouble(5, format!("there is another process {pid}, and a process comes back with its number")));
     }
