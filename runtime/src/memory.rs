@@ -3,14 +3,13 @@
 use crate::managed::Advice;
 use crate::pool::Pool;
 use crate::presence::Presence;
-use crate::share::Foreign;
+use crate::share::{Exposed, Foreign};
 use crate::space::Space;
 use crate::vmm::Mapping;
 use crate::{Check, Error, Result, sys};
 use hetgpu_device::{Device, DeviceError, Fill, Pattern, PhysicalId, Queue, Work};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
-use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -137,7 +136,7 @@ pub(crate) struct Inner {
     /// Which devices reach whose memory, and for how many contexts.
     links: BTreeMap<(usize, usize), u32>,
     /// Files that other processes may open, by the start of the range that each stands for.
-    pub(crate) exposed: BTreeMap<u64, OwnedFd>,
+    pub(crate) exposed: BTreeMap<u64, Exposed>,
 }
 
 /// What a new allocation is.

@@ -252,11 +252,11 @@ impl Pool {
         (address - start < held.chunk.reserved).then_some((start, held.chunk.reserved))
     }
 
-    /// The physical memory of the chunk that holds an address, and where the chunk begins.
-    pub(crate) fn physical_of(&self, address: u64) -> Option<(PhysicalId, u64)> {
+    /// The physical memory of the chunk that holds an address, where the chunk begins, and its bytes.
+    pub(crate) fn physical_of(&self, address: u64) -> Option<(PhysicalId, u64, u64)> {
         let state = self.state();
         let (&start, held) = state.chunks.range(..=address).next_back()?;
-        held.memory.filter(|_| address - start < held.chunk.reserved).map(|memory| (memory, start))
+        held.memory.filter(|_| address - start < held.chunk.reserved).map(|memory| (memory, start, held.chunk.reserved))
     }
 
     /// Memory for what comes next in a lane.

@@ -26,6 +26,29 @@ pub struct Ticket {
     pub bytes: u64,
     /// The identity of the pool that it comes from, or 0.
     pub pool: u64,
+    /// Bytes of all memory that the file stands for.
+    pub total: u64,
+    /// Tells that memory from all other: files of a driver have the same inode.
+    pub identity: u64,
+}
+
+/// Memory of this process that others may open.
+pub(crate) struct Exposed {
+    file: OwnedFd,
+    bytes: u64,
+    identity: u64,
+}
+
+impl Exposed {
+    fn new(file: OwnedFd, bytes: u64) -> Self {
+        Self { file, bytes, identity: sys::random().max(1) }
+    }
+
+    fn ticket(&self, offset: u64, bytes: u64, pool: u64) -> Result<Ticket> {
+        let inode = sys::inode(&self.file).map_err(|e| Error::invalid(format!("no file of memory: {e}")))?;
+        let (process, file) = (std::process::id(), self.file.as_raw_fd());
+        Ok(Ticket { process, file, inode, offset, bytes, pool, total: self.bytes, identity: self.identity })
+    }
 }
 
 /// A part of a room, and how often it was opened.
@@ -42,13 +65,13 @@ pub struct Foreign {
 struct Room {
     start: u64,
     bytes: u64,
-    inode: u64,
+    identity: u64,
     /// Allocations in it.
     users: AtomicU32,
 }
 
-/// Of what nobody finds by its file.
-const NO_INODE: u64 = 0;
+/// Of what nobody else names.
+const NO_IDENTITY: u64 = 0;
 
 impl Foreign {
     pub(crate) fn block(&self) -> (u64, u64) {
@@ -125,11 +148,10 @@ impl Runtime {
             // Its pages are moved: nobody may write to them meanwhile, on any device that reaches them.
             self.drain_device(found.device);
             let file = self.while_idle(|| physical.expose_file(start, bytes))?;
-            self.memory.lock().exposed.insert(start, file);
+            self.memory.lock().exposed.insert(start, Exposed::new(file, bytes));
         }
         let inner = self.memory.lock();
-        let file = inner.exposed.get(&start).ok_or_else(wrong)?;
-        ticket(file, found.start - start, found.bytes, 0)
+        inner.exposed.get(&start).ok_or_else(wrong)?.ticket(found.start - start, found.bytes, 0)
     }
 
     /// Makes memory of another process accessible.
@@ -150,8 +172,8 @@ impl Runtime {
         let home = self.device(device)?.device.clone();
         let none = || Error::NotSupported(format!("{} shares no memory with other processes", home.caps().name));
         let physical = home.physical().ok_or_else(none)?;
-        let (memory, total) = physical.import(file)?;
-        let placed = self.place_foreign(ticket, device, session, pooled, total, |at| {
+        let memory = physical.import_known(file, ticket.total)?;
+        let placed = self.place_foreign(ticket, device, session, pooled, |at| {
             physical.map(memory, at, "another process's memory")?;
             Ok(physical.allow(at, hetgpu_device::Access::ReadWrite).inspect_err(|_| home.unmap(at))?)
         });
@@ -165,15 +187,18 @@ impl Runtime {
         device: usize,
         session: u64,
         pooled: bool,
-        total: u64,
         map: impl FnOnce(u64) -> Result<()>,
     ) -> Result<u64> {
-        let &Ticket { offset, bytes, inode, .. } = ticket;
-        if bytes == 0 || offset.checked_add(bytes).is_none_or(|end| end > total) || !total.is_multiple_of(PAGE) {
+        let &Ticket { offset, bytes, total, identity, .. } = ticket;
+        if bytes == 0
+            || identity == NO_IDENTITY
+            || offset.checked_add(bytes).is_none_or(|end| end > total)
+            || !total.is_multiple_of(PAGE)
+        {
             return Err(Error::invalid("memory of another process that it does not have"));
         }
         let mut inner = self.memory.lock();
-        let same = |a: &&Allocation| foreign(a).is_some_and(|f| f.room.inode == inode && a.device == device);
+        let same = |a: &&Allocation| foreign(a).is_some_and(|f| f.room.identity == identity && a.device == device);
         let known: Vec<Allocation> = inner.allocations().filter(same).cloned().collect();
         if let Some(old) = known.iter().find(|a| foreign(a).is_some_and(|f| f.room.start + offset == a.start)) {
             if let Some(foreign) = foreign(old) {
@@ -186,7 +211,7 @@ impl Runtime {
             None => {
                 let start = inner.take_pages(total)?;
                 map(start).inspect_err(|_| inner.give_pages(start, total))?;
-                Arc::new(Room { start, bytes: total, inode, users: AtomicU32::new(0) })
+                Arc::new(Room { start, bytes: total, identity, users: AtomicU32::new(0) })
             }
         };
         room.users.fetch_add(1, Ordering::Relaxed);
@@ -216,7 +241,7 @@ impl Runtime {
             .map(memory, start, "external memory")
             .and_then(|()| physical.allow(start, Access::ReadWrite).inspect_err(|_| home.unmap(start)));
         mapped.inspect_err(|_| inner.give_pages(start, reserved))?;
-        let room = Arc::new(Room { start, bytes: reserved, inode: NO_INODE, users: AtomicU32::new(1) });
+        let room = Arc::new(Room { start, bytes: reserved, identity: NO_IDENTITY, users: AtomicU32::new(1) });
         let origin = Origin::Foreign(Arc::new(Foreign { room, opened: AtomicU32::new(1), pooled: true }));
         let (owner, kind, at) = (Owner::program(session), AllocationKind::Device, start + offset);
         inner.record(New { start: at, bytes, kind, device, owner, flags: 0, origin, reserved: 0 });
@@ -243,15 +268,15 @@ impl Runtime {
         let wrong = || Error::invalid(format!("{address:#x} is not memory of a pool that can be shared"));
         let found = self.memory.find(address).ok_or_else(wrong)?;
         let Origin::Pool(pool) = &found.origin else { return Err(wrong()) };
-        let (memory, start) = pool.physical_of(found.start).ok_or_else(wrong)?;
+        let (memory, start, bytes) = pool.physical_of(found.start).ok_or_else(wrong)?;
         let home = self.device(found.device)?.device.clone();
         let physical = home.physical().ok_or_else(wrong)?;
         let mut inner = self.memory.lock();
-        let file = match inner.exposed.entry(start) {
+        let exposed = match inner.exposed.entry(start) {
             Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => new.insert(physical.export(memory)?),
+            Entry::Vacant(new) => new.insert(Exposed::new(physical.export(memory)?, bytes)),
         };
-        ticket(file, found.start - start, found.bytes, pool.identity)
+        exposed.ticket(found.start - start, found.bytes, pool.identity)
     }
 
     /// Makes memory of a pool that came from another process accessible.
@@ -288,9 +313,4 @@ impl Runtime {
         let traits = PoolTraits { kind: AllocationKind::Device, location, device, handle_types, most: 0 };
         Ok(self.imported_pool(traits, u64::from_ne_bytes(*identity)))
     }
-}
-
-fn ticket(file: &OwnedFd, offset: u64, bytes: u64, pool: u64) -> Result<Ticket> {
-    let inode = sys::inode(file).map_err(|e| Error::invalid(format!("no file of memory: {e}")))?;
-    Ok(Ticket { process: std::process::id(), file: file.as_raw_fd(), inode, offset, bytes, pool })
 }

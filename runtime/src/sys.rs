@@ -67,7 +67,19 @@ pub(crate) fn discard(at: u64, bytes: u64) {
 /// A file of another process, by its number there.
 pub(crate) fn file_of_process(process: u32, file: i32) -> Result<OwnedFd, Refused> {
     let path = format!("/proc/{process}/fd/{file}");
-    Ok(std::fs::OpenOptions::new().read(true).write(true).open(path)?.into())
+    if std::fs::metadata(&path)?.is_file() {
+        return Ok(std::fs::OpenOptions::new().read(true).write(true).open(path)?.into());
+    }
+    // Opening a driver's file by its path gives another one.
+    let owned = |made: libc::c_long| match i32::try_from(made) {
+        // SAFETY: the call opened it just now, and it belongs to nobody else.
+        Ok(made) if made >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(made) }),
+        _ => Err(Refused::last_os_error()),
+    };
+    // SAFETY: the call takes numbers, and opens a file that stands for the process.
+    let process = owned(unsafe { libc::syscall(libc::SYS_pidfd_open, process, 0) })?;
+    // SAFETY: the call takes numbers, and opens what the process has open.
+    owned(unsafe { libc::syscall(libc::SYS_pidfd_getfd, process.as_raw_fd(), file, 0) })
 }
 
 /// Waits while somebody acts on all processes that have a file of memory, and keeps whoever wants to from it as long as what it gives

@@ -80,6 +80,17 @@ pub trait PhysicalMemory {
 
     /// The memory that a file of a device of this kind stands for, and its size. It does not count as memory in use.
     fn import(&self, file: OwnedFd) -> Result<(PhysicalId, u64), DeviceError>;
+
+    /// The same of a file whose size is known, which not every device finds out.
+    fn import_known(&self, file: OwnedFd, bytes: u64) -> Result<PhysicalId, DeviceError> {
+        let (memory, found) = self.import(file)?;
+        if found == bytes {
+            return Ok(memory);
+        }
+        self.destroy(memory);
+        let message = format!("a file of {found} bytes of memory, of which {bytes} are expected");
+        Err(DeviceError::new(ErrorKind::InvalidRequest, message))
+    }
 }
 
 fn no_contents() -> DeviceError {

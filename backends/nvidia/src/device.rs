@@ -428,4 +428,8 @@ impl PhysicalMemory for NvidiaDevice {
     fn import(&self, file: OwnedFd) -> Result<(PhysicalId, u64), DeviceError> {
         self.memory.import(&file, self.caps.memory)
     }
+
+    fn import_known(&self, file: OwnedFd, bytes: u64) -> Result<PhysicalId, DeviceError> {
+        self.memory.import_known(&file, bytes)
+    }
 }

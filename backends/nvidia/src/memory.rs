@@ -339,6 +339,16 @@ impl Memory {
         self.physical(memory)?.export()
     }
 
+    /// What is mapped of it tells whether it has that size.
+    pub(crate) fn import_known(&self, file: &OwnedFd, bytes: u64) -> Result<PhysicalId, DeviceError> {
+        if bytes == 0 || !bytes.is_multiple_of(PHYSICAL_GRANULARITY) {
+            return Err(wrong(format!("a file of {bytes} bytes of memory")));
+        }
+        let mut memory = self.context.import(file).map_err(|error| wrong(error.message))?;
+        memory.bytes = bytes;
+        Ok(lock(&self.table).name(Arc::new(memory)))
+    }
+
     pub(crate) fn import(&self, file: &OwnedFd, most: u64) -> Result<(PhysicalId, u64), DeviceError> {
         let mut memory = self.context.import(file).map_err(|error| wrong(error.message))?;
         // The driver's files do not tell their size. It maps nothing but the whole, so that the size is found by asking.

@@ -416,12 +416,12 @@ impl PhysicalMemory for Seat {
     }
 
     fn import(&self, file: OwnedFd) -> Result<(PhysicalId, u64), DeviceError> {
-        let _inside = self.gate.enter();
-        // Who acts on all that have it waits until this process is one of them, or is waited for.
-        let _opening = crate::sys::opening(&file);
-        let shared = Some(number(&file)?);
-        let (here, bytes) = self.with_physical(|physical| physical.import(file))?;
-        Ok((self.record().bulk(here, bytes, shared), bytes))
+        self.take_in(file, |physical, file| physical.import(file))
+    }
+
+    fn import_known(&self, file: OwnedFd, bytes: u64) -> Result<PhysicalId, DeviceError> {
+        let taken = self.take_in(file, |physical, file| Ok((physical.import_known(file, bytes)?, bytes)));
+        taken.map(|(memory, _)| memory)
     }
 }
 
@@ -432,6 +432,20 @@ fn number(file: &OwnedFd) -> Result<u64, DeviceError> {
 }
 
 impl Inner {
+    /// Memory that a file stands for, of whatever size the device says that it is.
+    fn take_in(
+        &self,
+        file: OwnedFd,
+        import: impl FnOnce(&dyn PhysicalMemory, OwnedFd) -> Result<(PhysicalId, u64), DeviceError>,
+    ) -> Result<(PhysicalId, u64), DeviceError> {
+        let _inside = self.gate.enter();
+        // Who acts on all that have it waits until this process is one of them, or is waited for.
+        let _opening = crate::sys::opening(&file);
+        let shared = Some(number(&file)?);
+        let (here, bytes) = self.with_physical(|physical| import(physical, file))?;
+        Ok((self.record().bulk(here, bytes, shared), bytes))
+    }
+
     fn with_physical<R>(
         &self,
         act: impl FnOnce(&dyn PhysicalMemory) -> Result<R, DeviceError>,

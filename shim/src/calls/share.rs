@@ -14,8 +14,9 @@ const MARK: u32 = u32::from_le_bytes(*b"hetM");
 
 impl Shared {
     pub(crate) fn new(ticket: &Ticket) -> Self {
-        let Ticket { process, file, inode, offset, bytes, pool } = *ticket;
-        let words = [u64::from(MARK) | u64::from(process) << 32, file as u32 as u64, inode, offset, bytes, pool];
+        let Ticket { process, file, inode, offset, bytes, pool, total, identity } = *ticket;
+        let whose = u64::from(MARK) | u64::from(process) << 32;
+        let words = [whose, file as u32 as u64, inode, offset, bytes, pool, total, identity];
         let mut shared = Self([0; 64]);
         for (place, word) in shared.0.chunks_exact_mut(8).zip(words) {
             place.copy_from_slice(&word.to_ne_bytes());
@@ -36,6 +37,8 @@ impl Shared {
             offset: word(3),
             bytes: word(4),
             pool: word(5),
+            total: word(6),
+            identity: word(7),
         })
     }
 }
@@ -67,7 +70,8 @@ mod tests {
 
     #[test]
     fn a_ticket_comes_back_and_other_bytes_are_no_handle() {
-        let ticket = Ticket { process: 7, file: 3, inode: 1 << 40, offset: 512, bytes: 1000, pool: 9 };
+        let (process, file, inode, offset) = (7, 3, 1 << 40, 512);
+        let ticket = Ticket { process, file, inode, offset, bytes: 1000, pool: 9, total: 1 << 21, identity: 5 };
         assert_eq!(Shared::new(&ticket).ticket().unwrap(), ticket);
         assert!(Shared([0; 64]).ticket().is_err() && Shared([b'a'; 64]).ticket().is_err());
     }

@@ -15,6 +15,7 @@ checks! {
     memory_that_comes_into_an_exposed_range_is_zeroed
     memory_becomes_that_of_a_file
     a_file_stands_for_physical_memory
+    a_file_of_known_size_stands_for_its_memory
     files_that_are_no_memory_are_refused
 }
 
@@ -237,6 +238,26 @@ fn a_file_stands_for_physical_memory(bench: &Bench) -> Verdict {
     physical.destroy(imported);
     bench.device.write(one.at + 77, &[4, 5, 6])?;
     same("imported memory", &bench.read(two.at + 77, 3)?, &[4, 5, 6])
+}
+
+fn a_file_of_known_size_stands_for_its_memory(bench: &Bench) -> Verdict {
+    let physical = physical(bench)?;
+    let memory = physical.create(BYTES)?;
+    let one = show(bench, memory, Access::ReadWrite)?;
+    let (file, again) = (physical.export(memory)?, physical.export(memory)?);
+    physical.destroy(memory);
+    let imported = physical.import_known(file, BYTES)?;
+    let two = show(bench, imported, Access::ReadWrite)?;
+    physical.destroy(imported);
+    bench.device.write(one.at + 77, &[4, 5, 6])?;
+    same("imported memory", &bench.read(two.at + 77, 3)?, &[4, 5, 6])?;
+    // A device that cannot tell sees it when all of it is to be mapped.
+    let Ok(longer) = physical.import_known(again, 2 * BYTES) else { return Ok(()) };
+    let at = bench.addresses(2 * BYTES);
+    let mapped = physical.map(longer, at, "longer than it is");
+    physical.destroy(longer);
+    ensure!(mapped.is_err(), "twice as much memory as there is was mapped");
+    Ok(())
 }
 
 fn files_that_are_no_memory_are_refused(bench: &Bench) -> Verdict {
