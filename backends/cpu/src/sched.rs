@@ -87,6 +87,10 @@ struct Running {
     cluster: ClusterBarrier,
     /// Strands that meet others of their warp, by warp.
     meeting: Vec<Vec<u16>>,
+    /// Strands that ask which lanes are with them, and for how many rounds they have waited for more of them.
+    asking: Vec<(u16, u16)>,
+    /// By warp: a strand of it has got somewhere in this round.
+    moved: Vec<bool>,
     released: Vec<Released>,
     /// Nothing of it has run.
     fresh: bool,
@@ -122,6 +126,8 @@ impl Running {
             barriers: (0..job.together).map(|_| Barriers::default()).collect(),
             cluster: ClusterBarrier::default(),
             meeting: vec![Vec::new(); warps],
+            asking: Vec::new(),
+            moved: vec![false; warps],
             released: Vec::new(),
             fresh: false,
             used: false,
@@ -240,7 +246,8 @@ impl Running {
             if self.left == 0 {
                 return Turn::Ended;
             }
-            if self.ready.is_empty() {
+            progress |= self.answer();
+            if self.ready.is_empty() && self.asking.is_empty() {
                 let stuck = self.live.iter().position(|l| *l != 0).unwrap_or(0) / job.warps as usize;
                 job.fail(Failure::deadlock(job, self.ctas[stuck], &self.waits(job)));
                 return Turn::Failed;
@@ -305,6 +312,9 @@ impl Running {
                     return None;
                 }
             }
+            Request::Meet if strand.meeting().borrow().as_ref().is_some_and(|m| effect::asks(&m.described)) => {
+                self.asking.push((n, 0));
+            }
             Request::Meet => {
                 self.meeting[warp].push(n);
                 self.meet(job, warp)?;
@@ -314,6 +324,7 @@ impl Running {
                 return None;
             }
         }
+        self.moved[warp] = true;
         // Whoever was released together hears the same.
         let asked = !self.released.is_empty() && job.is_asked_to_stop();
         for (strand, answer) in self.released.drain(..) {
@@ -322,6 +333,32 @@ impl Running {
             self.ready.push_back(strand);
         }
         Some(true)
+    }
+
+    /// Tells strands which lanes are with them, once the others of their warp have got as far as they can; whether any
+    /// was told. On hardware lanes that part at a branch stay together, and programs form groups by asking.
+    fn answer(&mut self) -> bool {
+        if self.asking.is_empty() {
+            return false;
+        }
+        let before = self.ready.len();
+        for warp in 0..self.moved.len() {
+            let moved = std::mem::take(&mut self.moved[warp]);
+            let of_warp = |n: u16| usize::from(n / 32) == warp;
+            let mut patient = false;
+            for (_, rounds) in self.asking.iter_mut().filter(|(n, _)| of_warp(*n)) {
+                *rounds += 1;
+                patient |= *rounds < ROUNDS;
+            }
+            if moved && patient {
+                continue;
+            }
+            let asking: Vec<u16> = self.asking.iter().map(|(n, _)| *n).filter(|n| of_warp(*n)).collect();
+            self.asking.retain(|(n, _)| !of_warp(*n));
+            effect::tell(&asking, &self.strands);
+            self.ready.extend(asking);
+        }
+        self.ready.len() > before
     }
 
     /// Executes the ops whose lanes have all come.
@@ -351,6 +388,9 @@ fn misused(job: &Job, strand: &Strand, why: &str) -> Box<Failure> {
     let kind = hetgpu_device::ErrorKind::LaunchFailed;
     Failure::plain(job, kind, hetir::interp::FaultKind::BadBarrier.code(), message)
 }
+
+/// How many rounds a strand that asks waits at most for lanes that still get on: they may be waiting for it.
+const ROUNDS: u16 = 256;
 
 /// A worker's blocks.
 struct Crew<'j> {

@@ -95,6 +95,22 @@ pub(crate) fn meet(waiting: &[u16], strands: &[Box<Strand>], live: u32) -> Resul
     Ok(Vec::new())
 }
 
+/// Tells strands of a warp that ask who is with them: those that ask at the same place.
+pub(crate) fn tell(asking: &[u16], strands: &[Box<Strand>]) {
+    let place = |n: u16| {
+        let borrowed = strands[usize::from(n)].meeting().borrow();
+        borrowed.as_ref().map(|m| (m.described.function, m.described.span))
+    };
+    let bit = |n: u16| strands[usize::from(n)].lane().map_or(0, |lane| 1u32 << lane);
+    for &n in asking {
+        let here = place(n);
+        let lanes = asking.iter().filter(|&&other| place(other) == here).fold(0, |m, &other| m | bit(other));
+        if let Some(meeting) = strands[usize::from(n)].meeting().borrow_mut().as_mut() {
+            meeting.words = vec![lanes.into()];
+        }
+    }
+}
+
 /// Executes an op for strands that are all there.
 fn perform(joined: &[(u16, &Strand)], present: u32, d: &Described) -> Result<Vec<u16>, Box<Trouble>> {
     let arg_columns = usize::from(d.args) + d.wide_args.count_ones() as usize;

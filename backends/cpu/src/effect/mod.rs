@@ -22,7 +22,7 @@ use hetir::op::{Effects, Imm, Op};
 use hetir::types::{Scalar, Type};
 use std::cell::Cell;
 
-pub(crate) use collective::meet;
+pub(crate) use collective::{meet, tell};
 
 /// What became of an op.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,8 +62,13 @@ fn instruction(d: &Described) -> Option<(InstData, Type)> {
 
 /// True for an op at which lanes that run by themselves meet.
 pub(crate) fn meets(d: &Described) -> bool {
-    let alone = [Op::ActiveMask, Op::ClusterArrive, Op::ClusterWait, Op::SetMaxReg];
+    let alone = [Op::ClusterArrive, Op::ClusterWait, Op::SetMaxReg];
     Op::ALL.get(usize::from(d.op)).is_some_and(|op| op.info().effects.has(Effects::CONVERGENT) && !alone.contains(op))
+}
+
+/// True for the op by which lanes ask who is with them: nobody has to come.
+pub(crate) fn asks(d: &Described) -> bool {
+    Op::ALL.get(usize::from(d.op)) == Some(&Op::ActiveMask)
 }
 
 /// True for the wait for the cluster's barrier, false for the arrival at it, none for other ops.
