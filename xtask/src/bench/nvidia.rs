@@ -4,7 +4,7 @@
 mod chart;
 
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -14,7 +14,10 @@ use crate::tool::{cargo, nvcc, root, succeeds};
 
 const USAGE: &str = "\
 cargo xtask bench nvidia                     measures on this machine's card and writes docs/bench/nvidia.json, .md and .svg
-cargo xtask bench nvidia --report RAW.json   makes them of what bench/nvidia/run.py wrote on another machine";
+cargo xtask bench nvidia --report RAW.json   makes them of what bench/nvidia/run.py wrote on another machine
+cargo xtask bench nvidia pauses|checkpoints [FLAGS]
+                                             how long jobs on the card stand still: writes docs/bench/nvidia-checkpoints.md and .json;
+                                             bench/nvidia/checkpoints.py --help lists the flags, and does it on another machine";
 
 /// What the suite's own kernels are compiled for, but for those that say otherwise.
 const ARCHITECTURE: &str = "compute_90";
@@ -27,20 +30,15 @@ pub(crate) fn run(flags: &[String]) -> Result<Counts, String> {
             println!("{USAGE}");
             Ok(Counts::default())
         }
+        [mode, ..] if STILL.contains(&mode.as_str()) => stand_still(flags),
         [flag, raw] if flag == "--report" => report(Path::new(raw), &root().join("docs/bench")),
         _ => Err(USAGE.into()),
     }
 }
 
 fn measure() -> Result<Counts, String> {
-    if !succeeds(cargo().args(["build", "--quiet", "--release", "--package", "hetgpu-shim"]))? {
-        return Ok(Counts::one(false));
-    }
+    let Some(library) = built()? else { return Ok(Counts::one(false)) };
     let work = super::folder(".build/bench")?;
-    let library = super::folder(".build/bench/lib")?;
-    let link = library.join("libcuda.so.1");
-    std::fs::copy(root().join("target/release/libcuda.so"), &link)
-        .map_err(|error| format!("{}: {error}", link.display()))?;
     let raw = work.join("nvidia-raw.json");
     let mut runner = Command::new("python3");
     runner.arg(root().join("bench/nvidia/run.py")).args(["kernels", "api", "load", "--ours"]).arg(library);
@@ -48,6 +46,46 @@ fn measure() -> Result<Counts, String> {
         return Ok(Counts::one(false));
     }
     report(&raw, &root().join("docs/bench"))
+}
+
+/// Builds what a run on the card needs: the folder with our library, and the command.
+fn built() -> Result<Option<PathBuf>, String> {
+    let packages = ["--package", "hetgpu-shim", "--package", "hetgpu"];
+    if !succeeds(cargo().args(["build", "--quiet", "--release"]).args(packages))? {
+        return Ok(None);
+    }
+    let library = super::folder(".build/bench/lib")?;
+    let link = library.join("libcuda.so.1");
+    std::fs::copy(root().join("target/release/libcuda.so"), &link)
+        .map_err(|error| format!("{}: {error}", link.display()))?;
+    Ok(Some(library))
+}
+
+/// What is measured of jobs that stand still.
+const STILL: &[&str] = &["pauses", "checkpoints"];
+
+fn stand_still(flags: &[String]) -> Result<Counts, String> {
+    let Some(library) = built()? else { return Ok(Counts::one(false)) };
+    let figures = |ending: &str| root().join(format!("docs/bench/nvidia-checkpoints.{ending}"));
+    let mut runner = Command::new("python3");
+    runner.arg(root().join("bench/nvidia/checkpoints.py")).args(flags).arg("--ours").arg(library);
+    runner.arg("--hetgpu").arg(root().join("target/release/hetgpu"));
+    succeeds(runner.arg("--out").arg(figures("json")).arg("--page").arg(figures("md"))).map(Counts::one)
+}
+
+/// The same in small sizes, on the CPU device: measures nothing.
+fn still_smoke(library: &Path, work: &Path) -> Result<Counts, String> {
+    if !succeeds(cargo().args(["build", "--quiet", "--package", "hetgpu"]))? {
+        return Ok(Counts::one(false));
+    }
+    let raw = work.join("nvidia-checkpoints-smoke.json");
+    let _ = std::fs::remove_file(&raw);
+    let mut runner = Command::new("python3");
+    runner.arg(root().join("bench/nvidia/checkpoints.py")).args(STILL).arg("--ours").arg(library);
+    runner.arg("--reference").arg(library).args(["--device", "cpu"]);
+    runner.args(["--sizes", "1.5,9", "--rounds", "1", "--pauses", "2", "--kernel-s", "0.5", "--blocks", "4"]);
+    runner.arg("--hetgpu").arg(root().join("target/debug/hetgpu")).arg("--page").arg(raw.with_extension("md"));
+    succeeds(runner.arg("--out").arg(raw)).map(Counts::one)
 }
 
 /// The chain from the program to the figures, on the CPU device and by a few kernels in small sizes: measures nothing.
@@ -69,7 +107,9 @@ pub(super) fn smoke() -> Result<Counts, String> {
     if !succeeds(runner.arg("--out").arg(&raw))? {
         return Ok(Counts::one(false));
     }
-    report(&raw, &work)
+    let mut counts = report(&raw, &work)?;
+    counts += still_smoke(&library, &work)?;
+    Ok(counts)
 }
 
 /// Writes the PTX beside the sources anew.
