@@ -73,8 +73,24 @@ impl QueuedLaunch {
 
     /// Whether the device may be given it without anybody looking after it.
     pub(crate) fn may_follow(&self) -> bool {
-        let Prepared { request, heap, suspending, .. } = &self.prepared;
-        !request.cooperative && heap.is_none() && *suspending != Suspending::Always && !cfg!(feature = "idle")
+        self.prepared.may_follow()
+    }
+
+    pub(crate) fn measured(&self) -> Measured {
+        Measured { function: Arc::clone(&self.prepared.function), blocks: self.prepared.blocks() }
+    }
+}
+
+/// A launch whose time is found out by the way.
+pub(crate) struct Measured {
+    function: Arc<Function>,
+    blocks: u64,
+}
+
+impl Measured {
+    /// From when it was handed over until it was seen to be done it took so long.
+    pub(crate) fn at_most(&self, time: Duration) {
+        self.function.pace.at_most(time.as_nanos() as u64, self.blocks);
     }
 }
 
@@ -92,6 +108,14 @@ impl Pace {
     fn took(&self, nanoseconds: u64, blocks: u64) {
         let (nanoseconds, blocks) = (nanoseconds.clamp(1, Self::MOST), blocks.clamp(1, Self::MOST));
         self.last.store(nanoseconds << 32 | blocks, Ordering::Relaxed);
+    }
+
+    /// A launch took no longer than that: the first one of a kernel says too much where the device was not warm.
+    fn at_most(&self, nanoseconds: u64, blocks: u64) {
+        let before = self.last.load(Ordering::Relaxed) & Self::MOST;
+        if blocks >= before && self.of(blocks).is_some_and(|known| nanoseconds < known) {
+            self.took(nanoseconds, blocks);
+        }
     }
 
     /// For so many blocks; fewer than the last time may take as long.
@@ -359,8 +383,14 @@ pub(crate) fn submit(queue: &dyn Queue, queued: QueuedLaunch) -> Result<()> {
 }
 
 impl Prepared {
+    /// Whether the device may be given it without anybody looking after it.
+    pub(crate) fn may_follow(&self) -> bool {
+        let Self { request, heap, suspending, .. } = self;
+        !request.cooperative && heap.is_none() && *suspending != Suspending::Always && !cfg!(feature = "idle")
+    }
+
     /// The launch of the kernel's plain form, whole.
-    fn as_it_is(&self, workspace: u64, grid_id: u64) -> hetgpu_device::Launch {
+    pub(crate) fn as_it_is(&self, workspace: u64, grid_id: u64) -> hetgpu_device::Launch {
         let Self { session, module, kernel, request, processors, heap, .. } = self;
         let (session, module) = (session.clone(), module.clone());
         hetgpu_device::Launch {
@@ -470,7 +500,7 @@ impl Prepared {
 }
 
 /// The error with its place in the text that the kernel was written in.
-fn named(mut error: DeviceError, module: &Module) -> DeviceError {
+pub(crate) fn named(mut error: DeviceError, module: &Module) -> DeviceError {
     if let Some(diagnostic) = &error.diagnostic {
         error.message = module.code.render(diagnostic);
     }

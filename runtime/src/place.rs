@@ -102,12 +102,14 @@ pub(crate) fn copy(queue: &dyn Queue, to: &Place, from: &Place, shape: &Shape) -
 
 /// Gives the device a copy within its memory.
 pub(crate) fn submit(queue: &dyn Queue, to: &Place, from: &Place, shape: &Shape) -> Result<()> {
-    if shape.is_empty() {
-        return Ok(());
-    }
+    if shape.is_empty() { Ok(()) } else { Ok(queue.submit(work(to, from, shape)?)?) }
+}
+
+/// A copy as the device is told of it, which knows at least one of its sides.
+pub(crate) fn work(to: &Place, from: &Place, shape: &Shape) -> Result<Work> {
     let to = to.on_device(span(shape.to_span())?);
     let from = from.on_device(span(shape.from_span())?);
-    Ok(queue.submit(Work::Copy(Transfer { to, from, shape: *shape }))?)
+    Ok(Work::Copy(Transfer { to, from, shape: *shape }))
 }
 
 /// Copies between two devices: what each of them knows of is the host.

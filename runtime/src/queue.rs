@@ -14,7 +14,8 @@
 mod handed;
 mod order;
 
-use crate::launch::{self, QueuedLaunch};
+use crate::graph::Series;
+use crate::launch::{self, Measured, QueuedLaunch};
 use crate::place::{self, Place};
 use crate::seat::{Held, InOperation};
 use crate::session::Session;
@@ -52,6 +53,8 @@ pub(crate) enum Operation {
     Stamp(Stamp),
     /// Several pieces of work in one, on the device's queue of the lane.
     Run(Run),
+    /// Steps of a graph that are short, and that the device is given without anybody waiting for one of them.
+    Series(Box<Series>),
     /// Begins when the condition holds.
     Await(Condition),
     /// The runtime's own: it runs on any thread, even in a poisoned session, and waits for nothing.
@@ -76,7 +79,7 @@ impl Operation {
             Self::Copy { .. } => "a copy",
             Self::Fill(_) => "a fill",
             Self::Launch(_) => "a kernel",
-            Self::Run(_) => "a part of a graph",
+            Self::Run(_) | Self::Series(_) => "a part of a graph",
             Self::Call(_) => "a function of the program",
         }
     }
@@ -92,9 +95,26 @@ impl Operation {
             Self::Copy { shape, .. } => bytes(shape.row, shape.rows.saturating_mul(shape.slices)),
             Self::Fill(fill) => bytes(fill.count.saturating_mul(fill.pattern.bytes().len() as u64), fill.rows),
             Self::Launch(queued) => queued.guess().unwrap_or(LONG),
+            Self::Series(series) => series.guess,
             Self::Run(_) | Self::Call(_) => LONG,
         };
         guess.min(LONG)
+    }
+
+    /// A launch whose time is worth knowing.
+    fn measured(&self) -> Option<Measured> {
+        match self {
+            Self::Launch(queued) => Some(queued.measured()),
+            Self::Nothing
+            | Self::Copy { .. }
+            | Self::Fill(_)
+            | Self::Stamp(_)
+            | Self::Run(_)
+            | Self::Series(_)
+            | Self::Await(_)
+            | Self::Own(_)
+            | Self::Call(_) => None,
+        }
     }
 }
 
@@ -317,6 +337,11 @@ impl Shared {
             (Operation::Copy { to, from, shape }, None) => place::copy(queue()?.as_ref(), &to, &from, &shape),
             (Operation::Launch(queued), None) => launch::run(queue()?.as_ref(), &session, *queued),
             (Operation::Fill(fill), None) => Ok(queue()?.run(DeviceWork::Fill(fill))?),
+            (Operation::Series(series), None) => {
+                let queue = queue()?;
+                series.submit(queue.as_ref())?;
+                Ok(queue.finish()?)
+            }
         }));
         if let Err(error) = settled(outcome) {
             log::error(format_args!("{error}"));
@@ -480,6 +505,13 @@ fn spin(most: Duration, counter: &AtomicU64, before: u64) {
     }
 }
 
+/// An operation that was appended, while nobody else looks at the queue.
+pub(crate) struct Pushed<'q> {
+    state: Guard<'q>,
+    pub(crate) point: Point,
+    follows: bool,
+}
+
 /// The lanes of one device and the threads that run them.
 pub(crate) struct Queue(Arc<Shared>);
 
@@ -586,10 +618,23 @@ impl Queue {
         &self,
         lane: Lane,
         session: &Arc<Session>,
-        mut after: Vec<Point>,
+        after: Vec<Point>,
         behind: &[Lane],
         operation: Operation,
     ) -> Result<Point> {
+        let pushed = self.append(lane, session, after, behind, operation)?;
+        Ok(self.go_on(pushed))
+    }
+
+    /// Appends an operation; nobody hears of it before [`Self::go_on`], for which no lock may be held.
+    pub(crate) fn append(
+        &self,
+        lane: Lane,
+        session: &Arc<Session>,
+        mut after: Vec<Point>,
+        behind: &[Lane],
+        operation: Operation,
+    ) -> Result<Pushed<'_>> {
         let guess = operation.guess();
         let follows = self.0.device.caps().asynchronous && operation.may_follow();
         let work = Work { operation, session: Arc::clone(session), guess, follows };
@@ -598,13 +643,23 @@ impl Queue {
         let point = state.order.push(lane, after, work).ok_or(Error::InvalidHandle("stream"))?;
         state.backlog += guess;
         self.0.pushed.fetch_add(1, Ordering::Relaxed);
+        Ok(Pushed { state, point, follows })
+    }
+
+    /// Sees to it that an operation which was appended is done.
+    pub(crate) fn go_on(&self, Pushed { mut state, point, follows }: Pushed<'_>) -> Point {
         if follows {
-            state = self.0.hand_all(state, lane);
+            state = self.0.hand_all(state, point.lane);
         }
         let must = self.0.must_call(&mut state, false);
         drop(state);
         self.0.call(must);
-        Ok(point)
+        point
+    }
+
+    /// Sees to it that what several operations of a lane come to is done.
+    pub(crate) fn go_on_with(&self, point: Point) {
+        self.go_on(Pushed { state: self.0.lock(), point, follows: self.0.device.caps().asynchronous });
     }
 
     /// The end of a lane as it is now.

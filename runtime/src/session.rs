@@ -293,9 +293,13 @@ impl Session {
 
     /// Appends to a lane, with the waits that its kind implies.
     pub(crate) fn push(self: &Arc<Self>, lane: Lane, after: Vec<Point>, operation: Operation) -> Result<Point> {
-        // Held until the operation is in its lane: two threads must not both see the other's lane without its operation.
+        // Held until the operation is in its lane: two threads must not both see the other's lane without its operation. It is
+        // not held while the device is told of it, which takes longer than all else.
         let lanes = self.lanes();
-        self.device.queue.push(lane, self, after, lanes.behind(lane), operation)
+        let queue = &self.device.queue;
+        let pushed = queue.append(lane, self, after, lanes.behind(lane), operation)?;
+        drop(lanes);
+        Ok(queue.go_on(pushed))
     }
 
     /// Appends to a lane what no other thread's work may come between. `push` gets what the first operation waits for.

@@ -21,6 +21,9 @@ const SETTINGS: [&[u8]; 2] = [b"HETGPU_", b"BEHIND_"];
 /// by `reprint`, which takes a tenth of the time.
 const PARTS: &[&str] = &["async/", "cluster/", "control/", "memory/", "module/", "texture/"];
 
+/// Trials of the conformance suite: those of what is put together for the driver, and of threads that share it.
+const TRIALS: &[&str] = &["assembl", "queues::threads_"];
+
 /// Filetests whose kernels are suspended again and again, and go on on the other device each time.
 const RING: &str = "ring:nvidia+cpu";
 /// Those in which lanes of a warp leave at different places, and some others.
@@ -48,6 +51,22 @@ pub(crate) fn run() -> Result<Counts, String> {
             name,
         ]);
         command.args(["--format", "terse"]).env(DRIVER, &driver).env("HETGPU_LOG", "off");
+        counts += counted(&mut command, Counts::closing_line)?;
+    }
+    for name in TRIALS {
+        let mut command = cargo();
+        command.args([
+            "run",
+            "--quiet",
+            "--package",
+            "hetgpu-tests",
+            "--bin",
+            "hetgpu-conformance",
+            "--",
+            DEVICE,
+            name,
+        ]);
+        command.env(DRIVER, &driver).env("HETGPU_LOG", "off");
         counts += counted(&mut command, Counts::closing_line)?;
     }
     let mut command = cargo();

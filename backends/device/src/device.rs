@@ -1,6 +1,6 @@
 use crate::{
     Caps, DeviceError, ErrorKind, Heap, HostBuffer, HostSpan, ImageDescription, ImageId, ImageObject, LoadedModule,
-    PhysicalMemory, Place, Shape, Transfer, Work,
+    PhysicalMemory, Place, Shape, Step, Transfer, Work,
 };
 use hetir::entity::FuncId;
 use hetir::ir::Module;
@@ -151,6 +151,14 @@ pub trait Device: Any + Send + Sync {
         false
     }
 
+    /// Puts together pieces of work that will be done again and again, so that [`Queue::submit_assembly`] takes less time than to submit
+    /// them one by one. Launches among them are whole and plain: without stop words, parts of grids, workspaces and heaps; nobody
+    /// listens to them. None where the device has no way that is better, or knows that it would be wrong.
+    fn assemble(&self, steps: &[Step]) -> Result<Option<Arc<dyn Assembly>>, DeviceError> {
+        let _ = steps;
+        Ok(None)
+    }
+
     /// A line of work of its own. A priority beyond `Caps::priorities` is the nearest within.
     fn open_queue(&self, priority: i32) -> Result<Box<dyn Queue>, DeviceError>;
 
@@ -187,12 +195,27 @@ pub trait Queue: Send + Sync {
     /// What is appended from now on waits for a mark of another queue of the same device.
     fn follow(&self, mark: &dyn Mark) -> Result<(), DeviceError>;
 
+    /// Appends what [`Device::assemble`] made, as if its steps were submitted in their order.
+    fn submit_assembly(&self, assembly: &Arc<dyn Assembly>) -> Result<(), DeviceError> {
+        let _ = assembly;
+        Err(DeviceError::new(ErrorKind::InvalidRequest, "an assembly of another device"))
+    }
+
+    /// Waits until all work so far is done.
+    fn finish(&self) -> Result<(), DeviceError> {
+        self.mark(false)?.wait()
+    }
+
     /// Appends work and waits for it.
     fn run(&self, work: Work) -> Result<(), DeviceError> {
         self.submit(work)?;
-        self.mark(false)?.wait()
+        self.finish()
     }
 }
+
+/// Several pieces of work that a device has put together, to be done any number of times. It is a device's own type, which the
+/// device finds again by [`Any`]. Work under way does not need it any more.
+pub trait Assembly: Any + Send + Sync {}
 
 /// A point in a queue. It is a device's own type, which the device finds again by [`Any`].
 pub trait Mark: Any + Send + Sync {

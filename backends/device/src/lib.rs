@@ -22,7 +22,7 @@ mod sys;
 mod work;
 
 pub use caps::{Caps, ImageCaps, Pci, SurfaceCaps};
-pub use device::{Cache, Device, HeapState, Importance, KernelAttributes, Log, Mark, Queue, Services};
+pub use device::{Assembly, Cache, Device, HeapState, Importance, KernelAttributes, Log, Mark, Queue, Services};
 pub use error::{DeviceError, ErrorKind};
 pub use image::{
     AddressMode, Channel, Compare, Dimensions, Filter, Format, ImageDescription, ImageId, ImageObject, ImagePlace,
@@ -32,4 +32,4 @@ pub use images::Images;
 pub use physical::{Access, PHYSICAL_GRANULARITY, PhysicalId, PhysicalMemory};
 pub use sync::{Queued, SyncDevice};
 pub use sys::{HostBuffer, HostSpan, MEMORY_FILE, MemoryFile};
-pub use work::{Fill, Heap, Launch, Listener, LoadedModule, Outcome, Pattern, Place, Shape, Transfer, Work};
+pub use work::{Fill, Heap, Launch, Listener, LoadedModule, Outcome, Pattern, Place, Shape, Step, Transfer, Work};

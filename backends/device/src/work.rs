@@ -31,6 +31,15 @@ pub enum Work {
     Launch(Box<Launch>),
 }
 
+/// One piece of an assembly.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// What is done.
+    pub work: Work,
+    /// The numbers of the steps that are done before; all of them are smaller than its own.
+    pub after: Vec<usize>,
+}
+
 /// One side of a copy.
 #[derive(Clone, Debug)]
 pub enum Place {

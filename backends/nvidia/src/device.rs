@@ -6,10 +6,10 @@ use crate::memory::Memory;
 use crate::ptx::Target;
 use crate::queue::{Line, NvidiaQueue, Point};
 use crate::slots::{Arrays, Begun, Slots};
-use crate::{caps, find, sys};
+use crate::{assembly, caps, find, sys};
 use hetgpu_device::{
-    Access, Caps, Device, DeviceError, ErrorKind, HostSpan, ImageDescription, ImageId, ImageObject, KernelAttributes,
-    LoadedModule, Mark, PhysicalId, PhysicalMemory, Queue, Services, Texels,
+    Access, Assembly, Caps, Device, DeviceError, ErrorKind, HostSpan, ImageDescription, ImageId, ImageObject,
+    KernelAttributes, LoadedModule, Mark, PhysicalId, PhysicalMemory, Queue, Services, Step, Texels,
 };
 use hetir::attr::Space;
 use hetir::entity::FuncId;
@@ -235,7 +235,7 @@ impl NvidiaDevice {
 
     fn compiled(&self, module: LoadedModule, kernel: FuncId) -> Result<Arc<Kernel>, DeviceError> {
         let loaded = self.inner.loaded(module)?;
-        loaded.kernel(kernel, Form { part: false, stops: false }, &self.inner.compiler)
+        loaded.kernel(kernel, Form::WHOLE, &self.inner.compiler)
     }
 }
 
@@ -385,6 +385,11 @@ impl Device for NvidiaDevice {
     fn unbind(&self, handle: u64) {
         let gone = lock(&self.inner.pictures).objects.remove(&handle);
         drop(gone);
+    }
+
+    fn assemble(&self, steps: &[Step]) -> Result<Option<Arc<dyn Assembly>>, DeviceError> {
+        let assembled = assembly::assemble(&self.inner, steps)?;
+        Ok(assembled.map(|assembled| Arc::new(assembled) as Arc<dyn Assembly>))
     }
 
     fn open_queue(&self, priority: i32) -> Result<Box<dyn Queue>, DeviceError> {

@@ -1,7 +1,9 @@
 //! Owning handles over the driver's functions. What is made here goes when it is dropped.
 
+mod graphs;
 mod images;
 
+pub(crate) use graphs::{Graph, Node};
 pub(crate) use images::{Array, ArrayShape, Object, Over};
 
 use crate::sys::{self, Functions, Handle, Number, Status};

@@ -26,6 +26,11 @@ pub(crate) struct Form {
     pub(crate) stops: bool,
 }
 
+impl Form {
+    /// The whole grid, to its end.
+    pub(crate) const WHOLE: Self = Self { part: false, stops: false };
+}
+
 /// A variable of constant memory.
 pub(crate) struct Constant {
     /// Where programs see it.
@@ -149,6 +154,12 @@ impl Compiler {
 }
 
 impl Kernel {
+    /// Whether a range of memory has a byte in common with its constants, as programs see them.
+    pub(crate) fn reads_constants(&self, range: &Range<u64>) -> bool {
+        let mut constants = self.constants.iter().map(|constant| &constant.logical);
+        constants.any(|constant| constant.start < range.end && range.start < constant.end)
+    }
+
     /// Sees to it that a launch may have what it asks for.
     pub(crate) fn allow(&self, shared: u32, cluster: u32) -> Result<(), DeviceError> {
         let raise = |place: usize, attribute, wanted, value| -> Result<(), DeviceError> {

@@ -5,6 +5,7 @@
 //! - `driver` has owning handles over the driver's functions (`sys`); `memory`, `queue` and `device` are safe code.
 #![warn(missing_docs)]
 
+mod assembly;
 mod caps;
 mod device;
 mod driver;

@@ -1,12 +1,14 @@
 //! Queues of work, and points in them.
 
+use crate::assembly::Assembled;
 use crate::device::Inner;
 use crate::driver::{Event, LaunchShape, Scratch, Side, Stream};
 use crate::kernels::{Form, Kernel};
 use crate::ptx::Hidden;
 use crate::slots::{Begun, Slot};
 use hetgpu_device::{
-    DeviceError, ErrorKind, Fill, HostBuffer, HostSpan, Launch, Listener, Mark, Outcome, Place, Queue, Transfer, Work,
+    Assembly, DeviceError, ErrorKind, Fill, HostBuffer, HostSpan, Launch, Listener, Mark, Outcome, Place, Queue,
+    Transfer, Work,
 };
 use hetir::blocks::Blocks;
 use std::any::Any;
@@ -20,11 +22,27 @@ const MOST_BLOCKS: u64 = 1 << 26;
 
 /// What must be there until the device has done what it belongs to, and who is told then.
 #[derive(Default)]
-struct Pending {
+pub(crate) struct Pending {
     serial: u64,
     _hosts: Vec<HostSpan>,
     _scratch: Vec<Scratch>,
     flight: Option<Flight>,
+    assembly: Option<Arc<dyn Assembly>>,
+}
+
+impl Pending {
+    /// Nobody is told of a launch.
+    pub(crate) fn lands(&mut self) {
+        self.flight = None;
+    }
+
+    /// What it is, where it can have a fault.
+    fn name(&self) -> Option<String> {
+        let assembly: Option<&dyn Any> = self.assembly.as_ref().map(|assembly| assembly.as_ref() as &dyn Any);
+        let assembled = assembly.and_then(|assembly| assembly.downcast_ref::<Assembled>());
+        let flight = self.flight.as_ref().map(|flight| flight.kernel.name.clone());
+        flight.or_else(|| assembled.map(Assembled::name))
+    }
 }
 
 /// A launch under way.
@@ -58,7 +76,7 @@ struct State {
 /// A stream, and what is to be done when the device has come to a point of it.
 pub(crate) struct Line {
     inner: Arc<Inner>,
-    stream: Stream,
+    pub(crate) stream: Stream,
     state: Mutex<State>,
     /// Held by who tells what has ended, so that nobody sees it as passed before that is told.
     settling: Mutex<()>,
@@ -98,7 +116,7 @@ impl Line {
         if let Some(failed) = &state.failed {
             return failed.clone();
         }
-        let name = state.pending.iter().find_map(|pending| Some(pending.flight.as_ref()?.kernel.name.clone()));
+        let name = state.pending.iter().find_map(Pending::name);
         if let Some(name) = name {
             error.message = format!("{name}: {}", error.message);
         }
@@ -106,6 +124,35 @@ impl Line {
             state.failed = Some(error.clone());
         }
         error
+    }
+
+    /// Gives the driver a piece of work. What comes back stays until that is done.
+    pub(crate) fn append(&self, work: &Work) -> Result<Pending, DeviceError> {
+        match work {
+            Work::Copy(transfer) => self.copy(transfer),
+            Work::Fill(fill) => self.fill(fill),
+            Work::Launch(launch) => self.launch(launch),
+        }
+    }
+
+    /// Notes that something is under way which has been given to the driver.
+    fn note(&self, mut pending: Pending) {
+        let mut state = self.state();
+        state.serial += 1;
+        pending.serial = state.serial;
+        state.pending.push_back(pending);
+    }
+
+    fn check(&self) -> Result<(), DeviceError> {
+        self.state().failed.clone().map_or(Ok(()), Err)
+    }
+
+    fn launch_assembly(&self, assembled: &Assembled) -> Result<(), DeviceError> {
+        for range in &assembled.writes {
+            self.inner.constants_written(range.start, range.end - range.start);
+        }
+        assembled.kernels.iter().try_for_each(|kernel| self.refresh(kernel))?;
+        self.stream.launch_graph(&assembled.graph)
     }
 
     fn copy(&self, transfer: &Transfer) -> Result<Pending, DeviceError> {
@@ -302,6 +349,13 @@ impl Line {
         Ok(pending)
     }
 
+    /// A kernel's constants are seen to by somebody else.
+    pub(crate) fn knows_constants(&self, kernel: &Kernel) {
+        if !kernel.constants.is_empty() {
+            self.state().constants.insert(kernel.id, self.inner.constants_of(kernel));
+        }
+    }
+
     /// Brings the constants that a kernel reads to where it reads them.
     fn refresh(&self, kernel: &Kernel) -> Result<(), DeviceError> {
         if kernel.constants.is_empty() {
@@ -393,20 +447,32 @@ impl Queue for NvidiaQueue {
         work.check()?;
         let line = &self.0;
         line.inner.sweep();
-        if let Some(failed) = &line.state().failed {
-            return Err(failed.clone());
-        }
-        let appended = match &work {
-            Work::Copy(transfer) => line.copy(transfer),
-            Work::Fill(fill) => line.fill(fill),
-            Work::Launch(launch) => line.launch(launch),
-        };
-        let mut pending = appended.map_err(|error| if error.kind.poisons() { line.blame(error) } else { error })?;
-        let mut state = line.state();
-        state.serial += 1;
-        pending.serial = state.serial;
-        state.pending.push_back(pending);
+        line.check()?;
+        let appended = line.append(&work);
+        let pending = appended.map_err(|error| if error.kind.poisons() { line.blame(error) } else { error })?;
+        line.note(pending);
         Ok(())
+    }
+
+    fn submit_assembly(&self, assembly: &Arc<dyn Assembly>) -> Result<(), DeviceError> {
+        let line = &self.0;
+        line.inner.sweep();
+        line.check()?;
+        let any: &dyn Any = assembly.as_ref();
+        let other = || DeviceError::new(ErrorKind::InvalidRequest, "an assembly of another device");
+        let assembled = any.downcast_ref::<Assembled>().ok_or_else(other)?;
+        line.launch_assembly(assembled)
+            .map_err(|error| if error.kind.poisons() { line.blame(error) } else { error })?;
+        line.note(Pending { assembly: Some(Arc::clone(assembly)), ..Pending::default() });
+        Ok(())
+    }
+
+    fn finish(&self) -> Result<(), DeviceError> {
+        let line = &self.0;
+        line.check()?;
+        let serial = line.state().serial;
+        line.stream.synchronize().map_err(|error| line.blame(error))?;
+        line.settle(serial)
     }
 
     fn mark(&self, timed: bool) -> Result<Arc<dyn Mark>, DeviceError> {

@@ -111,6 +111,14 @@ functions! {
     texture_destroy = "cuTexObjectDestroy"(Number);
     surface_create = "cuSurfObjectCreate"(*mut Number, *const images::Resource);
     surface_destroy = "cuSurfObjectDestroy"(Number);
+    capture_begin = "cuStreamBeginCapture_v2"(Handle, c_uint);
+    capture_info = "cuStreamGetCaptureInfo_v2"(Handle, *mut c_uint, *mut Number, *mut Handle, *mut *const Handle, *mut usize);
+    capture_update = "cuStreamUpdateCaptureDependencies"(Handle, *mut Handle, usize, c_uint);
+    capture_end = "cuStreamEndCapture"(Handle, *mut Handle);
+    graph_instantiate = "cuGraphInstantiateWithFlags"(*mut Handle, Handle, u64);
+    graph_destroy = "cuGraphDestroy"(Handle);
+    graph_launch = "cuGraphLaunch"(Handle, Handle);
+    graph_exec_destroy = "cuGraphExecDestroy"(Handle);
     launch = "cuLaunchKernelEx"(*const LaunchConfig, Handle, *mut *mut c_void, *mut *mut c_void);
 }
 
@@ -213,6 +221,10 @@ pub(crate) const FUNCTION_REGISTERS: c_int = 4;
 pub(crate) const FUNCTION_DYNAMIC_SHARED: c_int = 8;
 pub(crate) const FUNCTION_LARGE_CLUSTERS: c_int = 14;
 
+/// Calls that would wait for other streams are not refused while a stream takes notes.
+pub(crate) const CAPTURE_RELAXED: c_uint = 2;
+/// In the place of those that there are.
+pub(crate) const CAPTURE_SET: c_uint = 1;
 pub(crate) const STREAM_NON_BLOCKING: c_uint = 1;
 pub(crate) const EVENT_UNTIMED: c_uint = 2;
 pub(crate) const REGISTER_PORTABLE_MAPPED: c_uint = 1 | 2;

@@ -1,8 +1,9 @@
 //! Executable graphs: made, changed, launched.
 
 use super::plan::{Engine, Plan, Signal};
+use super::series::{self, Part, Series};
 use super::snapshot::Snapshot;
-use super::{Body, Graph, InstantiateError, Node, NodeRequest, NodeType, Retained};
+use super::{Block, Body, Graph, InstantiateError, Node, NodeRequest, NodeType, Retained};
 use crate::event::{Last, Record};
 use crate::handle::{Handle, Kind};
 use crate::queue::{Lane, Operation, Point, Queue, Stamp};
@@ -45,6 +46,16 @@ impl State {
     fn plan(&mut self, most: usize) -> Arc<Plan> {
         let Self { snapshot, disabled, plan, .. } = self;
         plan.get_or_insert_with(|| Arc::new(Plan::new(snapshot, disabled, most))).clone()
+    }
+
+    /// A launch is in its lanes; it ends at a point, and what it let go of is let go of behind that.
+    fn ends_with(&mut self, session: &Arc<Session>, lane: Lane, end: Point, ended: Vec<Arc<Block>>) -> Result<()> {
+        self.last = Some((session.device.index, end));
+        if !ended.is_empty() || !self.objects.is_empty() {
+            let kept = (ended, self.objects.clone());
+            session.push(lane, Vec::new(), Operation::Call(Box::new(move |_| drop(kept))))?;
+        }
+        Ok(())
     }
 
     fn close_lanes(&mut self) {
@@ -186,6 +197,13 @@ impl Runtime {
         let (session, lane) = self.lane_outside_capture(stream)?;
         let mut state = executable.lock();
         let plan = state.plan(Self::most_tracks(&session));
+        if session.device.device.caps().asynchronous
+            && let Some(parts) = &plan.parts
+            && let Some(guesses) = series::guesses(parts)
+        {
+            let parts: Vec<_> = parts.iter().cloned().zip(guesses).collect();
+            return self.hand_graph(&executable, &mut state, &plan, &parts, &session, lane);
+        }
         let mut waits = Vec::with_capacity(plan.segments.len());
         let mut records = Vec::with_capacity(plan.segments.len());
         for segment in &plan.segments {
@@ -213,12 +231,52 @@ impl Runtime {
         let last = state.last.filter(|(device, _)| *device == session.device.index);
         let after = last.map(|(_, point)| point).into_iter().collect();
         let end = session.push_unit(lane, after, |queue, after| launch.push(queue, after))?;
-        state.last = Some((session.device.index, end));
-        if !ended.is_empty() || !state.objects.is_empty() {
-            let kept = (ended, state.objects.clone());
-            session.push(lane, Vec::new(), Operation::Call(Box::new(move |_| drop(kept))))?;
+        state.ends_with(&session, lane, end, ended)
+    }
+
+    /// Puts a launch into a stream whose steps the device is given all at once.
+    fn hand_graph(
+        &self,
+        executable: &Executable,
+        state: &mut State,
+        plan: &Plan,
+        parts: &[(Arc<Part>, u64)],
+        session: &Arc<Session>,
+        lane: Lane,
+    ) -> Result<()> {
+        let mut signals = Vec::with_capacity(parts.len());
+        for (part, _) in parts {
+            let mut points = Vec::new();
+            for &event in &part.waits {
+                points.extend(self.waited(event, session, lane)?);
+            }
+            signals.push((points, part.record.map(|event| self.events.get(event)).transpose()?));
         }
-        Ok(())
+        let ended = self.graphs.blocks.launch(&plan.allocated, &plan.freed, executable.free_before_launch)?;
+        let last = state.last.filter(|(device, _)| *device == session.device.index);
+        let after = last.map(|(_, point)| point).into_iter().collect();
+        let engine = self.engine();
+        let end = session.push_unit(lane, after, |queue, after| {
+            let mut before = after;
+            let mut end = None;
+            for ((part, guess), (points, event)) in parts.iter().zip(signals) {
+                before.extend(points);
+                let (part, engine, session, guess) = (part.clone(), engine.clone(), session.clone(), *guess);
+                let series = Operation::Series(Box::new(Series { part, engine, session: session.clone(), guess }));
+                let mut point = queue.append(lane, &session, std::mem::take(&mut before), &[], series)?.point;
+                if let Some(event) = event {
+                    let stamp = Stamp::default();
+                    let stamped = Operation::Stamp(stamp.clone());
+                    point = queue.append(lane, &session, Vec::new(), &[], stamped)?.point;
+                    event.set_last(Last::Work(Record { point, stamp, session }));
+                }
+                end = Some(point);
+            }
+            Ok::<_, Error>(end)
+        })?;
+        let Some(end) = end else { return Ok(()) };
+        session.device.queue.go_on_with(end);
+        state.ends_with(session, lane, end, ended)
     }
 
     fn waited(&self, event: Handle<Event>, session: &Arc<Session>, lane: Lane) -> Result<Option<Point>> {

@@ -14,6 +14,9 @@
 //! A conditional node reads its condition, a word of device memory whose address is the handle that kernels get, and runs a
 //! body as often as that says, inside of one operation.
 //!
+//! On a device that works on its own a launch of a graph of short kernels, copies, fills and events goes another way: all of it is handed
+//! over in the stream's lane (`series`). What is long or unknown, and what the host has a part in, goes by tracks as ever.
+//!
 //! Absent: external semaphores, nodes of several devices in one graph, launches by kernels.
 
 mod condition;
@@ -24,6 +27,7 @@ mod node;
 mod object;
 mod order;
 mod plan;
+mod series;
 mod snapshot;
 mod update;
 
@@ -35,6 +39,7 @@ pub use memory::{Block, GraphMemory};
 pub use node::{AsGiven, Attributes, BatchNode, Body, CopyNode, FillNode, HostCall, KernelNode, NodeRequest, NodeType};
 use object::Retained;
 pub use object::UserObject;
+pub(crate) use series::Series;
 pub use snapshot::InstantiateError;
 pub use update::{UpdateProblem, UpdateReport};
 

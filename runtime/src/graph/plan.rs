@@ -1,6 +1,7 @@
 //! How an executable graph runs: steps, in segments, on tracks.
 
 use super::order::topological;
+use super::series::{self, FlatNode, Part};
 use super::snapshot::Snapshot;
 use super::{BatchNode, Block, Body, BranchKind, Condition, CopyNode, FillNode, HostCall, KernelNode, Node};
 use crate::Result;
@@ -16,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// One thing to do.
 #[derive(Clone)]
-enum Step {
+pub(super) enum Step {
     Kernel(Arc<KernelNode>),
     Copy(Arc<CopyNode>),
     Fill(Arc<FillNode>),
@@ -27,7 +28,7 @@ enum Step {
     Branch(Arc<Branch>),
 }
 
-struct Branch {
+pub(super) struct Branch {
     condition: Arc<Condition>,
     kind: BranchKind,
     bodies: Vec<Vec<Step>>,
@@ -56,6 +57,8 @@ pub(crate) struct Plan {
     /// In an order in which they can be handed over.
     pub(crate) segments: Vec<Segment>,
     pub(crate) tracks: usize,
+    /// The same in one line, where a device can be given all of it.
+    pub(super) parts: Option<Vec<Arc<Part>>>,
     pub(crate) allocated: Vec<Arc<Block>>,
     pub(crate) freed: Vec<Arc<Block>>,
 }
@@ -178,6 +181,12 @@ impl Plan {
             Body::Free(block) => freed.push(block.clone()),
             _ => {}
         });
+        let parts = series::parts(flat.iter().map(|node| FlatNode {
+            step: node.step.as_ref(),
+            wait: node.signal.and_then(|signal| if let Signal::Wait(event) = signal { Some(event) } else { None }),
+            record: node.signal.and_then(|signal| if let Signal::Record(event) = signal { Some(event) } else { None }),
+            before: &node.before,
+        }));
         let (track_of, tracks) = tracks(&flat, most.max(1));
         let mut ends_segment: Vec<bool> =
             flat.iter().map(|node| matches!(node.signal, Some(Signal::Record(_)))).collect();
@@ -208,7 +217,7 @@ impl Plan {
             open[track] = Some(segment).filter(|_| !ends_segment[index]);
             segment_of.push(segment);
         }
-        Self { segments, tracks, allocated, freed }
+        Self { segments, tracks, parts, allocated, freed }
     }
 
     /// Runs a segment.

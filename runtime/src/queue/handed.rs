@@ -1,7 +1,8 @@
 //! What a device was handed, that goes on by itself: nobody waits for it before somebody wants to know.
 
 use super::order::{Before, Lane, Point};
-use super::{Guard, LONG, Operation, Running, Shared, State, Work, settled};
+use super::{Guard, LONG, Operation, Running, SHORT, Shared, State, Work, settled};
+use crate::launch::Measured;
 use crate::place::Place;
 use crate::seat::InOperation;
 use crate::session::Session;
@@ -10,7 +11,7 @@ use hetgpu_device::{DeviceError, Mark, Queue, Work as DeviceWork};
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Kernels that take longer, in nanoseconds, are not handed over.
 const MOST: u64 = 5_000_000;
@@ -18,8 +19,11 @@ const MOST: u64 = 5_000_000;
 const FEWEST_PIECES: usize = 2;
 /// Most pieces of work that a lane has handed over.
 const MOST_PIECES: usize = 512;
-/// So many pieces share a mark.
+/// So many pieces share a mark, and no more than take so many nanoseconds: who waits for room waits for a mark.
 const PIECES_A_MARK: usize = 16;
+const TIME_A_MARK: u64 = LONG / 8;
+/// So often who launches without room looks what has been done.
+const LOOK: Duration = Duration::from_micros(50);
 
 /// When a point of a lane was passed: where the device told it, by its own clock.
 #[derive(Default)]
@@ -60,6 +64,8 @@ struct Piece {
     stamp: Option<super::Stamp>,
     /// A mark behind it.
     mark: Option<Arc<dyn Mark>>,
+    /// A launch, and when it was handed over, where it may take less than is known.
+    measured: Option<(Measured, Instant)>,
 }
 
 /// What a lane has handed over, in its order.
@@ -68,7 +74,10 @@ pub(super) struct Handed {
     pieces: VecDeque<Piece>,
     /// Nanoseconds that all of it takes.
     guess: u64,
-    unmarked: usize,
+    /// Pieces behind the last mark, and their nanoseconds.
+    unmarked: (usize, u64),
+    /// When somebody without room last saw what has been done.
+    looked: Option<Instant>,
 }
 
 impl Handed {
@@ -82,27 +91,26 @@ impl Handed {
         long || self.pieces.len() >= MOST_PIECES
     }
 
-    /// The first mark behind a point, and which point it stands for. One is made where there is none.
-    fn mark_behind(&mut self, count: u64) -> Option<(u64, Marked)> {
-        let known = self
-            .pieces
-            .iter()
-            .filter(|piece| piece.count >= count)
-            .find_map(|piece| piece.mark.as_ref().map(|mark| (piece.count, Ok(Arc::clone(mark)))));
-        known.or_else(|| {
-            let last = self.pieces.back_mut()?;
-            let made = self.queue.mark(false);
-            if let Ok(mark) = &made {
-                last.mark = Some(Arc::clone(mark));
-                self.unmarked = 0;
-            }
-            Some((last.count, made))
-        })
+    fn wants_mark(&self, more: u64) -> bool {
+        let (pieces, guess) = self.unmarked;
+        pieces + 1 >= PIECES_A_MARK || guess.saturating_add(more) >= TIME_A_MARK
+    }
+
+    /// The first mark behind a point, and which point it stands for; where there is none, the last point.
+    fn mark_behind(&self, count: u64) -> (u64, Option<Arc<dyn Mark>>) {
+        let behind = self.pieces.iter().filter(|piece| piece.count >= count);
+        let known = behind.into_iter().find_map(|piece| Some((piece.count, Some(Arc::clone(piece.mark.as_ref()?)))));
+        known.unwrap_or_else(|| (self.pieces.back().map_or(count, |last| last.count), None))
+    }
+
+    /// There is a mark behind a point now.
+    fn note(&mut self, count: u64, mark: &Arc<dyn Mark>) {
+        let Some(piece) = self.pieces.iter_mut().find(|piece| piece.count == count) else { return };
+        piece.mark.get_or_insert_with(|| Arc::clone(mark));
+        let behind = self.pieces.iter().filter(|piece| piece.count > count);
+        self.unmarked = behind.fold((0, 0), |(pieces, guess), piece| (pieces + 1, guess + piece.guess));
     }
 }
-
-/// A mark, or why there is none.
-type Marked = std::result::Result<Arc<dyn Mark>, DeviceError>;
 
 impl Operation {
     /// Whether the device may be given it without anybody waiting for what comes before it, or for itself.
@@ -112,6 +120,7 @@ impl Operation {
             Self::Fill(_) => self.guess() < LONG,
             Self::Copy { to: Place::Device(_), from: Place::Device(_), .. } => self.guess() < LONG,
             Self::Launch(queued) => queued.may_follow() && queued.guess().is_some_and(|guess| guess <= MOST),
+            Self::Series(_) => true,
             Self::Copy { .. } | Self::Run(_) | Self::Await(_) | Self::Own(_) | Self::Call(_) => false,
         }
     }
@@ -123,7 +132,17 @@ impl Shared {
         while !state.paused && state.order.is_ready(lane) {
             let Some(guess) = state.order.next(lane).filter(|work| work.follows).map(|work| work.guess) else { break };
             if state.handed.get(&lane).is_some_and(|handed| handed.is_full(guess)) {
-                break;
+                // Who launches faster than anybody waits sees here what has been done, if he has not looked just now.
+                let now = Instant::now();
+                let looked = |handed: &mut Handed| {
+                    let before = handed.looked.replace(now);
+                    before.is_some_and(|before| now.duration_since(before) < LOOK)
+                };
+                if state.handed.get_mut(&lane).is_none_or(looked) {
+                    break;
+                }
+                state = self.poll_handed(state, lane);
+                continue;
             }
             state = self.hand(state, lane);
         }
@@ -142,8 +161,9 @@ impl Shared {
         let what = operation.what();
         state.running.push(Running { lane, guess, what });
         let known = state.queues.get(&lane).cloned();
-        let wants_mark = state.handed.get(&lane).is_some_and(|handed| handed.unmarked + 1 >= PIECES_A_MARK);
+        let wants_mark = state.handed.get(&lane).is_some_and(|handed| handed.wants_mark(guess));
         drop(state);
+        let measured = operation.measured().filter(|_| guess > SHORT).map(|measured| (measured, Instant::now()));
         let stamp = if let Operation::Stamp(stamp) = &operation { Some(Arc::clone(stamp)) } else { None };
         let operation_of = InOperation::begin(&self.held);
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
@@ -172,10 +192,17 @@ impl Shared {
         };
         let count = state.order.hand(lane);
         let handed = state.handed.entry(lane);
-        let handed = handed.or_insert_with(|| Handed { queue, pieces: VecDeque::new(), guess: 0, unmarked: 0 });
+        let handed = handed.or_insert_with(|| Handed {
+            queue,
+            pieces: VecDeque::new(),
+            guess: 0,
+            unmarked: (0, 0),
+            looked: None,
+        });
         handed.guess += guess;
-        handed.unmarked = if mark.is_some() { 0 } else { handed.unmarked + 1 };
-        handed.pieces.push_back(Piece { count, guess, what, session, stamp, mark });
+        let (pieces, time) = handed.unmarked;
+        handed.unmarked = if mark.is_some() { (0, 0) } else { (pieces + 1, time + guess) };
+        handed.pieces.push_back(Piece { count, guess, what, session, stamp, mark, measured });
         if state.waiting.is_empty() {
             return state;
         }
@@ -206,29 +233,40 @@ impl Shared {
             Operation::Fill(fill) if !fault => queue.submit(DeviceWork::Fill(fill))?,
             Operation::Copy { to, from, shape } if !fault => place::submit(queue, &to, &from, &shape)?,
             Operation::Launch(queued) if !fault => launch::submit(queue, *queued)?,
+            Operation::Series(series) if !fault => series.submit(queue)?,
             _ => {}
         }
         Ok(if wants_mark && !fault { Some(queue.mark(false)?) } else { None })
     }
 
     /// Waits until the device has done what a lane has handed over, up to a point or all of it.
-    pub(super) fn drain<'a>(&'a self, mut state: Guard<'a>, lane: Lane, until: Option<Point>) -> Guard<'a> {
-        let Some(handed) = state.handed.get_mut(&lane) else { return state };
+    pub(super) fn drain<'a>(&'a self, state: Guard<'a>, lane: Lane, until: Option<Point>) -> Guard<'a> {
+        let Some(handed) = state.handed.get(&lane) else { return state };
         let last = handed.pieces.back().map_or(0, |piece| piece.count);
         let until = until.filter(|point| point.lane == lane).map_or(last, |point| point.count.min(last));
-        let Some((count, mark)) = handed.mark_behind(until) else { return state };
+        let (count, mark) = handed.mark_behind(until);
+        let queue = Arc::clone(&handed.queue);
         drop(state);
-        let outcome = mark.and_then(|mark| mark.wait());
+        let outcome = mark.map_or_else(|| queue.finish(), |mark| mark.wait());
         self.arrived(self.lock(), lane, count, outcome)
     }
 
     /// Looks how far a lane has got.
     pub(super) fn poll_handed<'a>(&'a self, mut state: Guard<'a>, lane: Lane) -> Guard<'a> {
         loop {
-            let Some(handed) = state.handed.get_mut(&lane) else { return state };
+            let Some(handed) = state.handed.get(&lane) else { return state };
             let first = handed.pieces.front().map_or(0, |piece| piece.count);
-            let Some((count, mark)) = handed.mark_behind(first) else { return state };
-            let outcome = match mark.and_then(|mark| mark.poll()) {
+            let (count, known) = handed.mark_behind(first);
+            let queue = Arc::clone(&handed.queue);
+            // Others go on meanwhile.
+            drop(state);
+            let mark = known.map_or_else(|| queue.mark(false), Ok);
+            let poll = mark.as_ref().map_err(Clone::clone).and_then(|mark| mark.poll());
+            state = self.lock();
+            if let (Ok(mark), Some(handed)) = (&mark, state.handed.get_mut(&lane)) {
+                handed.note(count, mark);
+            }
+            let outcome = match poll {
                 Ok(false) => return state,
                 Ok(true) => Ok(()),
                 Err(error) => Err(error),
@@ -276,6 +314,9 @@ impl Shared {
                 piece.session.poison(error.clone().into());
             }
             piece.stamp.iter().for_each(|stamp| stamp.pass(now));
+            if let (Ok(()), Some((measured, begun))) = (&outcome, &piece.measured) {
+                measured.at_most(now.duration_since(*begun));
+            }
             if state.order.arrive(lane) {
                 state.queues.remove(&lane);
             }

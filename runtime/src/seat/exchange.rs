@@ -188,6 +188,7 @@ impl Seat {
                 for line in self.lines().iter().filter_map(std::sync::Weak::upgrade) {
                     *line.lock() = None;
                 }
+                self.assemblies().iter().filter_map(std::sync::Weak::upgrade).for_each(|assembly| assembly.leave());
                 self.set_look(to.caps());
                 *self.present.write().unwrap_or_else(|e| e.into_inner()) = Arc::clone(to);
                 self.number_files();

@@ -4,6 +4,7 @@
 //! memory itself, so that whoever has such a name need not know which device is there. While the gate is closed nobody
 //! reaches the device; then, and only then, it is exchanged.
 
+mod assembly;
 mod exchange;
 mod gate;
 mod record;
@@ -14,10 +15,11 @@ pub(crate) use gate::{Held, InOperation, Mode};
 pub(crate) use record::{Bulk, Exposure, Kind, PLACES, Picture, Record, Region};
 pub(crate) use vault::Vault;
 
+use assembly::SeatAssembly;
 use gate::Gate;
 use hetgpu_device::{
-    Access, Caps, Device, DeviceError, ErrorKind, HeapState, HostSpan, ImageDescription, ImageId, ImageObject,
-    KernelAttributes, LoadedModule, Mark, PhysicalId, PhysicalMemory, Queue, Work,
+    Access, Assembly, Caps, Device, DeviceError, ErrorKind, HeapState, HostSpan, ImageDescription, ImageId,
+    ImageObject, KernelAttributes, LoadedModule, Mark, PhysicalId, PhysicalMemory, Queue, Step, Work,
 };
 use hetir::entity::FuncId;
 use hetir::ir::Module;
@@ -48,6 +50,8 @@ pub(crate) struct Inner {
     record: Mutex<Record>,
     /// Queues that are open, to be opened anew on another device.
     lines: Mutex<Vec<Weak<Line>>>,
+    /// Work that was put together, to be put together anew.
+    assemblies: Mutex<Vec<Weak<SeatAssembly>>>,
 }
 
 impl Deref for Seat {
@@ -62,7 +66,8 @@ impl Seat {
     pub(crate) fn new(device: Arc<dyn Device>) -> Self {
         let looks = Look { caps: device.caps().clone(), next: OnceLock::new() };
         let (gate, look, present) = (Gate::new(), AtomicU32::new(0), RwLock::new(device));
-        Self(Arc::new(Inner { gate, present, looks, look, record: Mutex::default(), lines: Mutex::default() }))
+        let (record, lines, assemblies) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self(Arc::new(Inner { gate, present, looks, look, record, lines, assemblies }))
     }
 }
 
@@ -81,6 +86,10 @@ impl Inner {
 
     fn lines(&self) -> MutexGuard<'_, Vec<Weak<Line>>> {
         self.lines.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    fn assemblies(&self) -> MutexGuard<'_, Vec<Weak<SeatAssembly>>> {
+        self.assemblies.lock().unwrap_or_else(|e| e.into_inner())
     }
 
     /// All that was asked of the device and still holds.
@@ -305,6 +314,11 @@ impl Device for Seat {
         self.present().set_heap(state);
     }
 
+    fn assemble(&self, steps: &[Step]) -> Result<Option<Arc<dyn Assembly>>, DeviceError> {
+        let _inside = self.gate.enter();
+        self.assemble_steps(steps)
+    }
+
     fn open_queue(&self, priority: i32) -> Result<Box<dyn Queue>, DeviceError> {
         let _inside = self.gate.enter();
         let here: Arc<dyn Queue> = Arc::from(self.present().open_queue(priority)?);
@@ -511,6 +525,16 @@ impl Queue for SeatQueue {
     fn follow(&self, mark: &dyn Mark) -> Result<(), DeviceError> {
         let _inside = self.seat.gate.enter();
         self.here()?.follow(mark)
+    }
+
+    fn submit_assembly(&self, assembly: &Arc<dyn Assembly>) -> Result<(), DeviceError> {
+        let _inside = self.seat.gate.enter();
+        self.submit_steps(assembly)
+    }
+
+    fn finish(&self) -> Result<(), DeviceError> {
+        let _inside = self.seat.gate.enter();
+        self.here()?.finish()
     }
 
     fn run(&self, work: Work) -> Result<(), DeviceError> {

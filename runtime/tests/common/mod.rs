@@ -339,6 +339,18 @@ pub(crate) fn runtime(memory: u64, map_granularity: u64) -> (Runtime, Arc<TestDe
     (runtime, device)
 }
 
+/// A runtime with a test device that works on its own: it is handed what is short.
+pub(crate) fn swift_runtime() -> (Runtime, Arc<TestDevice>) {
+    let device = stopping_device();
+    let mut caps = device.caps.clone();
+    caps.asynchronous = true;
+    let device = Arc::new(TestDevice { caps, state: Mutex::default(), changed: Condvar::new() });
+    let (settings, _) = Settings::read(|_| None);
+    let runtime = Runtime::new(settings, vec![Arc::new(Queued::from(device.clone()))]);
+    enter(&runtime);
+    (runtime, device)
+}
+
 /// The same with a device that works on several queues at once.
 pub(crate) fn wide_runtime(concurrent_queues: u32) -> (Runtime, Arc<TestDevice>) {
     let caps =

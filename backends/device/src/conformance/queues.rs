@@ -3,7 +3,7 @@ use super::bench::{
     same_numbers,
 };
 use super::{Check, Stop, Verdict, checks, ensure};
-use crate::{DeviceError, ErrorKind, HostBuffer, Mark, Place};
+use crate::{Assembly, DeviceError, ErrorKind, Fill, HostBuffer, Mark, Pattern, Place, Step, Work};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -28,6 +28,9 @@ checks! {
     running_is_submitting_and_waiting
     queues_make_progress_at_the_same_time
     listeners_hear_before_marks_pass
+    assembled_steps_are_done_each_time
+    an_assembly_is_done_though_nobody_has_it
+    assemblies_of_others_are_refused
 }
 
 fn work_is_done_in_order(bench: &Bench) -> Verdict {
@@ -197,6 +200,8 @@ fn a_chain_of_queues_is_in_order(bench: &Bench) -> Verdict {
 
 struct Stranger;
 
+impl Assembly for Stranger {}
+
 impl Mark for Stranger {
     fn poll(&self) -> Result<bool, DeviceError> {
         Ok(true)
@@ -342,6 +347,68 @@ fn running_is_submitting_and_waiting(bench: &Bench) -> Verdict {
         Ok(())
     })?;
     same_numbers("behind a gate", &bench.read_numbers(memory.at, 1)?, &[103])
+}
+
+fn assembled(bench: &Bench, steps: &[Step]) -> Result<Arc<dyn Assembly>, Stop> {
+    let made = bench.device.assemble(steps)?;
+    made.ok_or_else(|| Stop::Skipped("the device puts no steps together".into()))
+}
+
+fn assembled_steps_are_done_each_time(bench: &Bench) -> Verdict {
+    let kernels = bench.load(KERNELS)?;
+    let (memory, host) = (bench.numbers(&[0; 64])?, host(256)?);
+    let [a, b, c] = [memory.at, memory.at + 64, memory.at + 128];
+    let add = |at, value| Ok::<_, Stop>(launch(kernels.launch("add", Params::new().u64(at).u32(value))?));
+    let wide = Fill::line(b, Pattern::new(&7u64.to_le_bytes()).ok_or("a pattern of eight bytes")?, 2);
+    let steps = [
+        // Two branches, and what comes of both.
+        Step { work: add(a, 1)?, after: vec![] },
+        Step { work: Work::Fill(wide), after: vec![] },
+        Step { work: add(b, 5)?, after: vec![1] },
+        Step { work: line(Place::Device(c), Place::Device(a), 4), after: vec![0] },
+        Step { work: line(Place::Device(c + 4), Place::Device(b), 16), after: vec![2] },
+        Step { work: add(c + 4, 100)?, after: vec![3, 4] },
+        Step { work: line(Place::Host(host.span()), Place::Device(memory.at), 256), after: vec![0, 5] },
+    ];
+    let assembly = assembled(bench, &steps)?;
+    let queue = bench.queue()?;
+    let mut want = vec![0; 64];
+    (want[16], want[18]) = (12, 7);
+    for round in 1..=20 {
+        queue.submit_assembly(&assembly)?;
+        // What stands behind it waits for all of it.
+        queue.submit(launch(kernels.launch("add", Params::new().u64(c).u32(1000))?))?;
+        queue.finish()?;
+        (want[0], want[32]) = (round, round);
+        (want[33], want[35]) = (112, 7);
+        same_numbers("what the host was given", &super::bench::numbers_of(&host.to_vec()), &want)?;
+        want[32] = round + 1000;
+        same_numbers("what is there", &bench.read_numbers(memory.at, 64)?, &want)?;
+        want[32] = 0;
+    }
+    Ok(())
+}
+
+fn an_assembly_is_done_though_nobody_has_it(bench: &Bench) -> Verdict {
+    let kernels = bench.load(KERNELS)?;
+    let memory = bench.map(4)?;
+    let add = || Ok::<_, Stop>(launch(kernels.launch("add", Params::new().u64(memory.at).u32(1))?));
+    let steps: Vec<Step> = (0..20usize)
+        .map(|number| Ok(Step { work: add()?, after: number.checked_sub(1).into_iter().collect() }))
+        .collect::<Result<_, Stop>>()?;
+    let assembly = assembled(bench, &steps)?;
+    let gate = Gate::new(bench, &kernels)?;
+    gate.queue.submit_assembly(&assembly)?;
+    gate.queue.submit_assembly(&assembly)?;
+    drop((assembly, steps));
+    same_numbers("in front of the gate", &bench.read_numbers(memory.at, 1)?, &[0])?;
+    gate.pass()?;
+    same_numbers("behind it", &bench.read_numbers(memory.at, 1)?, &[40])
+}
+
+fn assemblies_of_others_are_refused(bench: &Bench) -> Verdict {
+    let stranger: Arc<dyn Assembly> = Arc::new(Stranger);
+    refused("a stranger's assembly", bench.queue()?.submit_assembly(&stranger), &[ErrorKind::InvalidRequest])
 }
 
 fn queues_make_progress_at_the_same_time(bench: &Bench) -> Verdict {
