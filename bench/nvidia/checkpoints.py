@@ -138,6 +138,7 @@ def arguments():
     parser.add_argument("--sizes", default="64,2048,16384", help="MiB of random data of each job")
     parser.add_argument("--rounds", type=int, default=3, help="checkpoints of each job")
     parser.add_argument("--driver-rounds", type=int, default=1, help="checkpoints of each job by the card's driver")
+    parser.add_argument("--arena", default="ahead,none", help="ahead: pinned memory for all of it; none: for a little")
     parser.add_argument("--pauses", type=int, default=100)
     parser.add_argument("--kernel-s", type=float, default=5, help="how long the kernel that is paused runs undisturbed")
     parser.add_argument("--blocks", type=int, default=528, help="blocks of that kernel, of 256 threads")
@@ -317,7 +318,7 @@ class Partner:
 
 
 def environment(folder=None, **more):
-    chosen = ("HETGPU_DEVICE", "HETGPU_SUSPEND")
+    chosen = ("HETGPU_DEVICE", "HETGPU_SUSPEND", "HETGPU_ARENA")
     base = {name: value for name, value in os.environ.items() if name not in chosen}
     if folder:
         paths = [str(folder.resolve())] + [path for path in [base.get("LD_LIBRARY_PATH")] if path]
@@ -329,12 +330,12 @@ def environment(folder=None, **more):
 class Pair:
     """A job, and who calls for it, both with one library."""
 
-    def __init__(self, options, variant):
+    def __init__(self, options, variant, arena_mib=0):
         if variant == "driver":
             env = environment(options.reference, **({"HETGPU_DEVICE": "cpu"} if options.reference else {}))
             self.caller = Partner("--control", env)
         else:
-            env = environment(options.ours, HETGPU_DEVICE=options.device)
+            env = environment(options.ours, HETGPU_DEVICE=options.device, HETGPU_ARENA=str(arena_mib))
             # It needs no device of its own.
             self.caller = Partner("--control", environment(options.ours, HETGPU_DEVICE="cpu"))
         self.job = Partner("--subject", env)
@@ -345,6 +346,20 @@ class Pair:
         if status != 0:
             raise RuntimeError(f"cuCheckpointProcess{name}: error {status}")
         return took
+
+    def resident(self):
+        text = pathlib.Path(f"/proc/{self.pid}/status").read_text()
+        return next(int(line.split()[1]) << 10 for line in text.splitlines() if line.startswith("VmRSS"))
+
+    def wait_for_arena(self, mib):
+        """It is made beside everything else: until the process has as much memory, or no more than a while ago."""
+        start, before = time.monotonic(), 0
+        while mib and before < (now := self.resident()) < mib * MIB:
+            before = now
+            time.sleep(0.5)
+        # What is there has still to be pinned.
+        time.sleep(1 if mib else 0)
+        return time.monotonic() - start
 
     def end(self):
         self.job.end()
@@ -452,22 +467,25 @@ def migrate(options, pid, to):
 
 def checkpoints(options, late):
     nvml, results = Nvml(), []
+    variants = ["driver"] + [f"ours, arena {arena}" for arena in options.arena.split(",") if arena]
     for mib in [float(size) for size in options.sizes.split(",")]:
         size = int(mib * MIB)
         result = {"bytes": size, "variants": {}}
         results.append(result)
-        for variant in ["driver", "ours"]:
+        for variant in variants:
             row = result["variants"][variant] = {"checkpoints": [], "dirty": []}
             if late():
                 row["left_out"] = True
                 continue
             pair = None
             try:
-                pair = Pair(options, variant)
+                arena = int(mib) + 68 if variant.endswith("ahead") else 0
+                pair = Pair(options, variant.split(",")[0], arena)
                 row["device"] = pair.job.hello
                 pair.job.ask("make", size)
                 if variant == "driver":
                     result["peak_gb_s"] = pair.job.ask("peak")
+                row["arena_s"] = pair.wait_for_arena(arena)
                 expected = pair.job.ask("sum")
                 rounds = options.driver_rounds if variant == "driver" else options.rounds
                 for _ in range(rounds):

@@ -184,12 +184,11 @@ impl Control {
     }
 }
 
-/// Waits until something has come about: awake for a short time, then with sleeps.
+/// Waits until something has come about: awake for a short time, then with sleeps of a part of what it has waited by then.
 fn wait_for(until: Instant, abort: &[Arc<AtomicBool>], done: impl Fn() -> bool) -> Result<(), TroubleKind> {
     const AWAKE: Duration = Duration::from_micros(50);
     const LONGEST: Duration = Duration::from_millis(1);
     let start = Instant::now();
-    let mut sleep = Duration::from_micros(20);
     loop {
         if done() {
             return Ok(());
@@ -204,8 +203,7 @@ fn wait_for(until: Instant, abort: &[Arc<AtomicBool>], done: impl Fn() -> bool) 
         if now - start < AWAKE {
             std::thread::yield_now();
         } else {
-            std::thread::sleep(sleep.min(until - now));
-            sleep = (sleep * 2).min(LONGEST);
+            std::thread::sleep(((now - start) / 8).min(LONGEST).min(until - now));
         }
     }
 }

@@ -76,6 +76,10 @@ settings! {
     cpu_threads: u32 = "HETGPU_CPU_THREADS", "0", |text| text.parse().ok();
     /// the driver library of a card's vendor, by its absolute path; found where the system keeps it if empty
     vendor_driver: Option<PathBuf> = "HETGPU_VENDOR_DRIVER", "", |text| Some((!text.is_empty()).then(|| text.into()));
+    /// MiB of host memory that are pinned when a card becomes a device, and kept until the process ends, as is the card's context: memory
+    /// of the card that is set aside lies in it, and is copied at the speed of the bus; 0: a little, when it is first needed, and what is
+    /// set aside is copied once more
+    arena: u32 = "HETGPU_ARENA", "0", |text| text.parse().ok();
     /// order in which the interpreter runs threads that are free to run in any order
     seed: u64 = "HETGPU_SEED", "0", |text| text.parse().ok();
 }
@@ -149,8 +153,12 @@ mod tests {
         assert_eq!(settings.seed, 0);
         assert_eq!(settings.dump, Some("/tmp/modules".into()));
         assert_eq!((settings.driver_version, settings.compute), (12080, (8, 6)));
-        let expected = [("HETGPU_SUSPEND", "auto"), ("HETGPU_CPU_THREADS", "0"), ("HETGPU_SEED", "0")]
-            .map(|(name, default)| format!("{name}: 'many' is not understood; taking {default}"));
+        let numbers = ["HETGPU_CPU_THREADS", "HETGPU_ARENA", "HETGPU_SEED"].map(|name| (name, "0"));
+        let expected = [&[("HETGPU_SUSPEND", "auto")][..], &numbers].concat();
+        let expected: Vec<String> = expected
+            .into_iter()
+            .map(|(name, default)| format!("{name}: 'many' is not understood; taking {default}"))
+            .collect();
         assert_eq!(complaints, expected);
     }
 }

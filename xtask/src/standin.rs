@@ -29,6 +29,9 @@ const RING: &str = "ring:nvidia+cpu";
 /// Those in which lanes of a warp leave at different places, and some others.
 const SUSPENDED: &[&str] = &["nested_loops", "locks", "half_the_warps_loop", "loops_of_functions"];
 
+/// MiB of pinned memory for what is set aside: none, less than is wanted, and more.
+const ARENAS: [&str; 3] = ["0", "72", "256"];
+
 pub(crate) fn run() -> Result<Counts, String> {
     if !succeeds(cargo().args(["build", "--quiet", "--package", "hetgpu-shim", "--lib"]))? {
         return Ok(Counts::one(false));
@@ -68,6 +71,12 @@ pub(crate) fn run() -> Result<Counts, String> {
         ]);
         command.env(DRIVER, &driver).env("HETGPU_LOG", "off");
         counts += counted(&mut command, Counts::closing_line)?;
+    }
+    for arena in ARENAS {
+        let mut command = cargo();
+        command.args(["test", "--quiet", "--package", "hetgpu-registry", "--test", "arena", "--", "--format", "terse"]);
+        command.env(DRIVER, &driver).env("HETGPU_DEVICE", DEVICE).env("HETGPU_ARENA", arena);
+        counts += counted(&mut command, Counts::test_result)?;
     }
     let mut command = cargo();
     command.args(["test", "--quiet", "--package", "hetgpu-shim", "--test", "programs", "--", "--format", "terse"]);

@@ -1,6 +1,6 @@
 use crate::{
-    Caps, DeviceError, ErrorKind, Heap, HostBuffer, HostSpan, ImageDescription, ImageId, ImageObject, LoadedModule,
-    PhysicalMemory, Place, Shape, Step, Transfer, Work,
+    Caps, DeviceError, ErrorKind, Fetched, Heap, HostBuffer, HostSpan, ImageDescription, ImageId, ImageObject,
+    LoadedModule, PhysicalMemory, Place, Shape, Step, Transfer, Work,
 };
 use hetir::entity::FuncId;
 use hetir::ir::Module;
@@ -77,6 +77,21 @@ pub trait Device: Any + Send + Sync {
         self.open_queue(0)?.run(Work::Copy(transfer))?;
         host.span().read(0, out);
         Ok(())
+    }
+
+    /// Reads at most [`PIECE`](crate::PIECE) bytes into host memory from where contents go on fast. None where the device has no such
+    /// memory, or no room there: then `read` does it.
+    fn fetch(&self, at: u64, bytes: u64) -> Result<Option<Fetched>, DeviceError> {
+        let _ = (at, bytes);
+        Ok(None)
+    }
+
+    /// Writes what a device fetched, at once.
+    fn put(&self, at: u64, fetched: &Fetched) -> Result<(), DeviceError> {
+        let host = fetched.span().clone();
+        let shape = Shape::line(host.bytes() as u64);
+        let transfer = Transfer { to: Place::Device(at), from: Place::Host(host), shape };
+        self.open_queue(0)?.run(Work::Copy(transfer))
     }
 
     /// Takes a verified module. `globals` has the address of each module variable, by its id; those in shared memory

@@ -11,6 +11,7 @@
 
 pub mod conformance;
 
+mod arena;
 mod caps;
 mod device;
 mod error;
@@ -21,6 +22,7 @@ mod sync;
 mod sys;
 mod work;
 
+pub use arena::{Arena, Fetched, PIECE, arena_memory};
 pub use caps::{Caps, ImageCaps, Pci, SurfaceCaps};
 pub use device::{Assembly, Cache, Device, HeapState, Importance, KernelAttributes, Log, Mark, Queue, Services};
 pub use error::{DeviceError, ErrorKind};

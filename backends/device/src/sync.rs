@@ -1,7 +1,7 @@
 //! Devices that do everything at once: what they implement, and the queues around it.
 
 use crate::{
-    Caps, Device, DeviceError, ErrorKind, Fill, HeapState, HostSpan, ImageDescription, ImageId, ImageObject,
+    Caps, Device, DeviceError, ErrorKind, Fetched, Fill, HeapState, HostSpan, ImageDescription, ImageId, ImageObject,
     ImagePlace, KernelAttributes, Launch, LoadedModule, Mark, Outcome, PhysicalMemory, Place, Queue, Shape, Transfer,
     Work,
 };
@@ -78,6 +78,17 @@ pub trait SyncDevice: Send + Sync + 'static {
             host.write(offset, piece);
             Ok(())
         })
+    }
+
+    /// See [`Device::fetch`].
+    fn fetch(&self, at: u64, bytes: u64) -> Result<Option<Fetched>, DeviceError> {
+        let _ = (at, bytes);
+        Ok(None)
+    }
+
+    /// See [`Device::put`].
+    fn put(&self, at: u64, fetched: &Fetched) -> Result<(), DeviceError> {
+        self.write_from(at, fetched.span())
     }
 
     /// Repeats `pattern` (1, 2, 4, 8 or 16 bytes) `count` times.
@@ -246,6 +257,14 @@ impl<D: SyncDevice> Device for Queued<D> {
 
     fn read(&self, at: u64, out: &mut [u8]) -> Result<(), DeviceError> {
         self.0.device.read(at, out)
+    }
+
+    fn fetch(&self, at: u64, bytes: u64) -> Result<Option<Fetched>, DeviceError> {
+        self.0.device.fetch(at, bytes)
+    }
+
+    fn put(&self, at: u64, fetched: &Fetched) -> Result<(), DeviceError> {
+        self.0.device.put(at, fetched)
     }
 
     fn load(&self, module: &Arc<Module>, globals: &[u64]) -> Result<LoadedModule, DeviceError> {

@@ -6,9 +6,10 @@ use crate::memory::Memory;
 use crate::ptx::Target;
 use crate::queue::{Line, NvidiaQueue, Point};
 use crate::slots::{Arrays, Begun, Slots};
+use crate::staging::Staging;
 use crate::{assembly, caps, find, sys};
 use hetgpu_device::{
-    Access, Assembly, Caps, Device, DeviceError, ErrorKind, HostSpan, ImageDescription, ImageId, ImageObject,
+    Access, Assembly, Caps, Device, DeviceError, ErrorKind, Fetched, HostSpan, ImageDescription, ImageId, ImageObject,
     KernelAttributes, LoadedModule, Mark, PhysicalId, PhysicalMemory, Queue, Services, Step, Texels,
 };
 use hetir::attr::Space;
@@ -34,6 +35,8 @@ pub struct Options {
     pub number: u32,
     /// The compute capability that programs are told; none for the device's own.
     pub compute: Option<(u32, u32)>,
+    /// Bytes of pinned host memory that are made ahead, for what is set aside of the card's.
+    pub arena: u64,
     /// What the process offers.
     pub services: Services,
 }
@@ -177,6 +180,7 @@ pub struct NvidiaDevice {
     caps: Caps,
     inner: Arc<Inner>,
     memory: Memory,
+    staging: Staging,
     next_module: AtomicU64,
 }
 
@@ -213,6 +217,8 @@ impl NvidiaDevice {
         caps.priorities = context.priorities()?;
         let memory = Memory::new(Arc::clone(&context));
         caps.reserved = memory.window();
+        let name = (options.library.clone(), options.number);
+        let staging = Staging::new(&context, name, options.arena, caps.priorities.1);
         let version = (driver.version as u32 / 1000, driver.version as u32 % 1000 / 10);
         let isa = newest_ptx(version).min(NEWEST_PTX);
         let compute = caps::target(&card);
@@ -230,7 +236,7 @@ impl NvidiaDevice {
             compiler,
             context,
         };
-        Ok(Self { caps, inner: Arc::new(inner), memory, next_module: AtomicU64::new(1) })
+        Ok(Self { caps, inner: Arc::new(inner), memory, staging, next_module: AtomicU64::new(1) })
     }
 
     fn compiled(&self, module: LoadedModule, kernel: FuncId) -> Result<Arc<Kernel>, DeviceError> {
@@ -281,6 +287,9 @@ impl Device for NvidiaDevice {
         if data.is_empty() {
             return Ok(());
         }
+        if self.staging.serves(data.len()) && self.staging.write(at, data)? {
+            return Ok(());
+        }
         let host = hetgpu_device::HostBuffer::from(data.to_vec());
         let service = lock(&self.inner.service);
         service.copy_in(at, &host.span())?;
@@ -288,7 +297,19 @@ impl Device for NvidiaDevice {
     }
 
     fn read(&self, at: u64, out: &mut [u8]) -> Result<(), DeviceError> {
-        if out.is_empty() { Ok(()) } else { self.inner.read(at, out) }
+        if out.is_empty() || (self.staging.serves(out.len()) && self.staging.read(at, out)?) {
+            return Ok(());
+        }
+        self.inner.read(at, out)
+    }
+
+    fn fetch(&self, at: u64, bytes: u64) -> Result<Option<Fetched>, DeviceError> {
+        self.staging.fetch(at, bytes)
+    }
+
+    fn put(&self, at: u64, fetched: &Fetched) -> Result<(), DeviceError> {
+        self.inner.constants_written(at, fetched.span().bytes() as u64);
+        self.staging.put(at, fetched.span())
     }
 
     fn load(&self, module: &Arc<Module>, globals: &[u64]) -> Result<LoadedModule, DeviceError> {

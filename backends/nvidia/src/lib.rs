@@ -15,6 +15,7 @@ mod memory;
 pub mod ptx;
 mod queue;
 mod slots;
+mod staging;
 mod sys;
 
 pub use device::{NvidiaDevice, Options};

@@ -7,12 +7,14 @@
 use super::record::{self, Kind, Record};
 use super::{Inner, Seat};
 use hetgpu_device::{
-    Device, DeviceError, ErrorKind, HostBuffer, ImageDescription, ImageId, ImagePlace, LoadedModule, PhysicalId,
+    Device, DeviceError, ErrorKind, HostBuffer, ImageDescription, ImageId, ImagePlace, LoadedModule, PIECE, PhysicalId,
     PhysicalMemory, Place, Queue, Shape, Texels, Transfer, Work,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Sender, channel};
 
 /// How far it is: bytes of contents done, and in all. An error ends the exchange.
 pub(crate) type Progress<'p> = &'p dyn Fn(u64, u64) -> Result<(), DeviceError>;
@@ -63,8 +65,8 @@ pub(crate) struct There {
     pub(crate) physical: BTreeMap<u64, (PhysicalId, u64)>,
 }
 
-/// Bytes that are copied at once.
-const PIECE: u64 = 4 << 20;
+/// Most threads that copy.
+const MOST_THREADS: usize = 16;
 
 impl Inner {
     /// Whether it was let reach memory of other devices.
@@ -277,6 +279,7 @@ impl Arrival<'_> {
                 }
             }
         }
+        let mut own = Vec::new();
         for (&at, region) in &record.regions {
             match &region.kind {
                 _ if adopted => self.count(region.bytes, false)?,
@@ -293,7 +296,7 @@ impl Arrival<'_> {
                     }
                     names.regions.push(at);
                     if let Contents::Copied = self.contents {
-                        self.memory(at, region.bytes)?;
+                        own.push((at, region.bytes));
                     }
                 }
                 Kind::Host(span) => {
@@ -313,6 +316,7 @@ impl Arrival<'_> {
                 }
             }
         }
+        self.memory(&own)?;
         if !adopted {
             for (&at, exposure) in &record.exposed {
                 let from = physical_of(self.from.as_ref())?;
@@ -369,19 +373,45 @@ impl Arrival<'_> {
         (self.progress)(self.done, self.all)
     }
 
-    fn memory(&mut self, at: u64, bytes: u64) -> Result<(), DeviceError> {
-        let mut buffer = vec![0; bytes.min(PIECE) as usize];
-        for offset in (0..bytes).step_by(PIECE as usize) {
-            let piece = &mut buffer[..PIECE.min(bytes - offset) as usize];
-            self.from.read(at + offset, piece)?;
-            // It is zeroed already.
-            let copied = !is_zero(piece);
-            if copied {
-                self.to.write(at + offset, piece)?;
+    /// Copies memory of the device's own, by several threads: each has a piece on its way, so that those that wait for a device and those
+    /// that move bytes on the host do so at the same time.
+    fn memory(&mut self, regions: &[(u64, u64)]) -> Result<(), DeviceError> {
+        let pieces = |&(at, bytes): &(u64, u64)| {
+            (0..bytes).step_by(PIECE as usize).map(move |offset| (at + offset, PIECE.min(bytes - offset)))
+        };
+        let pieces: Vec<(u64, u64)> = regions.iter().flat_map(pieces).collect();
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS).min(pieces.len());
+        let (from, to) = (self.from.as_ref(), self.to.as_ref());
+        let (next, stopped) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let (sender, results) = channel();
+        let work = |sender: Sender<Result<(u64, bool), DeviceError>>| {
+            let mut buffer = Vec::new();
+            while !stopped.load(Ordering::Relaxed)
+                && let Some(&(at, bytes)) = pieces.get(next.fetch_add(1, Ordering::Relaxed))
+            {
+                let copied = copy_piece(from, to, at, bytes, &mut buffer).map(|copied| (bytes, copied));
+                let failed = copied.is_err();
+                // Who counts is there until all have ended.
+                if sender.send(copied).is_err() || failed {
+                    break;
+                }
             }
-            self.count(piece.len() as u64, copied)?;
-        }
-        Ok(())
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                let (work, sender) = (&work, sender.clone());
+                scope.spawn(move || work(sender));
+            }
+            drop(sender);
+            let mut all = Ok(());
+            for result in results {
+                if all.is_ok() {
+                    all = result.and_then(|(bytes, copied)| self.count(bytes, copied));
+                    stopped.store(all.is_err(), Ordering::Relaxed);
+                }
+            }
+            all
+        })
     }
 
     fn bulk(&mut self, bulk: &record::Bulk, to: PhysicalId) -> Result<(), DeviceError> {
@@ -458,6 +488,31 @@ impl Slice {
         let shape = Shape::packed(self.row, self.rows, 1);
         queue.run(Work::Copy(Transfer { to: self.place(image), from: Place::Host(from.span()), shape }))
     }
+}
+
+/// Whether anything was copied: the new device's memory is zeroed already.
+fn copy_piece(
+    from: &dyn Device,
+    to: &dyn Device,
+    at: u64,
+    bytes: u64,
+    buffer: &mut Vec<u8>,
+) -> Result<bool, DeviceError> {
+    if let Some(fetched) = from.fetch(at, bytes)? {
+        let copied = !fetched.span().is_zero();
+        if copied {
+            to.put(at, &fetched)?;
+        }
+        return Ok(copied);
+    }
+    buffer.resize(PIECE as usize, 0);
+    let piece = &mut buffer[..bytes as usize];
+    from.read(at, piece)?;
+    let copied = !is_zero(piece);
+    if copied {
+        to.write(at, piece)?;
+    }
+    Ok(copied)
 }
 
 fn is_zero(bytes: &[u8]) -> bool {

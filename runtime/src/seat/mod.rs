@@ -18,7 +18,7 @@ pub(crate) use vault::Vault;
 use assembly::SeatAssembly;
 use gate::Gate;
 use hetgpu_device::{
-    Access, Assembly, Caps, Device, DeviceError, ErrorKind, HeapState, HostSpan, ImageDescription, ImageId,
+    Access, Assembly, Caps, Device, DeviceError, ErrorKind, Fetched, HeapState, HostSpan, ImageDescription, ImageId,
     ImageObject, KernelAttributes, LoadedModule, Mark, PhysicalId, PhysicalMemory, Queue, Step, Work,
 };
 use hetir::entity::FuncId;
@@ -236,6 +236,16 @@ impl Device for Seat {
     fn read(&self, at: u64, out: &mut [u8]) -> Result<(), DeviceError> {
         let _inside = self.gate.enter();
         self.present().read(at, out)
+    }
+
+    fn fetch(&self, at: u64, bytes: u64) -> Result<Option<Fetched>, DeviceError> {
+        let _inside = self.gate.enter();
+        self.present().fetch(at, bytes)
+    }
+
+    fn put(&self, at: u64, fetched: &Fetched) -> Result<(), DeviceError> {
+        let _inside = self.gate.enter();
+        self.present().put(at, fetched)
     }
 
     fn load(&self, module: &Arc<Module>, globals: &[u64]) -> Result<LoadedModule, DeviceError> {

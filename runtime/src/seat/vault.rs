@@ -3,8 +3,9 @@
 //! It runs nothing. Memory that is zero takes no room. What other processes have too stays where it is, in its file.
 
 use hetgpu_device::{
-    Access, Caps, DeviceError, ErrorKind, HeapState, HostSpan, ImageDescription, ImageId, ImageObject, ImagePlace,
-    Images, KernelAttributes, Launch, LoadedModule, MemoryFile, Outcome, PhysicalId, PhysicalMemory, SyncDevice,
+    Access, Caps, DeviceError, ErrorKind, Fetched, HeapState, HostSpan, ImageDescription, ImageId, ImageObject,
+    ImagePlace, Images, KernelAttributes, Launch, LoadedModule, MemoryFile, Outcome, PhysicalId, PhysicalMemory,
+    SyncDevice,
 };
 use hetir::entity::FuncId;
 use hetir::ir::Module;
@@ -14,8 +15,53 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Bytes that are kept or left out together.
 const CHUNK: u64 = 64 << 10;
+/// Pieces of fewer bytes are kept in chunks.
+const LEAST_PIECE: usize = 1 << 20;
 /// Where what has no address is kept: beyond all that programs have.
 const FIRST_PLACE: u64 = 1 << 62;
+
+/// A piece that was brought as a whole.
+#[derive(Clone)]
+enum Piece {
+    /// Where the device that it comes from has put it.
+    Fetched(Fetched),
+    Copied(Arc<Vec<u8>>),
+}
+
+impl Piece {
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Fetched(fetched) => fetched.span().bytes() as u64,
+            Self::Copied(bytes) => bytes.len() as u64,
+        }
+    }
+
+    fn read(&self, offset: usize, out: &mut [u8]) {
+        match self {
+            // It is as long as `bytes` says.
+            Self::Fetched(fetched) => _ = fetched.span().read(offset, out),
+            Self::Copied(bytes) => out.copy_from_slice(&bytes[offset..offset + out.len()]),
+        }
+    }
+
+    fn write(&mut self, offset: usize, data: &[u8]) {
+        match self {
+            Self::Fetched(fetched) => _ = fetched.span().write(offset, data),
+            Self::Copied(bytes) => Arc::make_mut(bytes)[offset..offset + data.len()].copy_from_slice(data),
+        }
+    }
+}
+
+/// A part of a range.
+#[derive(Clone, Copy)]
+struct Stretch {
+    /// The start of the piece that it lies in; none where chunks have it.
+    piece: Option<u64>,
+    at: u64,
+    /// Its place in the range.
+    place: usize,
+    bytes: usize,
+}
 
 #[derive(Default)]
 struct State {
@@ -23,6 +69,8 @@ struct State {
     regions: BTreeMap<u64, u64>,
     /// What is not zero, by its place in units of `CHUNK`.
     chunks: HashMap<u64, Box<[u8]>>,
+    /// What was brought in large pieces, by its address. Chunks have nothing of these.
+    pieces: BTreeMap<u64, Piece>,
     images: Images,
     /// Place and bytes of physical memory.
     physical: HashMap<PhysicalId, (u64, u64)>,
@@ -83,8 +131,38 @@ impl State {
         if fits { Ok(()) } else { Err(nothing(at)) }
     }
 
+    /// A range by what has it, in order.
+    fn stretches(&self, at: u64, bytes: usize) -> Vec<Stretch> {
+        let (mut here, end) = (at, at + bytes as u64);
+        let mut all = Vec::new();
+        while here < end {
+            let before = self.pieces.range(..=here).next_back();
+            let around = before.filter(|(start, piece)| here - **start < piece.bytes());
+            let to = match around {
+                Some((&start, piece)) => start + piece.bytes(),
+                None => self.pieces.range(here..end).next().map_or(end, |(&start, _)| start),
+            };
+            let to = to.min(end);
+            let piece = around.map(|(&start, _)| start);
+            all.push(Stretch { piece, at: here, place: (here - at) as usize, bytes: (to - here) as usize });
+            here = to;
+        }
+        all
+    }
+
     fn write(&mut self, at: u64, data: &[u8]) -> Result<(), DeviceError> {
         self.check(at, data.len())?;
+        for Stretch { piece, at, place, bytes } in self.stretches(at, data.len()) {
+            let data = &data[place..place + bytes];
+            match piece.and_then(|start| Some((start, self.pieces.get_mut(&start)?))) {
+                Some((start, piece)) => piece.write((at - start) as usize, data),
+                None => self.write_chunks(at, data),
+            }
+        }
+        Ok(())
+    }
+
+    fn write_chunks(&mut self, at: u64, data: &[u8]) {
         for (chunk, inside, place, count) in parts(at, data.len()) {
             let data = &data[place..place + count];
             if let Some(kept) = self.chunks.get_mut(&chunk) {
@@ -95,11 +173,21 @@ impl State {
                 self.chunks.insert(chunk, kept);
             }
         }
-        Ok(())
     }
 
     fn read(&self, at: u64, out: &mut [u8]) -> Result<(), DeviceError> {
         self.check(at, out.len())?;
+        for Stretch { piece, at, place, bytes } in self.stretches(at, out.len()) {
+            let out = &mut out[place..place + bytes];
+            match piece.and_then(|start| Some((start, self.pieces.get(&start)?))) {
+                Some((start, piece)) => piece.read((at - start) as usize, out),
+                None => self.read_chunks(at, out),
+            }
+        }
+        Ok(())
+    }
+
+    fn read_chunks(&self, at: u64, out: &mut [u8]) {
         for (chunk, inside, place, count) in parts(at, out.len()) {
             let out = &mut out[place..place + count];
             match self.chunks.get(&chunk) {
@@ -107,7 +195,12 @@ impl State {
                 None => out.fill(0),
             }
         }
-        Ok(())
+    }
+
+    /// Whether nothing is kept for a range yet.
+    fn is_empty(&self, at: u64, bytes: usize) -> bool {
+        self.stretches(at, bytes).iter().all(|stretch| stretch.piece.is_none())
+            && parts(at, bytes).all(|(chunk, ..)| !self.chunks.contains_key(&chunk))
     }
 
     fn inside(&self, memory: PhysicalId, offset: u64) -> Result<u64, DeviceError> {
@@ -124,6 +217,9 @@ impl State {
 
     fn forget(&mut self, at: u64) {
         let Some(bytes) = self.regions.remove(&at) else { return };
+        // Pieces lie in one region each.
+        let gone: Vec<u64> = self.pieces.range(at..at + bytes).map(|(&start, _)| start).collect();
+        gone.iter().for_each(|start| drop(self.pieces.remove(start)));
         for (chunk, inside, _, count) in parts(at, bytes as usize) {
             let gone = match self.chunks.get_mut(&chunk) {
                 Some(kept) => {
@@ -259,7 +355,42 @@ impl SyncDevice for Vault {
     }
 
     fn read(&self, at: u64, out: &mut [u8]) -> Result<(), DeviceError> {
-        self.lock().read(at, out)
+        let whole = self.lock().pieces.get(&at).filter(|piece| piece.bytes() >= out.len() as u64).cloned();
+        match whole {
+            // Copied by all who ask at the same time.
+            Some(piece) => piece.read(0, out),
+            None => self.lock().read(at, out)?,
+        }
+        Ok(())
+    }
+
+    fn fetch(&self, at: u64, bytes: u64) -> Result<Option<Fetched>, DeviceError> {
+        match self.lock().pieces.get(&at) {
+            Some(Piece::Fetched(fetched)) if fetched.span().bytes() as u64 == bytes => Ok(Some(fetched.clone())),
+            _ => Ok(None),
+        }
+    }
+
+    fn put(&self, at: u64, fetched: &Fetched) -> Result<(), DeviceError> {
+        let bytes = fetched.span().bytes();
+        let whole = bytes >= LEAST_PIECE && {
+            let state = self.lock();
+            state.check(at, bytes)?;
+            state.is_empty(at, bytes)
+        };
+        if !whole {
+            return self.write_from(at, fetched.span());
+        }
+        // Copied by all who bring something at the same time: nobody else brings this.
+        let piece = if fetched.keep() {
+            Piece::Fetched(fetched.clone())
+        } else {
+            let mut copy = vec![0; bytes];
+            fetched.span().read(0, &mut copy);
+            Piece::Copied(Arc::new(copy))
+        };
+        self.lock().pieces.insert(at, piece);
+        Ok(())
     }
 
     fn copy(&self, _to: u64, _from: u64, _bytes: u64) -> Result<(), DeviceError> {
@@ -331,6 +462,7 @@ impl SyncDevice for Vault {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hetgpu_device::{Arena, PIECE, arena_memory};
 
     #[test]
     fn what_is_zero_takes_no_room_and_what_is_gone_gives_it_back() {
@@ -354,6 +486,55 @@ mod tests {
         assert_eq!((rest, vault.lock().chunks.len()), ([7; 100], 1));
         device.unmap(at + 3 * CHUNK);
         assert_eq!(vault.lock().chunks.len(), 0);
+    }
+
+    #[test]
+    fn pieces_are_kept_as_they_were_brought() {
+        let arena = Arc::new(Arena::default());
+        // Two pieces can be kept where they are, others are copied.
+        arena.add(&arena_memory(Arena::LEAST + 2 * PIECE).unwrap().span());
+        let vault = Vault::new(&Caps::default());
+        let device: &dyn SyncDevice = &vault;
+        let (start, bytes) = (0x10_0000_0000, 3 * PIECE + 5000);
+        device.map(start, bytes, "").unwrap();
+        device.map(start + bytes, 4096, "").unwrap();
+        let all: Vec<u8> = (0..bytes as u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        let part = |offset: u64, count: u64| &all[offset as usize..][..count as usize];
+        let bring = |offset: u64, count: u64| {
+            let fetched = arena.take(count).unwrap();
+            assert!(fetched.span().write(0, part(offset, count)));
+            device.put(start + offset, &fetched)
+        };
+        for piece in 0..3 {
+            bring(piece * PIECE, PIECE).unwrap();
+        }
+        bring(3 * PIECE, 5000).unwrap();
+        let lies = |offset, count| device.fetch(start + offset, count).unwrap().is_some();
+        assert_eq!([0, PIECE, 2 * PIECE].map(|offset| lies(offset, PIECE)), [true, true, false]);
+        assert!(!lies(0, PIECE - 1) && !lies(3 * PIECE, 5000));
+        let mut back = vec![0; bytes as usize];
+        device.read(start, &mut back).unwrap();
+        assert!(back == all);
+        // Across their borders, and once more where something is already.
+        device.write(start + PIECE - 2, &[1, 2, 3, 4]).unwrap();
+        let mut some = [0; 6];
+        device.read(start + PIECE - 3, &mut some).unwrap();
+        assert_eq!(some[1..5], [1, 2, 3, 4]);
+        assert_eq!([some[0], some[5]], [all[PIECE as usize - 3], all[PIECE as usize + 2]]);
+        bring(100, PIECE).unwrap();
+        device.read(start, &mut back).unwrap();
+        assert!(back[100..][..PIECE as usize] == *part(100, PIECE));
+        for (at, count) in [(start + 3 * PIECE, PIECE), (start + bytes - 1, 2)] {
+            let beyond = arena.take(count).unwrap();
+            assert!(device.put(at, &beyond).is_err(), "it is not mapped as one");
+        }
+        // What is gone gives its places back.
+        device.unmap(start);
+        let state = vault.lock();
+        assert_eq!((state.pieces.len(), state.chunks.len()), (0, 0));
+        drop(state);
+        let two = [arena.take(1).unwrap(), arena.take(1).unwrap()];
+        assert!(two.iter().all(Fetched::keep));
     }
 
     #[test]

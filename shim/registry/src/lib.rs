@@ -206,7 +206,8 @@ fn interp(settings: &Settings) -> hetgpu_interp::Options {
 
 fn nvidia(settings: &Settings, seat: &Seat) -> hetgpu_nvidia::Options {
     let (library, services) = (settings.vendor_driver.clone(), services(settings));
-    hetgpu_nvidia::Options { library, number: seat.number, services, ..Default::default() }
+    let arena = u64::from(settings.arena) << 20;
+    hetgpu_nvidia::Options { library, number: seat.number, arena, services, ..Default::default() }
 }
 
 fn cpu(settings: &Settings, seat: &Seat, features: Features) -> hetgpu_cpu::Options {
