@@ -304,6 +304,12 @@ impl Context {
         Ok(at)
     }
 
+    /// Host memory that the driver has pinned for as long as what this gives is there.
+    pub(crate) fn pin(self: &Arc<Self>, memory: &HostSpan) -> Result<Pinned, DeviceError> {
+        self.register(memory)?;
+        Ok(Pinned { context: Arc::clone(self), memory: memory.clone() })
+    }
+
     pub(crate) fn unregister(&self, host: &HostSpan) {
         // SAFETY: the driver refuses what is not registered; no work uses the memory by the contract of `Device::unmap`.
         let _ = self.call("cuMemHostUnregister", |f| unsafe { (f.host_unregister)(host.start().cast()) });
@@ -631,6 +637,18 @@ impl Event {
             (f.event_elapsed)(&mut milliseconds, earlier.handle, self.handle)
         })?;
         Ok(Some((f64::from(milliseconds) * 1e6).round() as i64))
+    }
+}
+
+/// Pinned host memory, which is there at least as long.
+pub(crate) struct Pinned {
+    context: Arc<Context>,
+    memory: HostSpan,
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        self.context.unregister(&self.memory);
     }
 }
 

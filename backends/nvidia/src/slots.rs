@@ -1,6 +1,6 @@
 //! Small pieces of memory that launches borrow.
 
-use crate::driver::{Context, Scratch, Stream};
+use crate::driver::{Context, Pinned, Scratch, Stream};
 use hetgpu_device::{DeviceError, ErrorKind, HostBuffer, HostSpan};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,7 +10,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Words of host memory that the device copies to without a detour.
 #[derive(Clone)]
-pub(crate) struct Slots(Arc<Mutex<Vec<HostBuffer>>>);
+pub(crate) struct Slots(Arc<Page>);
+
+struct Page {
+    free: Mutex<Vec<HostBuffer>>,
+    /// Without it copies take longer, and no more.
+    _pinned: Option<Pinned>,
+}
 
 /// A word.
 pub(crate) struct Slot {
@@ -19,22 +25,20 @@ pub(crate) struct Slot {
 }
 
 /// Bytes of all words together.
-const PAGE: usize = 4096;
+const PAGE_BYTES: usize = 4096;
 const WORD: usize = 4;
 
 impl Slots {
-    pub(crate) fn new(context: &Context) -> Result<Self, DeviceError> {
+    pub(crate) fn new(context: &Arc<Context>) -> Result<Self, DeviceError> {
         let none = || DeviceError::new(ErrorKind::OutOfMemory, "no host memory for the device's answers");
-        let page = HostBuffer::new(PAGE).ok_or_else(none)?;
-        // It stays registered for as long as the process has the device; without that, copies take longer and no more.
-        let _ = context.register(&page.span());
-        let words = (0..PAGE / WORD).filter_map(|n| page.part(n * WORD, WORD));
-        Ok(Self(Arc::new(Mutex::new(words.collect()))))
+        let page = HostBuffer::new(PAGE_BYTES).ok_or_else(none)?;
+        let words = (0..PAGE_BYTES / WORD).filter_map(|n| page.part(n * WORD, WORD));
+        Ok(Self(Arc::new(Page { free: Mutex::new(words.collect()), _pinned: context.pin(&page.span()).ok() })))
     }
 
     pub(crate) fn take(&self) -> Result<Slot, DeviceError> {
         let none = || DeviceError::new(ErrorKind::OutOfMemory, "too many launches at once");
-        let word = lock(&self.0).pop().ok_or_else(none)?;
+        let word = lock(&self.0.free).pop().ok_or_else(none)?;
         Ok(Slot { word, of: self.clone() })
     }
 }
@@ -53,7 +57,7 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        lock(&self.of.0).push(self.word.clone());
+        lock(&self.of.0.free).push(self.word.clone());
     }
 }
 

@@ -24,27 +24,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Pinned memory; it stays pinned for as long as anybody has a part of it.
-struct Pinned {
-    context: Arc<Context>,
-    memory: HostSpan,
-}
-
-impl Drop for Pinned {
-    fn drop(&mut self) {
-        self.context.unregister(&self.memory);
-    }
-}
-
 /// Adds memory to an arena. Whether there was room.
 fn add(arena: &Arena, context: &Arc<Context>, bytes: u64) -> bool {
     let Some(memory) = arena_memory(bytes) else { return false };
     let span = memory.span();
-    match context.register(&span) {
-        Ok(_) => {
-            let pinned = Pinned { context: Arc::clone(context), memory: span.clone() };
-            arena.add(&span.keeping(pinned));
-        }
+    match context.pin(&span) {
+        Ok(pinned) => arena.add(&span.keeping(pinned)),
         // Copies take longer by it, and no more.
         Err(_) => arena.add(&span),
     }

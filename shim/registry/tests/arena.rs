@@ -140,10 +140,10 @@ fn a_move_that_ends_half_way_leaves_the_job_where_it_was(runtime: &Runtime, cont
     let trouble = runtime.move_to(0, "interp", Some(LONG), &give_up).unwrap_err();
     assert_eq!(trouble.kind, TroubleKind::Aborted, "{trouble}");
     assert_eq!(runtime.stage(0), Stage::Running);
-    contents.check(&runtime, "after a move that was given up");
+    contents.check(runtime, "after a move that was given up");
     let moved = runtime.move_to(0, "interp", Some(LONG), &|_, _| {}).unwrap();
     assert!(moved.copied > 0 && moved.copied < moved.bytes, "zeros are not copied: {moved:?}");
-    contents.check(&runtime, "on the interpreter");
+    contents.check(runtime, "on the interpreter");
     runtime.move_to(0, &device(), Some(LONG), &|_, _| {}).unwrap();
-    contents.check(&runtime, "back on the device");
+    contents.check(runtime, "back on the device");
 }
