@@ -139,12 +139,11 @@ impl Runtime {
     pub fn query_event(&self, handle: Handle<Event>) -> Result<()> {
         let event = self.events.get(handle)?;
         self.may_ask(&event)?;
+        let ahead = event.is_ahead();
+        let passed = event.record().is_none_or(|record| record.is_passed());
+        // What has failed meanwhile has let the recording be passed.
         event.session.check()?;
-        match event.record() {
-            _ if event.is_ahead()? => Err(Error::NotReady),
-            Some(record) if !record.is_passed() => Err(Error::NotReady),
-            _ => Ok(()),
-        }
+        if passed && !ahead? { Ok(()) } else { Err(Error::NotReady) }
     }
 
     pub fn synchronise_event(&self, handle: Handle<Event>) -> Result<()> {

@@ -92,7 +92,7 @@ impl Ring {
     /// Moves a program until it ends.
     fn turn(&self, name: &str, left_out: &[&str], child: &mut Child) -> Result<(), String> {
         /// Milliseconds on a device at most.
-        const STAY: u64 = 60;
+        const STAY: u64 = 12;
         let start = Instant::now();
         let mut random = name.bytes().fold(self.seed, |seed, byte| seed.wrapping_mul(31).wrapping_add(byte.into()));
         let mut next = move || {
