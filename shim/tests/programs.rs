@@ -246,7 +246,7 @@ fn execute(setup: &Setup, program: &Path, text: &str, runtime: Runtime) -> Resul
             let name = program.file_name().unwrap_or_default().to_string_lossy();
             ring.turn(&name, &marked(text, "//^ "), &mut child)
         }
-        None => moved(child.id(), &marked(text, "//~ "), start),
+        None => moved(&mut child, &marked(text, "//~ "), start),
     };
     while child.try_wait()?.is_none() {
         if moved.is_err() || start.elapsed() > LIMIT {
@@ -257,19 +257,27 @@ fn execute(setup: &Setup, program: &Path, text: &str, runtime: Runtime) -> Resul
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-    Ok(child.wait_with_output()?)
+    let output = child.wait_with_output()?;
+    match moved {
+        Ok(()) => Ok(output),
+        Err(why) => Err(format!("{why}: {}", show(&output)).into()),
+    }
 }
 
-/// Moves a program to devices while it runs, some time after it has begun to use one and between two moves.
-fn moved(pid: u32, lines: &[&str], start: Instant) -> Result<(), String> {
-    const BETWEEN: Duration = Duration::from_millis(100);
+/// Moves a program to devices while it runs, some time after it has begun to use one and between two moves. One that ends before that
+/// is too short.
+fn moved(child: &mut Child, lines: &[&str], start: Instant) -> Result<(), String> {
+    const BETWEEN: Duration = Duration::from_millis(20);
     for device in lines.iter().flat_map(|line| line.split_whitespace()) {
         std::thread::sleep(BETWEEN);
         let request = serde_json::json!({ "request": "move", "to": device, "max_freeze_ms": 30_000 });
         let answer = loop {
-            match control::ask(pid, &request, LIMIT, &|_| {}) {
+            match control::ask(child.id(), &request, LIMIT, &|_| {}) {
                 Ok(answer) => break answer,
                 Err(silence) if start.elapsed() > LIMIT => return Err(format!("it cannot be moved: {silence}")),
+                Err(_) if child.try_wait().map_err(|e| e.to_string())?.is_some() => {
+                    return Err(format!("it ended before it was moved to {device}"));
+                }
                 // It has not begun.
                 Err(_) => std::thread::sleep(Duration::from_millis(5)),
             }
