@@ -22,6 +22,8 @@ import sys
 import tempfile
 import time
 
+from run import card
+
 MIB = 1 << 20
 PATIENCE_S = 120
 # What a job's random numbers are made of.
@@ -578,14 +580,6 @@ def page(raw):
                 cells += [f"{move['freeze_ms']:.1f} ms" for move in moves] + [""] * (2 - len(moves))
                 lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
-
-
-def card():
-    try:
-        query = ["nvidia-smi", "--query-gpu=name,driver_version,clocks.sm,clocks.mem", "--format=csv,noheader"]
-        return subprocess.run(query, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout.decode().strip()
-    except OSError:
-        return ""
 
 
 def main():

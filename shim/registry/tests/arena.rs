@@ -1,6 +1,7 @@
 //! What lies on a device is set aside in memory and put back, also where the pinned memory for that is smaller than the contents. On the
 //! device that `HETGPU_DEVICE` names, the CPU otherwise. It is one test, since a process has a card's addresses once.
 
+use hetgpu_device::conformance::noise;
 use hetgpu_registry::Kinds;
 use hetgpu_runtime::{Runtime, Settings, Stage, Targets, TroubleKind};
 use std::sync::Arc;
@@ -32,18 +33,6 @@ fn start() -> (Runtime, Arc<Kinds>) {
     (runtime, kinds)
 }
 
-/// Bytes that repeat nowhere near, and differ by `seed`.
-fn bytes(count: usize, seed: u32) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(2_654_435_761) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 17;
-        state ^= state << 5;
-        (state >> 11) as u8
-    };
-    (0..count).map(|_| next()).collect()
-}
-
 /// Memory, and what is in it.
 struct Contents(Vec<(u64, Vec<u8>)>);
 
@@ -53,7 +42,7 @@ impl Contents {
         let mut all = Vec::new();
         for (&size, n) in SIZES.iter().zip(seed..) {
             let at = runtime.allocate(size as u64).unwrap();
-            let data = bytes(size, n);
+            let data = noise(n, size);
             runtime.write(at, data.clone()).unwrap();
             all.push((at, data));
             all.push((runtime.allocate(size as u64).unwrap(), vec![0; size]));
@@ -64,7 +53,7 @@ impl Contents {
     fn change(&mut self, runtime: &Runtime, round: u32) {
         for (at, data) in &mut self.0 {
             let (from, count) = (data.len() / 3, (data.len() / 100).max(1));
-            data[from..from + count].copy_from_slice(&bytes(count, 1000 + round));
+            data[from..from + count].copy_from_slice(&noise(1000 + round, count));
             runtime.write(*at + from as u64, data[from..from + count].to_vec()).unwrap();
         }
     }

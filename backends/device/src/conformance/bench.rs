@@ -290,7 +290,7 @@ pub(super) fn numbers_of(bytes: &[u8]) -> Vec<u32> {
 }
 
 /// Bytes that differ from their neighbours and from those of another seed.
-pub(super) fn noise(seed: u32, bytes: usize) -> Vec<u8> {
+pub fn noise(seed: u32, bytes: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(2_654_435_761) | 1;
     let mut next = || {
         state ^= state << 13;

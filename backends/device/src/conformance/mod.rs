@@ -15,6 +15,7 @@ mod queues;
 
 use crate::{Device, DeviceError};
 use bench::Bench;
+pub use bench::noise;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
