@@ -7,6 +7,7 @@ use crate::handle::Handle;
 use crate::memory::{Memory, Owner};
 use crate::module::{Function, FunctionSettings, Kernel, Module};
 use crate::queue::{Lane, Operation};
+use crate::seat::aside;
 use crate::session::Session;
 use crate::stream::StreamRef;
 use crate::twin::{Sitting, Suspending};
@@ -436,10 +437,12 @@ impl Prepared {
         let word = sitting.as_ref().map(Sitting::stop);
         let mut flight = session.device.take_off(memory, function, request, self.guess(), word)?;
         let params: Arc<[u8]> = request.params.as_slice().into();
+        let prepare = |module, part| {
+            let _ = aside(|| session.device.device.prepare(module, *kernel, request.block, part));
+        };
         if self.guess().is_none() {
             // Compilation is no part of what a launch takes; what is wrong with the kernel the launch says, too.
-            let module = sitting.as_ref().map_or(self.module.loaded, |sitting| sitting.module);
-            let _ = session.device.device.prepare(module, *kernel, request.block);
+            prepare(sitting.as_ref().map_or(self.module.loaded, |sitting| sitting.module), false);
         }
         let mut blocks = Blocks::default();
         let mut took = Duration::ZERO;
@@ -479,10 +482,11 @@ impl Prepared {
                 Some(ref mut sitting) => {
                     flight.stopped(unstarted.iter().map(|blocks| blocks.end - blocks.start).sum());
                     self.session.device.queue.stay();
-                    match sitting.go_on(&self.session, unstarted, &request.params)? {
+                    match aside(|| sitting.go_on(&self.session, unstarted, &request.params))? {
                         Some(left) => blocks = left,
                         None => break,
                     }
+                    prepare(sitting.module, true);
                     flight.other_word(sitting.stop());
                 }
                 None if unstarted.is_empty() => break,

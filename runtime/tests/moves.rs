@@ -81,6 +81,28 @@ fn a_kernel_that_runs_goes_on_over_there_and_who_waits_for_it_wakes() {
 }
 
 #[test]
+fn a_device_does_not_go_while_it_compiles() {
+    let (runtime, first) = stopping_runtime();
+    let second = stopping_device();
+    let kernel = kernel(&runtime);
+    let at = runtime.allocate(100).unwrap();
+    first.hold_compiler();
+    runtime.launch(kernel, StreamRef::Default, touch(at, 100)).unwrap();
+    let _ = runtime.query_stream(StreamRef::Default);
+    first.wait_for_compiler();
+    std::thread::scope(|scope| {
+        let moving = scope.spawn(|| move_to(&runtime, &second));
+        std::thread::sleep(BLOCK * 100);
+        assert!(!moving.is_finished(), "it went while its compiler was at work");
+        first.release_compiler();
+        moving.join().unwrap().unwrap();
+    });
+    runtime.synchronise_stream(StreamRef::Default).unwrap();
+    assert_eq!((first.blocks(), second.blocks()), (0, 100));
+    assert_eq!(runtime.read(at, 100).unwrap(), [1; 100]);
+}
+
+#[test]
 fn a_job_that_cannot_move_goes_on_where_it_was() {
     let (runtime, first) = stopping_runtime();
     let kernel = kernel(&runtime);

@@ -57,6 +57,35 @@ fn a_kernel_stops_between_two_blocks_and_goes_on_with_those_that_are_left() {
 }
 
 #[test]
+fn a_pause_does_not_wait_for_a_compiler() {
+    let (runtime, device) = stopping_runtime();
+    let kernel = kernel(&runtime);
+    let at = runtime.allocate(100).unwrap();
+    device.hold_compiler();
+    runtime.launch(kernel, StreamRef::Default, touch(at, 100)).unwrap();
+    assert_eq!(runtime.query_stream(StreamRef::Default), Err(Error::NotReady));
+    device.wait_for_compiler();
+    let paused = runtime.pause(None, A_WHILE * 10);
+    device.release_compiler();
+    paused.unwrap();
+    std::thread::sleep(A_WHILE);
+    assert_eq!(device.blocks(), 0, "a block began in the pause");
+    runtime.resume(None).unwrap();
+    runtime.synchronise_stream(StreamRef::Default).unwrap();
+    assert_eq!(runtime.read(at, 100).unwrap(), [1; 100]);
+    // Others are counted as before.
+    runtime.launch(kernel, StreamRef::Default, touch(at, 100)).unwrap();
+    device.wait_for_blocks(110);
+    pause(&runtime);
+    let done = device.blocks();
+    std::thread::sleep(A_WHILE);
+    assert_eq!(device.blocks(), done, "a block began in the pause");
+    runtime.resume(None).unwrap();
+    runtime.synchronise_stream(StreamRef::Default).unwrap();
+    assert_eq!(runtime.read(at, 100).unwrap(), [2; 100]);
+}
+
+#[test]
 fn what_is_queued_behind_a_paused_kernel_stays_behind_it() {
     let (runtime, device) = stopping_runtime();
     let kernel = kernel(&runtime);

@@ -104,10 +104,10 @@ pub trait Device: Any + Send + Sync {
     /// What became of a kernel.
     fn kernel(&self, module: LoadedModule, kernel: FuncId) -> Result<KernelAttributes, DeviceError>;
 
-    /// Compiles ahead of the first launch with that block shape; its error is the one that the launch would have. A
-    /// launch never needs it.
-    fn prepare(&self, module: LoadedModule, kernel: FuncId, block: [u32; 3]) -> Result<(), DeviceError> {
-        let _ = block;
+    /// Compiles ahead of the first launch with that block shape, of a part of a grid's blocks or of all; its error is the one that
+    /// the launch would have. A launch never needs it.
+    fn prepare(&self, module: LoadedModule, kernel: FuncId, block: [u32; 3], part: bool) -> Result<(), DeviceError> {
+        let _ = (block, part);
         self.kernel(module, kernel).map(drop)
     }
 

@@ -279,7 +279,7 @@ impl<D: SyncDevice> Device for Queued<D> {
         self.0.device.kernel(module, kernel)
     }
 
-    fn prepare(&self, module: LoadedModule, kernel: FuncId, block: [u32; 3]) -> Result<(), DeviceError> {
+    fn prepare(&self, module: LoadedModule, kernel: FuncId, block: [u32; 3], _part: bool) -> Result<(), DeviceError> {
         self.0.device.prepare(module, kernel, block)
     }
 

@@ -345,10 +345,10 @@ impl Device for NvidiaDevice {
         })
     }
 
-    fn prepare(&self, module: LoadedModule, kernel: FuncId, _block: [u32; 3]) -> Result<(), DeviceError> {
+    fn prepare(&self, module: LoadedModule, kernel: FuncId, _block: [u32; 3], part: bool) -> Result<(), DeviceError> {
         let loaded = self.inner.loaded(module)?;
         // A first launch is asked to stop by its threads or not at all.
-        let form = Form { part: false, stops: threads_move(&loaded.module, kernel) };
+        let form = Form { part, stops: threads_move(&loaded.module, kernel) };
         loaded.kernel(kernel, form, &self.inner.compiler).map(drop)
     }
 

@@ -170,7 +170,7 @@ impl Scene {
 
     fn prepare(&self, launch: &Launch) -> Result<f64, String> {
         let start = Instant::now();
-        self.device.prepare(launch.module, launch.kernel, launch.block).map_err(text)?;
+        self.device.prepare(launch.module, launch.kernel, launch.block, !launch.blocks.are_all()).map_err(text)?;
         Ok(start.elapsed().as_secs_f64())
     }
 

@@ -233,7 +233,7 @@ impl Plan {
                     Step::Kernel(kernel) => {
                         let prepared = &kernel.prepared;
                         let device = &prepared.session.device.device;
-                        device.prepare(prepared.module.loaded, prepared.kernel, prepared.request.block)?;
+                        device.prepare(prepared.module.loaded, prepared.kernel, prepared.request.block, false)?;
                     }
                     Step::Branch(branch) => branch.bodies.iter().try_for_each(|body| kernels(body))?,
                     Step::Copy(_) | Step::Fill(_) | Step::Host(_) | Step::Batch(_) | Step::Set(_) => {}

@@ -3,7 +3,7 @@
 //! Every call at a device passes its gate. Where it is closed, the caller stays in front of it until it opens: he has
 //! asked for something that will be done, perhaps by another device.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
@@ -29,18 +29,32 @@ impl Held {
         self.0.load(Ordering::SeqCst)
     }
 
-    /// Counts the operation that the caller runs as held, while `wait` lasts.
+    /// Counts the operation that the caller runs as held, while `wait` lasts; once, however often it is said.
     pub(crate) fn during<R>(&self, wait: impl FnOnce() -> R) -> R {
-        self.0.fetch_add(1, Ordering::SeqCst);
-        let done = wait();
-        self.0.fetch_sub(1, Ordering::SeqCst);
-        done
+        struct Counted<'h>(Option<&'h Held>);
+        impl Drop for Counted<'_> {
+            fn drop(&mut self) {
+                if let Some(held) = self.0 {
+                    held.0.fetch_sub(1, Ordering::SeqCst);
+                    let _ = COUNTED.try_with(|counted| counted.set(false));
+                }
+            }
+        }
+        // A thread that ends the process counts once more than it has to, which makes nobody wait.
+        let already = COUNTED.try_with(|counted| counted.replace(true)).unwrap_or(false);
+        if !already {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+        let _counted = Counted((!already).then_some(self));
+        wait()
     }
 }
 
 thread_local! {
     /// Where the operation that the thread runs is counted, if it runs one.
     static OPERATION: RefCell<Option<Arc<Held>>> = const { RefCell::new(None) };
+    /// Whether that operation is counted as held now.
+    static COUNTED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// The calling thread runs an operation of that queue until this is dropped.
@@ -66,6 +80,15 @@ fn operation() -> Option<Arc<Held>> {
 
 fn is_operation() -> bool {
     OPERATION.try_with(|here| here.borrow().is_some()).unwrap_or(false)
+}
+
+/// Does what the operation that the thread runs has to do between two pieces of work. Of devices it uses single calls, in front of which
+/// it stays in a pause: so a pause does not wait for all of it.
+pub(crate) fn aside<R>(act: impl FnOnce() -> R) -> R {
+    match operation() {
+        Some(held) => held.during(act),
+        None => act(),
+    }
 }
 
 #[derive(Debug)]

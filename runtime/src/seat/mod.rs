@@ -11,7 +11,7 @@ mod record;
 mod vault;
 
 pub(crate) use exchange::{Contents, Kept, Progress, There, physical_of, slices};
-pub(crate) use gate::{Held, InOperation, Mode};
+pub(crate) use gate::{Held, InOperation, Mode, aside};
 pub(crate) use record::{Bulk, Exposure, Kind, PLACES, Picture, Record, Region};
 pub(crate) use vault::Vault;
 
@@ -271,10 +271,13 @@ impl Device for Seat {
         self.present().kernel(module, kernel)
     }
 
-    fn prepare(&self, module: LoadedModule, kernel: FuncId, block: [u32; 3]) -> Result<(), DeviceError> {
-        let _inside = self.gate.enter();
-        let module = self.module(module)?;
-        self.present().prepare(module, kernel, block)
+    fn prepare(&self, module: LoadedModule, kernel: FuncId, block: [u32; 3], part: bool) -> Result<(), DeviceError> {
+        // It takes long, and reaches nothing that is the job's: a pause does not wait for it, and who puts another device here does.
+        let (present, module) = {
+            let _inside = self.gate.enter();
+            (self.present(), self.module(module)?)
+        };
+        present.prepare(module, kernel, block, part)
     }
 
     fn resident_blocks(&self, module: LoadedModule, kernel: FuncId, threads: u32, dynamic_shared: u32) -> Option<u32> {

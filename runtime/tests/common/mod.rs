@@ -31,6 +31,10 @@ struct State {
     mappings_left: Option<usize>,
     /// Nothing can be read.
     blind: bool,
+    /// Kernels do not get ready while this is set.
+    compiler_held: bool,
+    /// A kernel was to be made ready.
+    compiles: bool,
     modules: usize,
     heaps: Vec<HeapState>,
     images: Images,
@@ -74,6 +78,22 @@ impl TestDevice {
     pub(crate) fn release(&self) {
         self.state.lock().unwrap().held = false;
         self.changed.notify_all();
+    }
+
+    /// From now on kernels do not get ready until `release_compiler`.
+    pub(crate) fn hold_compiler(&self) {
+        self.state.lock().unwrap().compiler_held = true;
+    }
+
+    pub(crate) fn release_compiler(&self) {
+        self.state.lock().unwrap().compiler_held = false;
+        self.changed.notify_all();
+    }
+
+    /// Waits until somebody has a kernel made ready.
+    pub(crate) fn wait_for_compiler(&self) {
+        let state = self.state.lock().unwrap();
+        drop(self.changed.wait_while(state, |state| !state.compiles).unwrap());
     }
 
     /// What is mapped, as (address, bytes).
@@ -261,6 +281,14 @@ impl SyncDevice for TestDevice {
 
     fn kernel(&self, _module: LoadedModule, _kernel: FuncId) -> Result<KernelAttributes, DeviceError> {
         Ok(KernelAttributes::default())
+    }
+
+    fn prepare(&self, _module: LoadedModule, _kernel: FuncId, _block: [u32; 3]) -> Result<(), DeviceError> {
+        let mut state = self.state.lock().unwrap();
+        state.compiles = true;
+        self.changed.notify_all();
+        drop(self.changed.wait_while(state, |state| state.compiler_held).unwrap());
+        Ok(())
     }
 
     /// Each block adds 1 to its byte of the buffer that is the first parameter, and takes a while.

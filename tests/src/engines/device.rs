@@ -52,7 +52,7 @@ impl OnDevice {
     fn check_compiled(&self, run: &Run, launch: &Launch) -> Result<(), Failure> {
         let Some(uncompiled) = self.uncompiled else { return Ok(()) };
         // What is wrong with the kernel the launch says too.
-        let _ = self.device.prepare(launch.module, launch.kernel, launch.block);
+        let _ = self.device.prepare(launch.module, launch.kernel, launch.block, false);
         let name = self.name.split('-').next().unwrap_or_default();
         match (uncompiled(), run.interpreted.get(name)) {
             (None, None) | (Some(_), Some(_)) => Ok(()),

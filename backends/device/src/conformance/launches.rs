@@ -161,7 +161,7 @@ fn what_is_no_kernel_has_no_attributes(bench: &Bench) -> Verdict {
     refused("a function that there is not", attributes(FuncId::new(10_000)), invalid)?;
     let stranger = LoadedModule(u64::MAX - 1);
     refused("a module that there is not", bench.device.kernel(stranger, kernels.id("index")?), invalid)?;
-    refused("preparing it", bench.device.prepare(stranger, kernels.id("index")?, [32, 1, 1]), invalid)
+    refused("preparing it", bench.device.prepare(stranger, kernels.id("index")?, [32, 1, 1], false), invalid)
 }
 
 fn kernels_are_prepared_ahead(bench: &Bench) -> Verdict {
@@ -169,7 +169,7 @@ fn kernels_are_prepared_ahead(bench: &Bench) -> Verdict {
     let id = kernels.id("index")?;
     let memory = bench.map(256)?;
     for block in [[64, 1, 1], [8, 8, 1], [64, 1, 1]] {
-        bench.device.prepare(kernels.loaded, id, block)?;
+        bench.device.prepare(kernels.loaded, id, block, false)?;
     }
     // One that was prepared, and one that was not.
     for (grid, block) in [([1, 1, 1], [8, 8, 1]), ([1, 1, 1], [4, 4, 4])] {

@@ -418,7 +418,7 @@ fn queues_make_progress_at_the_same_time(bench: &Bench) -> Verdict {
     let kernels = bench.load(KERNELS)?;
     let memory = bench.map(8)?;
     for name in ["wait", "signal"] {
-        bench.device.prepare(kernels.loaded, kernels.id(name)?, [1; 3])?;
+        bench.device.prepare(kernels.loaded, kernels.id(name)?, [1; 3], false)?;
     }
     let (waits, signals) = (bench.queue()?, bench.queue()?);
     waits.submit(launch(kernels.launch("wait", Params::new().u64(memory.at).u64(memory.at + 4))?))?;
