@@ -13,6 +13,7 @@ mod flow;
 mod int;
 mod matrix;
 mod memory;
+mod multiple;
 mod plan;
 mod rows;
 mod shape;

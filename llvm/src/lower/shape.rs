@@ -1,6 +1,7 @@
 //! What is known of values before code is made: which are one number for the warp, which are a uniform base and constant
 //! distances, and which floats may hold a NaN that is not the canonical one.
 
+use super::multiple::Multiples;
 use super::plan::Facts;
 use hetir::analysis::uniform::{Uniform, Uniformity};
 use hetir::attr::{Relu, Sat, Sign, Space, Sreg};
@@ -232,6 +233,7 @@ impl Shapes {
         let mut shapes = Self { shapes, loose, lanes, clusters };
         if let Some(uniform) = facts.uniform {
             shapes.solve(body, facts, uniform, block);
+            shapes.drop_certain(body, facts, block);
         }
         shapes.solve_loose(body, facts);
         shapes
@@ -297,6 +299,29 @@ impl Shapes {
             if !changed {
                 break;
             }
+        }
+    }
+
+    /// Drops guesses that cannot be wrong.
+    fn drop_certain(&mut self, body: &Body, facts: &Facts<'_>, block: [u32; 3]) {
+        let multiples = Multiples::of(body, facts.cfg, block, |v| self.get(v));
+        let certain = |guess: &Guess| {
+            let Shape::Affine(operand) = self.get(guess.value) else { return false };
+            let extended = matches!(guess.how, How::Extended { .. }) && operand.guesses.is_empty();
+            let low = Affine::low_bits(&guess.distance).map(|low| low.trailing_ones());
+            extended && low.is_some_and(|low| low <= multiples.zero_bits(guess.value))
+        };
+        let without: Vec<_> = (0..self.shapes.len())
+            .filter_map(|n| match &self.shapes[n] {
+                Some(Shape::Affine(a)) if a.guesses.iter().any(certain) => {
+                    let guesses = a.guesses.iter().filter(|guess| !certain(guess)).cloned().collect();
+                    Some((n, Affine { distance: a.distance.clone(), guesses }))
+                }
+                _ => None,
+            })
+            .collect();
+        for (n, affine) in without {
+            self.shapes[n] = Some(Shape::Affine(Rc::new(affine)));
         }
     }
 
