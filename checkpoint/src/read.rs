@@ -500,17 +500,27 @@ impl Snapshot {
 
     /// Reads contents and checks them.
     pub(crate) fn read_contents(&self, digest: &Digest, out: &mut [u8]) -> Result<()> {
-        let Some(Found { snapshot, chunk }) = self.find(digest) else {
-            return Err(Error::damaged(&self.path, format!("contents {digest:?} are nowhere")));
-        };
-        if chunk.bytes as usize != out.len() {
-            return Err(Error::damaged(&snapshot.path, format!("contents {digest:?} have another size")));
+        let Found { snapshot, chunk } = self.found(digest, out.len())?;
+        snapshot.read_chunk(chunk, out, false)?;
+        if Digest::of(out) == *digest {
+            return Ok(());
         }
-        snapshot.read_chunk(chunk, out)?;
+        // In which of the files that it is put together from the damage is.
+        snapshot.read_chunk(chunk, out, true)?;
         snapshot.verify(chunk, out)
     }
 
-    fn read_chunk(&self, chunk: &Chunk, out: &mut [u8]) -> Result<()> {
+    fn found(&self, digest: &Digest, bytes: usize) -> Result<Found<'_>> {
+        let found = self.find(digest);
+        let found = found.ok_or_else(|| Error::damaged(&self.path, format!("contents {digest:?} are nowhere")))?;
+        if found.chunk.bytes as usize != bytes {
+            return Err(Error::damaged(&found.snapshot.path, format!("contents {digest:?} have another size")));
+        }
+        Ok(found)
+    }
+
+    /// Reads contents: what they are built on is checked where `each` is.
+    fn read_chunk(&self, chunk: &Chunk, out: &mut [u8], each: bool) -> Result<()> {
         let read = |out: &mut [u8], at: u64| {
             read_all(self.file.as_ref(), out, self.data + at)
                 .map_err(|refused| Error::disk(&self.path, "reading it", &refused))
@@ -519,7 +529,11 @@ impl Snapshot {
             Form::Whole => read(out, chunk.offset),
             Form::Patch { on, pages } => {
                 let base = self.base.as_ref().ok_or_else(|| Error::damaged(&self.path, "changes of nothing"))?;
-                base.read_contents(on, out)?;
+                let below = base.found(on, out.len())?;
+                below.snapshot.read_chunk(below.chunk, out, each)?;
+                if each {
+                    below.snapshot.verify(below.chunk, out)?;
+                }
                 let mut at = chunk.offset;
                 for page in patched(out.len(), *pages) {
                     let bytes = page.len() as u64;
@@ -709,7 +723,7 @@ impl Snapshot {
                     direct.get((self.depth() - first.snapshot.depth()) as usize).map(AsRef::as_ref),
                 )?;
             } else {
-                first.snapshot.read_chunk(first.chunk, out)?;
+                first.snapshot.read_chunk(first.chunk, out, true)?;
             }
             for &(from, bytes, index) in &parts[number..end] {
                 let place = (from - at) as usize;

@@ -13,6 +13,11 @@ pub trait Source: Sync {
         let _ = (at, bytes);
         false
     }
+
+    /// Nothing of it changes while it is read: what is unchanged beside what was read is so still.
+    fn is_still(&self) -> bool {
+        false
+    }
 }
 
 /// The memory of a job that is put back. Many threads write to it at once, each somewhere else.

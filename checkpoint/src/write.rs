@@ -293,7 +293,7 @@ impl Writer {
                 count(&self.counters.known, bytes);
                 continue;
             }
-            if let Some((on, pages)) = base.and_then(|base| self.patch(base, at, piece)) {
+            if let Some((on, pages)) = base.and_then(|base| patch(base, source, at, piece)) {
                 self.gather_patch(gathered, digest, piece, on, pages)?;
                 continue;
             }
@@ -350,21 +350,6 @@ impl Writer {
         all.digests.push(digest);
         all.by_digest.insert(digest, index);
         index
-    }
-
-    /// The pages of a chunk that differ from what the snapshot below has in its place, if it is worth it.
-    fn patch(&self, base: &Snapshot, at: u64, piece: &[u8]) -> Option<(Digest, u16)> {
-        let on = base.contents_at(at, piece.len() as u64)??;
-        let mut old = vec![0; piece.len()];
-        // What cannot be read is not built on.
-        base.read_contents(&on, &mut old).ok()?;
-        let differ = |page: usize| {
-            let range = page * PAGE..piece.len().min((page + 1) * PAGE);
-            piece[range.clone()] != old[range]
-        };
-        let all = piece.len().div_ceil(PAGE);
-        let pages = (0..all).filter(|&page| differ(page)).fold(0u16, |pages, page| pages | 1 << page);
-        (pages.count_ones() as usize * 2 <= all).then_some((on, pages))
     }
 
     fn gather_patch(
@@ -528,6 +513,26 @@ impl Drop for Writer {
             let _ = self.store.disk.remove(&self.part);
         }
     }
+}
+
+/// The pages of a chunk that differ from what the snapshot below has in its place, if it is worth it.
+fn patch(base: &Snapshot, source: &dyn Source, at: u64, piece: &[u8]) -> Option<(Digest, u16)> {
+    let on = base.contents_at(at, piece.len() as u64)??;
+    let all = piece.len().div_ceil(PAGE);
+    let few = |pages: u16| (pages.count_ones() as usize * 2 <= all).then_some((on, pages));
+    let those = |differ: &dyn Fn(std::ops::Range<usize>) -> bool| {
+        let pages = (0..all).filter(|page| differ(page * PAGE..piece.len().min((page + 1) * PAGE)));
+        pages.fold(0u16, |pages, page| pages | 1 << page)
+    };
+    // Where the source knows which have changed, nothing has to be compared.
+    let changed = |page: std::ops::Range<usize>| !source.unchanged(at + page.start as u64, page.len() as u64);
+    let said = source.is_still().then(|| few(those(&changed))).flatten();
+    said.or_else(|| {
+        let mut old = vec![0; piece.len()];
+        // What cannot be read is not built on.
+        base.read_contents(&on, &mut old).ok()?;
+        few(those(&|page| piece[page.clone()] != old[page]))
+    })
 }
 
 /// Where a chunk goes behind others: larger ones at blocks, so that they can be read past the page cache.

@@ -1,7 +1,7 @@
 //! What can be asked of a job.
 
 use super::{THREAD, Tell, VERSION, refusal};
-use crate::{DeviceStatus, Filed, Flight, MemoryFile, Moved, Runtime, SaveRequest, Then, Trouble, log};
+use crate::{DeviceStatus, Filed, Flight, MemoryFile, Moved, Runtime, SaveRequest, Then, Trouble, TroubleKind, log};
 use serde_json::{Value, json};
 use std::cell::Cell;
 use std::fs::File;
@@ -241,16 +241,16 @@ fn load(runtime: &Runtime, request: &Value, tell: Tell<'_>) -> Result<Value, Val
         _ => Err(refusal("request", "to is a list of devices")),
     };
     let to = names(request.get("to").unwrap_or(&Value::Null))?;
-    let files = memory_files(&request["memory"]);
+    let files = memory_files(&request["memory"])?;
     let done = runtime.load_with(at, &to, files, &reporter(tell)).map_err(|trouble| failed(&trouble))?;
     Ok(undone_by(moved(&done), json!({ "request": "unload" })))
 }
 
 /// Memory that another process holds: files, and one that says which, a name first and then lines `START BYTES FILE`. What cannot be had is read
-/// from the snapshot.
-fn memory_files(held: &Value) -> Vec<MemoryFile> {
+/// from the snapshot, but where it is `alone` in having it.
+fn memory_files(held: &Value) -> Result<Vec<MemoryFile>, Value> {
     let number = |name: &str| held[name].as_u64().and_then(|number| u32::try_from(number).ok());
-    let (Some(process), Some(table)) = (number("process"), number("table")) else { return Vec::new() };
+    let (Some(process), Some(table)) = (number("process"), number("table")) else { return Ok(Vec::new()) };
     let open = |file: u32| crate::sys::file_of_process(process, i32::try_from(file).unwrap_or(-1));
     let line = |line: &str| {
         let mut words = line.split(' ');
@@ -263,9 +263,14 @@ fn memory_files(held: &Value) -> Vec<MemoryFile> {
     let known = text.lines().next().is_some_and(|name| held["name"] == json!(name));
     let found: Vec<MemoryFile> = text.lines().skip(1).filter(|_| known).filter_map(line).collect();
     if read.is_err() || found.len() + 1 < text.lines().count().max(1) {
+        if flag(held, "alone") {
+            let text =
+                format!("the memory of this job is held by process {process}, which cannot be reached from here");
+            return Err(refusal(TroubleKind::Snapshot.name(), &text));
+        }
         log::info(format_args!("memory that process {process} holds is read from the snapshot"));
     }
-    found
+    Ok(found)
 }
 
 fn rewind(runtime: &Runtime, request: &Value, tell: Tell<'_>) -> Result<Value, Value> {

@@ -80,4 +80,8 @@ impl Source for Aside<'_> {
     fn unchanged(&self, at: u64, bytes: u64) -> bool {
         self.parts.is_same(at, bytes)
     }
+
+    fn is_still(&self) -> bool {
+        true
+    }
 }

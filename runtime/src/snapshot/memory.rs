@@ -6,11 +6,13 @@ use crate::migrate::{ABORTED, MoveProgress, Trouble, TroubleKind};
 use crate::seat::{Kept, Kind, Progress, There, physical_of, slices};
 use crate::system::DeviceState;
 use hetgpu_checkpoint::{Error, ReadOptions, Sink, Snapshot, Source, wire};
-use hetgpu_device::{Device, DeviceError, ErrorKind, ImageDescription, ImageId, PhysicalId};
+use hetgpu_device::{Device, DeviceError, ErrorKind, ImageDescription, ImageId, PIECE, PhysicalId};
 use std::collections::HashMap;
+use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, OnceLock};
@@ -194,6 +196,10 @@ impl Source for Parts<'_> {
         // Who is given up is told so by the read.
         self.is_same(at, bytes) && self.watch.step(bytes).is_ok()
     }
+
+    fn is_still(&self) -> bool {
+        !self.forgives
+    }
 }
 
 impl Sink for Parts<'_> {
@@ -244,6 +250,27 @@ impl<'s> Back<'s> {
         let mut apart: Vec<_> = apart.collect();
         apart.sort_unstable_by_key(|range| range.start);
         own.map(|(&at, region)| at..at + region.bytes).chain(apart).collect()
+    }
+
+    /// Writes what lies in files, and leaves what has to be read from the snapshot.
+    fn held<'a>(&self, mut sink: Fresh<'a>) -> io::Result<Fresh<'a>> {
+        let file_of = |range: &Range<u64>| {
+            self.files.iter().find(|file| file.start == range.start && file.bytes == range.end - range.start)
+        };
+        let mut piece = Vec::new();
+        for (range, held) in sink.own.iter().filter_map(|range| Some((range, file_of(range)?))) {
+            let file = File::from(held.file.try_clone()?);
+            for at in range.clone().step_by(PIECE as usize) {
+                piece.resize(PIECE.min(range.end - at) as usize, 0);
+                file.read_exact_at(&mut piece, at - range.start)?;
+                match piece.iter().all(|byte| *byte == 0) {
+                    true => sink.zero(at, piece.len() as u64)?,
+                    false => sink.write(at, &piece)?,
+                }
+            }
+        }
+        sink.own.retain(|range| file_of(range).is_none());
+        Ok(sink)
     }
 
     fn levels(&self, image: ImageId) -> Result<&[wire::Blob], DeviceError> {
@@ -344,13 +371,14 @@ impl Kept for Back<'_> {
         let mut own = self.own();
         own.retain(|range| !there.filled.contains(&range.start));
         let sink = Fresh { own, to, there, watch: self.watch };
+        let all = sink.own.iter().map(|range| range.end - range.start).sum();
+        let sink = self.held(sink).map_err(|error| DeviceError::new(ErrorKind::InvalidRequest, error.to_string()))?;
         let ranges = self.snapshot.memory();
         if let Some(missing) = sink.own.iter().find(|own| !ranges.iter().any(|range| range.start.0 == own.start)) {
             let text = format!("the snapshot has nothing of the memory at {:#x}", missing.start);
             return Err(DeviceError::new(ErrorKind::InvalidRequest, text));
         }
         let told = |done: u64, all: u64| drop(progress(done, all));
-        let all = sink.own.iter().map(|range| range.end - range.start).sum();
         let wanted = |start: wire::Address| sink.has(start.0);
         watched(self.watch, all, &told, || self.snapshot.restore_some(&sink, ReadOptions::default(), wanted))
             .map_err(|trouble| DeviceError::new(ErrorKind::InvalidRequest, trouble.text))

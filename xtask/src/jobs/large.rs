@@ -132,7 +132,7 @@ impl Runs<'_> {
     }
 
     fn here(&mut self) -> Result<(), String> {
-        let job = self.start("scattered")?;
+        let mut job = self.start("scattered")?;
         let pid = job.pid.to_string();
         for to in ["cpu:sse2", "cpu"] {
             let lines = lines(&job);
@@ -159,6 +159,9 @@ impl Runs<'_> {
             let (saved, seconds) = answer;
             self.row("checkpoint").seconds.push(seconds);
             self.row("checkpoint").bytes.extend(saved["file"].as_f64());
+            if job.lives() {
+                return Err(format!("process {pid} is still there when it was saved"));
+            }
             let (answer, seconds) = self.done(&["restore", &fourth])?;
             self.note("restore", &job, lines_before, (answer, seconds), "bytes");
             self.row("restore").seen.pop();

@@ -302,7 +302,7 @@ pub(super) fn check_files(manifest: &Manifest, cuts: bool) -> Result<(), Stop> {
 
 /// The process comes back from its image.
 fn restore_process(show: &Show, folder: &Folder, manifest: &Manifest, to: &Value) -> Result<Value, Stop> {
-    let from = From { folder, manifest, checked: false, memory: &Value::Null };
+    let from = From { folder, manifest, name: SNAPSHOT, checked: false, memory: &Value::Null };
     bring_back(show, &Criu::find()?, &from, to, &|| Ok(()))
 }
 
@@ -310,6 +310,8 @@ fn restore_process(show: &Show, folder: &Folder, manifest: &Manifest, to: &Value
 pub(super) struct From<'f> {
     pub(super) folder: &'f Folder,
     pub(super) manifest: &'f Manifest,
+    /// The snapshot in it.
+    pub(super) name: &'f str,
     /// Nobody can have changed the folder since it was written.
     pub(super) checked: bool,
     /// Memory that need not be read from the folder, as the job is told of it.
@@ -325,14 +327,14 @@ pub(super) fn bring_back(
     to: &Value,
     before: &dyn Fn() -> Result<(), Stop>,
 ) -> Result<Value, Stop> {
-    let From { folder, manifest, checked, memory } = *from;
+    let From { folder, manifest, name, checked, memory } = *from;
     let pid = manifest.pid;
     let asked = Instant::now();
-    while !process::is_free(pid) && asked.elapsed() < criu::TAKEN {
+    while let Some(who) = process::who_has_the_number_of(pid) {
+        if asked.elapsed() > criu::TAKEN {
+            return Err(trouble(5, who));
+        }
         std::thread::sleep(Duration::from_millis(10));
-    }
-    if !process::is_free(pid) {
-        return Err(trouble(5, format!("there is another process {pid}, and a process comes back with its number")));
     }
     show.phase("process");
     // CRIU believes what it reads.
@@ -351,8 +353,7 @@ pub(super) fn bring_back(
             std::thread::sleep(Duration::from_millis(1));
         }
         show.phase("devices");
-        let request =
-            json!({ "request": "load", "folder": folder.path(), "name": SNAPSHOT, "to": to, "memory": memory });
+        let request = json!({ "request": "load", "folder": folder.path(), "name": name, "to": to, "memory": memory });
         let answer = ask_shown(show, pid, &request, LONG_PATIENCE)?;
         before()?;
         ask_shown(show, pid, &json!({ "request": "resume" }), PATIENCE)?;

@@ -40,10 +40,19 @@ pub(crate) fn go_on(pid: u32) {
     });
 }
 
-/// Whether nobody has that number, once parents have taken notice of who ended.
-pub(crate) fn is_free(pid: u32) -> bool {
+/// Who has the number of a process that is to come back, once parents have had time to take notice of who ended.
+pub(crate) fn who_has_the_number_of(pid: u32) -> Option<String> {
     wait(Duration::from_secs(10), || state(pid).is_some() || presence::start_of(pid).is_none());
-    presence::start_of(pid).is_none()
+    presence::start_of(pid)?;
+    let who = match state(pid) {
+        Some(_) => format!("there is another process {pid}"),
+        None => {
+            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap_or_default().trim();
+            format!("process {pid} has ended, of which its parent, process {parent}, has not taken notice")
+        }
+    };
+    Some(format!("{who}, and a process comes back with its number"))
 }
 
 /// Ends a process, and waits until it is gone.

@@ -1,8 +1,7 @@
 //! `receive`: takes a job from another machine.
 //!
-//! What comes is put into memory, and after each round into a snapshot built on the one before, so that at the end little is left to
-//! write. What is there then is a checkpoint like others, and is restored as such, but that the job takes the memory as it lies; it
-//! stays until the job runs.
+//! What comes is put into memory, from where the job takes it as it lies. What cannot lie there goes into a snapshot after each round, built
+//! on the one before, so that at the end little is left to write. Until the job runs here the sender has it: nothing else has to last.
 
 use super::criu::Criu;
 use super::folder::{Folder, Manifest, SNAPSHOT};
@@ -38,8 +37,13 @@ struct Incoming<'s> {
     base: Option<Arc<Snapshot>>,
     /// Contents without an address, as they come.
     contents: Vec<(PathBuf, File)>,
+    /// What the job is, and the contents that its snapshot has beside memory.
+    job: Option<(Job, Vec<PathBuf>)>,
     manifest: Option<Manifest>,
 }
+
+/// The snapshot with the memory that the job could be lent, where it cannot have it so.
+const WHOLE: &str = "whole";
 
 fn failed(stop: Stop) -> Error {
     Error::new(ErrorKind::Memory, stop.text)
@@ -52,6 +56,9 @@ fn disk(path: &Path, error: &io::Error) -> Error {
 fn hex(session: [u8; 16]) -> String {
     session.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+/// The status of a job that could not read what it was to come back from.
+const DAMAGED: u8 = 8;
 
 /// What became of a transfer.
 const RUNS: &str = "runs";
@@ -80,8 +87,8 @@ impl Incoming<'_> {
         File::open(&self.home)?.sync_all()
     }
 
-    /// Writes what is here into a snapshot.
-    fn write(&mut self, name: &str, job: &Job, blobs: &[PathBuf]) -> Result<()> {
+    /// Writes what is here into a snapshot: all of it, or what the job cannot be lent.
+    fn write(&mut self, name: &str, job: &Job, blobs: &[PathBuf], all: bool) -> Result<()> {
         let folder = self.folder()?.path().to_path_buf();
         let store = Store::open(&folder)?;
         let base = self.base.take();
@@ -91,7 +98,7 @@ impl Incoming<'_> {
             writer.blob(&fs::read(path).map_err(|error| disk(path, &error))?)?;
         }
         let shelf = self.shelf()?;
-        writer.memory(&shelf.list(), shelf)?;
+        writer.memory(&shelf.list(all), shelf)?;
         writer.finish(job)?;
         shelf.saved();
         self.base = Some(Arc::new(store.load_on(name, base.as_ref())?));
@@ -103,9 +110,8 @@ impl Landing for Incoming<'_> {
     fn offered(&mut self, offer: &Offer) -> Result<()> {
         let pid = offer.manifest.process;
         self.session = offer.session;
-        if !process::is_free(pid) {
-            let text = format!("there is a process {pid} here, and the job comes with its number");
-            return Err(Error::new(ErrorKind::InUse, text));
+        if let Some(who) = process::who_has_the_number_of(pid) {
+            return Err(Error::new(ErrorKind::InUse, who));
         }
         let path = self.home.join(format!("job-{pid}"));
         // What an earlier transfer left that did not come about.
@@ -141,7 +147,7 @@ impl Landing for Incoming<'_> {
 
     fn round(&mut self) -> Result<()> {
         self.rounds += 1;
-        self.write(&format!("round-{}", self.rounds), &Job::default(), &[])
+        self.write(&format!("round-{}", self.rounds), &Job::default(), &[], false)
     }
 
     fn blobs(&mut self, bytes: &[u64]) -> Result<()> {
@@ -180,8 +186,9 @@ impl Landing for Incoming<'_> {
             let to = folder.process().join(&image.name);
             fs::rename(from, &to).map_err(|error| disk(&to, &error))?;
         }
-        self.write(SNAPSHOT, job, &contents)?;
-        contents.iter().chain([&about]).for_each(|path| drop(fs::remove_file(path)));
+        self.write(SNAPSHOT, job, &contents, false)?;
+        let _ = fs::remove_file(&about);
+        self.job = Some((job.clone(), contents));
         manifest.identity = self.base.as_ref().map(|base| base.identity().to_string()).unwrap_or_default();
         folder.finish(&manifest, false).map_err(failed)?;
         self.manifest = Some(manifest);
@@ -190,15 +197,26 @@ impl Landing for Incoming<'_> {
 
     fn go(&mut self, session: [u8; 16]) -> Result<()> {
         let manifest = self.manifest.clone().ok_or_else(|| Error::new(ErrorKind::Peer, "there is no job to go on"))?;
-        let note = || {
-            let noted = self.remember(session, RUNS);
-            noted.map_err(|error| io_trouble(&self.home, "remembering the job", &error))
-        };
         let folder = self.folder()?.clone();
-        let lent = self.shelf()?.lend(&hex(session)).map_err(|error| disk(&self.home, &error))?;
+        let lent = self.shelf()?.lend(&hex(session), true).map_err(|error| disk(&self.home, &error))?;
         // What came was authenticated piece by piece, and written just now.
-        let from = jobs::From { folder: &folder, manifest: &manifest, checked: true, memory: &lent.words };
-        jobs::bring_back(self.show, &self.criu, &from, &self.to, &note).map_err(failed)?;
+        let back = |this: &Self, name, memory: &Value| {
+            let note = || {
+                let noted = this.remember(session, RUNS);
+                noted.map_err(|error| io_trouble(&this.home, "remembering the job", &error))
+            };
+            let from = jobs::From { folder: &folder, manifest: &manifest, name, checked: true, memory };
+            jobs::bring_back(this.show, &this.criu, &from, &this.to, &note)
+        };
+        let mut done = back(self, SNAPSHOT, &lent.words);
+        if done.as_ref().is_err_and(|stop| stop.status == DAMAGED) {
+            // It does not reach what is lent, as in containers: it reads all of it.
+            self.base = None;
+            let (job, contents) = self.job.clone().unwrap_or_default();
+            self.write(WHOLE, &job, &contents, true)?;
+            done = back(self, WHOLE, &Value::Null);
+        }
+        done.map_err(failed)?;
         self.shelf = None;
         folder.discard();
         Ok(())
@@ -213,7 +231,7 @@ impl Landing for Incoming<'_> {
             }
             folder.discard();
         }
-        (self.base, self.manifest, self.rounds) = (None, None, 0);
+        (self.base, self.job, self.manifest, self.rounds) = (None, None, None, 0);
     }
 
     fn ran(&mut self, session: [u8; 16]) -> Option<bool> {
@@ -245,6 +263,7 @@ pub(super) fn receive(line: &Line) -> Outcome {
         rounds: 0,
         base: None,
         contents: Vec::new(),
+        job: None,
         manifest: None,
     };
     let door = way::Door::open(at)?;

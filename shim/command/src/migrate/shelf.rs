@@ -134,12 +134,15 @@ impl Shelf {
         self.noted().lately.clear();
     }
 
-    pub(super) fn list(&self) -> Vec<Range> {
-        self.ranges.iter().map(|(&start, held)| Range { start: Address(start), bytes: held.bytes }).collect()
+    /// What is here: all of it, or what no job can be lent.
+    pub(super) fn list(&self, all: bool) -> Vec<Range> {
+        let listed = self.ranges.iter().filter(|(_, held)| all || held.file.is_none());
+        listed.map(|(&start, held)| Range { start: Address(start), bytes: held.bytes }).collect()
     }
 
-    /// Lets a job have what lies in memory. The table begins with a name, so that it is known for what it is.
-    pub(super) fn lend(&self, name: &str) -> io::Result<Lent> {
+    /// Lets a job have what lies in memory; `alone` where no snapshot has that, too. The table begins with a name, so that it is known
+    /// for what it is.
+    pub(super) fn lend(&self, name: &str, alone: bool) -> io::Result<Lent> {
         let mut table = File::from(memory_file(0)?);
         writeln!(table, "{name}")?;
         for (start, held) in &self.ranges {
@@ -147,7 +150,7 @@ impl Shelf {
                 writeln!(table, "{start} {} {}", held.bytes, file.as_raw_fd())?;
             }
         }
-        let words = json!({ "process": std::process::id(), "table": table.as_raw_fd(), "name": name });
+        let words = json!({ "process": std::process::id(), "table": table.as_raw_fd(), "name": name, "alone": alone });
         Ok(Lent { _table: table, words })
     }
 }
@@ -192,7 +195,7 @@ impl Ahead {
                 self.shelf.write(range.start.0 + offset, &piece).ok()?;
             }
         }
-        self.shelf.lend(&last.identity().to_string()).ok()
+        self.shelf.lend(&last.identity().to_string(), false).ok()
     }
 }
 
@@ -244,13 +247,14 @@ mod tests {
             shelf.zero(LARGE + CHUNK, CHUNK).unwrap();
             shelf.read(LARGE + CHUNK + 4, &mut out).unwrap();
             assert_eq!(out, [0; 4]);
-            let lent = shelf.lend("it").unwrap();
+            let lent = shelf.lend("it", false).unwrap();
+            assert_eq!(shelf.list(false).len(), if roomy { 1 } else { 2 }, "what is small cannot be lent");
             let table = fs::read_to_string(format!("/proc/self/fd/{}", lent.words["table"])).unwrap();
             assert_eq!(table.lines().count(), if roomy { 2 } else { 1 }, "{table}");
             assert!(table.starts_with("it\n"));
             shelf.layout(&[range(LARGE, LARGE)]).unwrap();
             shelf.read(LARGE + CHUNK + 4, &mut out).unwrap();
-            assert_eq!((out, shelf.list().len()), ([0; 4], 1), "another range at the same place");
+            assert_eq!((out, shelf.list(true).len()), ([0; 4], 1), "another range at the same place");
         }
         fs::remove_dir_all(&folder).unwrap();
     }

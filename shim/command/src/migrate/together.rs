@@ -191,8 +191,8 @@ pub(super) fn restore(
     }
     check_files(manifest, line.has("--cut-files"))?;
     let criu = Criu::find()?;
-    if let Some(taken) = pids.iter().chain([&manifest.pid]).find(|&&pid| !process::is_free(pid)) {
-        return Err(trouble(5, format!("there is another process {taken}, and a process comes back with its number")));
+    if let Some(who) = pids.iter().chain([&manifest.pid]).find_map(|&pid| process::who_has_the_number_of(pid)) {
+        return Err(trouble(5, who));
     }
     show.phase("process");
     let damage = root.damage(manifest.images.as_deref().unwrap_or_default());
