@@ -5,6 +5,7 @@ use crate::diag::{Diagnostic, Span};
 use crate::entity::{Block, FuncId, GlobalId, Inst, SigId, Slot, Value};
 use crate::op::{Imm, Op};
 use crate::types::Type;
+use std::sync::Arc;
 
 /// Most attributes that an op has.
 pub const MAX_ATTRS: usize = 12;
@@ -22,6 +23,19 @@ pub struct Module {
     pub files: Vec<(u32, String)>,
     /// Lines of the program's own source, sorted by where they begin in the text that spans refer to.
     pub lines: Vec<DebugLine>,
+    /// What devices of one kind run as it is. The functions of such a module are declarations, and it has no variables.
+    pub machine: Option<Arc<MachineCode>>,
+}
+
+/// Machine code of which nothing else is there: no other kind of device runs it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MachineCode {
+    /// The file that holds it.
+    pub image: Vec<u8>,
+    /// What it is for, as users know it.
+    pub target: String,
+    /// Names of its variables, which lie where the device puts them.
+    pub variables: Vec<String>,
 }
 
 /// From this place of the text on, instructions come from this line.

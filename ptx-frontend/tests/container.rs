@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use hetir::diag::Diagnostic;
 use ptx_frontend::container::{
-    Choice, Elf, Encoding, HostMemory, HostModule, Image, ImageKind, Kind, Limits, Variant, Wrapper, choose,
-    fatbins_in_elf, images, read_fatbin, read_module, read_wrapper, sniff,
+    Choice, Cubin, CubinKernel, Elf, Encoding, HostMemory, HostModule, Image, ImageKind, Kind, Limits, Variant,
+    Wrapper, choose, fatbins_in_elf, images, machine_code, read_fatbin, read_module, read_wrapper, sniff,
 };
 
 const LIMIT: u64 = 1 << 30;
@@ -549,6 +549,53 @@ fn cubins_tell_their_target_and_functions() {
     }
     let elf = Elf::parse(SHARED_OBJECT).unwrap();
     assert_eq!((elf.is_cubin(), elf.sm()), (false, None));
+}
+
+#[test]
+fn cubins_tell_how_their_kernels_are_launched() {
+    let cubin = Cubin::read(&Elf::parse(data!("kinds.sm_90.cubin")).unwrap()).unwrap();
+    let kernel = |name: &str| cubin.kernels.iter().find(|kernel| kernel.name == name).unwrap().clone();
+    let named = |name: &str| CubinKernel { name: name.to_owned(), ..CubinKernel::default() };
+    let params = vec![(0, 1), (8, 16), (24, 8)];
+    assert_eq!(kernel("small"), CubinKernel { params, static_shared: 128, ..named("small") });
+    let params = vec![(0, 5000), (5000, 8)];
+    assert_eq!(kernel("big"), CubinKernel { params, max_threads: [128, 1, 1], ..named("big") });
+    let params = vec![(0, 8)];
+    assert_eq!(kernel("clustered"), CubinKernel { params, required_cluster: [2, 1, 1], ..named("clustered") });
+    let mut variables = cubin.variables.clone();
+    variables.sort();
+    assert_eq!((cubin.kernels.len(), &variables[..]), (3, &["counter", "hidden", "table"].map(str::to_owned)[..]));
+    for cubin in [CUBIN90, CUBIN75_OLD] {
+        let mut found = Cubin::read(&Elf::parse(cubin).unwrap()).unwrap();
+        found.kernels.sort_by(|a, b| a.name.cmp(&b.name));
+        let params = vec![(0, 8), (8, 4), (12, 4)];
+        let expected = ["fill", "scale"].map(|name| CubinKernel { params: params.clone(), ..named(name) });
+        assert_eq!((&found.kernels[..], found.variables.len()), (&expected[..], 0));
+    }
+    assert!(Cubin::read(&Elf::parse(SHARED_OBJECT).unwrap()).is_err());
+}
+
+#[test]
+fn damaged_cubins_are_read_or_refused() {
+    let whole: &[u8] = data!("kinds.sm_90.cubin");
+    for place in 0..whole.len() {
+        for value in [0, 1, 0x7f, 0xff] {
+            let mut bytes = whole.to_vec();
+            bytes[place] = value;
+            if let Ok(elf) = Elf::parse(&bytes) {
+                let _ = Cubin::read(&elf);
+            }
+        }
+    }
+}
+
+#[test]
+fn machine_code_is_chosen_for_the_device() {
+    let chosen = |bytes: &[u8], sm| machine_code(&images(bytes).unwrap(), sm).map(|image| image.target());
+    assert_eq!(chosen(SM90, 90), Some("sm_90".into()));
+    assert_eq!(chosen(SM90, 100), None, "machine code is of one major version");
+    assert_eq!(chosen(SM90, 89), None);
+    assert_eq!(chosen(RAW, 75), None, "PTX is none");
 }
 
 #[test]

@@ -4,8 +4,10 @@ use crate::{Error, Result, dump, log, sys};
 use hetir::diag::{self, Diagnostic, Severity};
 use hetir::entity::FuncId;
 use hetir::interp::SharedLayout;
-use hetir::ir::{Function, LaunchBounds, Module};
-use ptx_frontend::container::{self, Choice, HostFatbins, HostMemory, HostModule, Image, Kind, Limits};
+use hetir::ir::{Function, KernelParam, LaunchBounds, MachineCode, Module};
+use ptx_frontend::container::{
+    self, Choice, Cubin, CubinKernel, HostFatbins, HostMemory, HostModule, Image, Kind, Limits,
+};
 use ptx_frontend::join;
 use std::borrow::Cow;
 use std::ffi::CString;
@@ -143,14 +145,40 @@ impl Code {
     }
     /// Takes the code for a device of that compute capability out of an image, which messages call `name`.
     pub fn load(source: ImageSource<'_>, name: &str, compute: (u32, u32)) -> Result<Arc<Self>> {
+        Self::load_for(source, name, compute, None)
+    }
+
+    /// The same for a device that also runs machine code as it is, for a compute capability times ten: where there is no PTX that it could
+    /// be translated from.
+    pub fn load_for(
+        source: ImageSource<'_>,
+        name: &str,
+        compute: (u32, u32),
+        machine: Option<u32>,
+    ) -> Result<Arc<Self>> {
         let loaded = Self::read(source).and_then(|found| {
-            let image = dump::wanted().then(|| found.clone());
-            let text = Self::choose(found, compute)?;
-            if let Some(image) = image {
-                // All forms are named by the text that is lifted.
-                dump::save(&ptx_frontend::builtin::complete(text.clone()), "image", || whole(image));
+            let as_it_is = || machine.and_then(|sm| machine_code(&found, sm)).map(Self::from_machine_code);
+            let lifted = Self::choose(&found, compute, machine.is_none()).and_then(|text| {
+                if dump::wanted() {
+                    // All forms are named by the text that is lifted.
+                    dump::save(&ptx_frontend::builtin::complete(text.clone()), "image", || whole(found.clone()));
+                }
+                Self::from_text(text, name)
+            });
+            match lifted {
+                Ok(code) => Ok(code),
+                Err(why) => match as_it_is() {
+                    Some(code) => {
+                        log::info(format_args!("machine code is run as it is, since {why}"));
+                        code
+                    }
+                    // Then as well as it goes.
+                    None if machine.is_some() && matches!(why, Error::NoBinary(_)) => {
+                        Self::from_text(Self::choose(&found, compute, true)?, name)
+                    }
+                    None => Err(why),
+                },
             }
-            Self::from_text(text, name)
         });
         loaded.inspect_err(|error| {
             // Programs seldom pass this hint on.
@@ -162,7 +190,7 @@ impl Code {
 
     /// The PTX text of an image that suits a device of that compute capability.
     pub(crate) fn find(source: ImageSource<'_>, compute: (u32, u32)) -> Result<String> {
-        Self::choose(Self::read(source)?, compute)
+        Self::choose(&Self::read(source)?, compute, true)
     }
 
     fn read(source: ImageSource<'_>) -> Result<HostModule> {
@@ -181,18 +209,49 @@ impl Code {
         }
     }
 
-    fn choose(found: HostModule, compute: (u32, u32)) -> Result<String> {
-        let limits = Limits::default();
-        let device_sm = compute.0 * 10 + compute.1;
+    /// The text for a device; `later`: one for later devices, where there is no other.
+    fn choose(found: &HostModule, compute: (u32, u32), later: bool) -> Result<String> {
+        let wanted = Wanted { sm: compute.0 * 10 + compute.1, later, limits: Limits::default() };
         match found {
             HostModule::Text(bytes) => text(bytes),
-            HostModule::Fatbin(bytes) => from_fatbins(&[bytes], device_sm, &limits),
-            HostModule::Wrapper(HostFatbins { data, prelinked }) => match from_fatbins(&[data], device_sm, &limits) {
-                Err(Error::NoBinary(_)) if !prelinked.is_empty() => from_fatbins(&prelinked, device_sm, &limits),
+            HostModule::Fatbin(bytes) => wanted.from_fatbins(&[bytes]),
+            HostModule::Wrapper(HostFatbins { data, prelinked }) => match wanted.from_fatbins(&[data]) {
+                Err(Error::NoBinary(_)) if !prelinked.is_empty() => {
+                    wanted.from_fatbins(&prelinked.iter().map(Vec::as_slice).collect::<Vec<_>>())
+                }
                 other => other,
             },
-            HostModule::Elf(bytes) => from_elf(&bytes, device_sm, &limits),
+            HostModule::Elf(bytes) => wanted.from_elf(bytes),
         }
+    }
+
+    /// Takes a cubin, which stays what it is.
+    fn from_machine_code(found: Result<(Vec<u8>, String)>) -> Result<Arc<Self>> {
+        let (image, target) = found?;
+        let elf = container::Elf::parse(&image).map_err(|diagnostic| damaged(&diagnostic))?;
+        let Cubin { kernels, variables } = Cubin::read(&elf).map_err(|diagnostic| damaged(&diagnostic))?;
+        let sm = elf.sm().unwrap_or(0);
+        let mut module = Module::default();
+        let mut infos = Vec::with_capacity(kernels.len());
+        for CubinKernel { name, params, max_threads, required_threads, required_cluster, static_shared } in kernels {
+            let params = params.iter().enumerate().map(|(number, &(offset, size))| KernelParam {
+                name: format!("param_{number}"),
+                offset,
+                size,
+                align: 1,
+                opaque: None,
+            });
+            let bounds = LaunchBounds { max_threads, required_threads, required_cluster, ..LaunchBounds::default() };
+            let kind = hetir::ir::FunctionKind::Kernel { params: params.collect(), bounds };
+            let function = Function::new(name, kind);
+            let info = kernel(&module, FuncId::new(module.functions.len()), &function, UNNAMED, "")?;
+            infos.push(KernelInfo { static_shared, refused: None, ..info });
+            module.functions.push(function);
+        }
+        log::info(format_args!("module: {} kernels as machine code for {target}", infos.len()));
+        module.machine = Some(Arc::new(MachineCode { image, target, variables }));
+        let (warnings, name, text) = (String::new(), UNNAMED.into(), String::new());
+        Ok(Arc::new(Self { module: Arc::new(module), kernels: infos, warnings, constant: 0, target: sm, name, text }))
     }
 
     /// Takes PTX text.
@@ -298,39 +357,11 @@ fn product(bounds: [u32; 3]) -> Option<u32> {
     said.then(|| bounds.iter().map(|&bound| bound.max(1)).fold(1, u32::saturating_mul))
 }
 
-fn text(bytes: Vec<u8>) -> Result<String> {
-    if container::sniff(&bytes) != Kind::Ptx {
+fn text(bytes: &[u8]) -> Result<String> {
+    if container::sniff(bytes) != Kind::Ptx {
         return Err(Error::InvalidImage("neither a fatbin, nor an ELF file, nor PTX text".into()));
     }
-    String::from_utf8(bytes).map_err(|_| Error::InvalidImage("the PTX is not UTF-8".into()))
-}
-
-/// The text of a fatbin, or of several that are parts of one program. Parts without PTX for the device are left out where
-/// others have it: the toolkit's own libraries, which programs are linked with whether they use them or not.
-fn from_fatbins(fatbins: &[Vec<u8>], device_sm: u32, limits: &Limits) -> Result<String> {
-    let mut texts = Vec::new();
-    let mut lacking = None;
-    for fatbin in fatbins {
-        let images = container::images(fatbin).map_err(|diagnostic| damaged(&diagnostic))?;
-        for image in &images {
-            log::info(format_args!("image: {:?} for {}", image.kind, image.target()));
-        }
-        match container::choose(&images, device_sm) {
-            Choice::Ptx(image) => texts.push(decoded(image, limits)?),
-            // What is written for a later device runs as far as its instructions are known; those that are not are
-            // named when the text is lifted.
-            Choice::TooNew(targets) if let Some(image) = container::earliest(&images) => {
-                log::info(format_args!("only PTX for {}: that for {} is taken", targets.join(", "), image.target()));
-                texts.push(decoded(image, limits)?);
-            }
-            other => lacking = lacking.or(other.diagnostic(device_sm)),
-        }
-    }
-    match (texts.len(), lacking) {
-        (0, lacking) => Err(no_binary(lacking)),
-        (1, _) => Ok(texts.remove(0)),
-        (_, _) => Ok(join::join(&texts)),
-    }
+    String::from_utf8(bytes.to_vec()).map_err(|_| Error::InvalidImage("the PTX is not UTF-8".into()))
 }
 
 fn no_binary(lacking: Option<Diagnostic>) -> Error {
@@ -341,16 +372,83 @@ fn decoded(image: &Image<'_>, limits: &Limits) -> Result<String> {
     Ok(image.ptx(limits.image).map_err(|diagnostic| damaged(&diagnostic))?.into_owned())
 }
 
-/// A cubin is machine code; other ELF files may hold fatbins.
-fn from_elf(bytes: &[u8], device_sm: u32, limits: &Limits) -> Result<String> {
-    let elf = container::Elf::parse(bytes).map_err(|diagnostic| damaged(&diagnostic))?;
-    if elf.is_cubin() {
-        let target = elf.sm().map_or_else(|| "another device".to_owned(), |sm| format!("sm_{sm}"));
-        return Err(no_binary(Choice::ElfOnly(vec![target]).diagnostic(device_sm)));
+/// Which text is looked for.
+struct Wanted {
+    /// The device's compute capability, times ten.
+    sm: u32,
+    /// One for later devices will do, where there is no other.
+    later: bool,
+    limits: Limits,
+}
+
+impl Wanted {
+    /// The text of a fatbin, or of several that are parts of one program. Parts without PTX for the device are left out where
+    /// others have it: the toolkit's own libraries, which programs are linked with whether they use them or not.
+    fn from_fatbins(&self, fatbins: &[&[u8]]) -> Result<String> {
+        let mut texts = Vec::new();
+        let mut lacking = None;
+        for fatbin in fatbins {
+            let images = container::images(fatbin).map_err(|diagnostic| damaged(&diagnostic))?;
+            for image in &images {
+                log::info(format_args!("image: {:?} for {}", image.kind, image.target()));
+            }
+            match container::choose(&images, self.sm) {
+                Choice::Ptx(image) => texts.push(decoded(image, &self.limits)?),
+                // What is written for a later device runs as far as its instructions are known; those that are not are
+                // named when the text is lifted.
+                Choice::TooNew(targets)
+                    if self.later
+                        && let Some(image) = container::earliest(&images) =>
+                {
+                    log::info(format_args!(
+                        "only PTX for {}: that for {} is taken",
+                        targets.join(", "),
+                        image.target()
+                    ));
+                    texts.push(decoded(image, &self.limits)?);
+                }
+                other => lacking = lacking.or(other.diagnostic(self.sm)),
+            }
+        }
+        match (texts.len(), lacking) {
+            (0, lacking) => Err(no_binary(lacking)),
+            (1, _) => Ok(texts.remove(0)),
+            (_, _) => Ok(join::join(&texts)),
+        }
     }
-    let sections = container::fatbins_in_elf(bytes).map_err(|diagnostic| damaged(&diagnostic))?;
-    let fatbins: Vec<Vec<u8>> = sections.iter().map(|section| section.bytes.to_vec()).collect();
-    from_fatbins(&fatbins, device_sm, limits)
+
+    /// A cubin is machine code; other ELF files may hold fatbins.
+    fn from_elf(&self, bytes: &[u8]) -> Result<String> {
+        let elf = container::Elf::parse(bytes).map_err(|diagnostic| damaged(&diagnostic))?;
+        if elf.is_cubin() {
+            let target = elf.sm().map_or_else(|| "another device".to_owned(), |sm| format!("sm_{sm}"));
+            return Err(no_binary(Choice::ElfOnly(vec![target]).diagnostic(self.sm)));
+        }
+        let sections = container::fatbins_in_elf(bytes).map_err(|diagnostic| damaged(&diagnostic))?;
+        self.from_fatbins(&sections.iter().map(|section| section.bytes).collect::<Vec<_>>())
+    }
+}
+
+/// The cubin for a device, and what it is for. None where there is none.
+fn machine_code(found: &HostModule, sm: u32) -> Option<Result<(Vec<u8>, String)>> {
+    let in_fatbin = |bytes: &[u8]| {
+        let images = container::images(bytes).ok()?;
+        let image = container::machine_code(&images, sm)?;
+        let decoded = image.payload.decode(Limits::default().image).map(Cow::into_owned);
+        Some(decoded.map(|bytes| (bytes, image.target())).map_err(|diagnostic| damaged(&diagnostic)))
+    };
+    match found {
+        HostModule::Text(_) => None,
+        HostModule::Fatbin(bytes) => in_fatbin(bytes),
+        HostModule::Wrapper(HostFatbins { data, .. }) => in_fatbin(data),
+        HostModule::Elf(bytes) => match container::Elf::parse(bytes).ok()?.sm() {
+            Some(own) => (own / 10 == sm / 10 && own <= sm).then(|| Ok((bytes.clone(), format!("sm_{own}")))),
+            None => {
+                let sections = container::fatbins_in_elf(bytes).ok()?;
+                sections.iter().find_map(|section| in_fatbin(section.bytes))
+            }
+        },
+    }
 }
 
 #[cfg(test)]

@@ -50,6 +50,8 @@ pub enum Origin {
     Mapping(Arc<Mapping>),
     /// Another process's.
     Foreign(Arc<Foreign>),
+    /// The device put it there, for a module of machine code.
+    Module,
 }
 
 /// Who may free an allocation.
@@ -108,7 +110,7 @@ impl Allocation {
     pub fn block(&self) -> (u64, u64) {
         match &self.origin {
             Origin::Pool(pool) => pool.chunk_of(self.start).unwrap_or((self.start, self.reserved)),
-            Origin::Mapping(_) => (self.start, self.bytes),
+            Origin::Mapping(_) | Origin::Module => (self.start, self.bytes),
             Origin::Foreign(foreign) => foreign.block(),
             Origin::Own if self.kind == AllocationKind::Registered => {
                 let start = self.start / HOST_PAGE * HOST_PAGE;
@@ -383,6 +385,12 @@ impl Memory {
         Ok(start)
     }
 
+    /// Makes memory known that the device has put somewhere itself, for a module.
+    pub(crate) fn note(&self, device: usize, owner: Owner, start: u64, bytes: u64) {
+        let (kind, origin) = (AllocationKind::Device, Origin::Module);
+        self.lock().record(New { start, bytes, kind, device, owner, flags: 0, origin, reserved: bytes });
+    }
+
     /// Memory of the runtime's own, which no program sees and nothing counts.
     pub(crate) fn own_page(&self, device: usize, bytes: u64, name: &str) -> Result<u64> {
         let target = &self.devices[device];
@@ -504,7 +512,7 @@ impl Memory {
         match &allocation.origin {
             Origin::Pool(pool) => return pool.take_back(self, start, allocation.bytes),
             // Taken away by the program, not with a session.
-            Origin::Mapping(_) => return,
+            Origin::Mapping(_) | Origin::Module => return,
             Origin::Foreign(foreign) => return self.leave_room(device, foreign),
             Origin::Own => {}
         }

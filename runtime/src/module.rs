@@ -22,6 +22,8 @@ pub struct Module {
     pub(crate) loaded: LoadedModule,
     /// Address of each variable, by its id.
     globals: Vec<u64>,
+    /// Variables of machine code: name, address and size.
+    machine: Vec<(String, u64, u64)>,
     functions: OnceLock<Vec<Handle<Function>>>,
 }
 
@@ -142,6 +144,9 @@ impl Module {
 
     /// Address and size of a variable.
     pub fn global(&self, name: &str) -> Result<(u64, u64)> {
+        if let Some(&(_, address, bytes)) = self.machine.iter().find(|variable| variable.0 == name) {
+            return Ok((address, bytes));
+        }
         let visible = |global: &Global| global.space != Space::Shared && global.name == name;
         let globals = &self.code.module.globals;
         let index = globals.iter().position(visible);
@@ -187,12 +192,14 @@ impl Runtime {
         });
         let loaded = placed.and_then(|()| self.initialise(session, code, &globals));
         let loaded = loaded.inspect_err(|_| self.release_globals(&own(&globals, managed)))?;
+        let machine = self.note_machine(session, code, loaded);
         let module = Module {
             session: session.clone(),
             code: code.clone(),
             library,
             loaded,
             globals,
+            machine,
             functions: OnceLock::new(),
         };
         let module = Arc::new(module);
@@ -206,6 +213,20 @@ impl Runtime {
         let functions = (0..code.kernels.len()).map(|index| self.functions.insert(Arc::new(function(index))));
         let _ = module.functions.set(functions.collect());
         Ok(handle)
+    }
+
+    /// Looks where the device has put variables of machine code. What it does not know no program can ask for.
+    fn note_machine(&self, session: &Session, code: &Code, loaded: LoadedModule) -> Vec<(String, u64, u64)> {
+        let names = code.module.machine.iter().flat_map(|machine| &machine.variables);
+        let known = names.filter_map(|name| {
+            let (address, bytes) = session.device.device.variable(loaded, name).ok()?;
+            Some((name.clone(), address, bytes))
+        });
+        let known: Vec<_> = known.collect();
+        for &(_, address, bytes) in known.iter().filter(|(_, _, bytes)| *bytes > 0) {
+            self.memory.note(session.device.index, Owner::system(session.id), address, bytes);
+        }
+        known
     }
 
     /// An address for a variable; 0 for one that has none.
@@ -250,6 +271,7 @@ impl Runtime {
         for &function in module.functions.get().into_iter().flatten() {
             let _ = self.functions.remove(function);
         }
+        self.release_globals(&module.machine.iter().map(|&(_, address, _)| address).collect::<Vec<_>>());
         module.session.device.device.unload(module.loaded);
         match module.library.map(|library| self.libraries.get(library)) {
             // What the library shares outlives this instance.

@@ -59,7 +59,7 @@ impl Runtime {
             Origin::Own => self.memory.is_linked(device, allocation.device),
             Origin::Pool(pool) => pool.is_reached(device),
             Origin::Mapping(mapping) => mapping.access(device) != Access::None,
-            Origin::Foreign(_) => false,
+            Origin::Foreign(_) | Origin::Module => false,
         }
     }
 }

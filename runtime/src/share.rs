@@ -98,7 +98,7 @@ impl Memory {
 fn foreign(allocation: &Allocation) -> Option<&Arc<Foreign>> {
     match &allocation.origin {
         Origin::Foreign(foreign) => Some(foreign),
-        Origin::Own | Origin::Pool(_) | Origin::Mapping(_) => None,
+        Origin::Own | Origin::Pool(_) | Origin::Mapping(_) | Origin::Module => None,
     }
 }
 

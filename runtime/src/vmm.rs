@@ -212,7 +212,7 @@ impl Runtime {
         let found = self.memory.find(address)?;
         match &found.origin {
             Origin::Mapping(mapping) => Some((found.clone(), mapping.clone())),
-            Origin::Own | Origin::Pool(_) | Origin::Foreign(_) => None,
+            Origin::Own | Origin::Pool(_) | Origin::Foreign(_) | Origin::Module => None,
         }
     }
 

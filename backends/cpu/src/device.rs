@@ -8,7 +8,7 @@ use crate::sys::memory::Memory;
 use hetgpu_device::{
     Access, Caps, DeviceError, ErrorKind, HeapState, HostSpan, ImageCaps, ImageDescription, ImageId, ImageObject,
     ImagePlace, Images, Importance, KernelAttributes, Launch, LoadedModule, Outcome, PhysicalId, PhysicalMemory,
-    Services, SyncDevice,
+    Services, SyncDevice, refuse_machine_code,
 };
 use hetgpu_llvm::host::{Features, Form};
 use hetir::diag::Severity;
@@ -454,6 +454,7 @@ impl SyncDevice for CpuDevice {
     }
 
     fn load(&self, module: &Arc<Module>, globals: &[u64]) -> Result<LoadedModule, DeviceError> {
+        refuse_machine_code(module)?;
         let loaded = Arc::new(Loaded::new(Arc::clone(module), globals));
         let key = {
             let mut state = lock(&self.state);

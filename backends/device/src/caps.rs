@@ -12,6 +12,8 @@ pub struct Caps {
     pub uuid: [u8; 16],
     /// Compute capability, major and minor: which PTX targets it accepts.
     pub compute: (u32, u32),
+    /// Compute capability, times ten, for which it runs NVIDIA's machine code as it is; none where it runs none.
+    pub machine: Option<u32>,
     /// Where it sits, if it sits on a bus.
     pub pci: Option<Pci>,
     /// Its memory is the host's.
@@ -178,6 +180,7 @@ pub struct SurfaceCaps {
 impl Default for Caps {
     fn default() -> Self {
         Self {
+            machine: None,
             name: String::new(),
             uuid: [0; 16],
             compute: (9, 0),

@@ -98,6 +98,12 @@ pub trait Device: Any + Send + Sync {
     /// have none. A device may leave compilation to `prepare` or to the first launch.
     fn load(&self, module: &Arc<Module>, globals: &[u64]) -> Result<LoadedModule, DeviceError>;
 
+    /// Address and bytes of a variable of a module of machine code (`Module::machine`), which lies where the device has put it.
+    fn variable(&self, module: LoadedModule, name: &str) -> Result<(u64, u64), DeviceError> {
+        let _ = module;
+        Err(DeviceError::new(ErrorKind::NotSupported, format!("no variable named {name}")))
+    }
+
     /// Forgets a module. No launch of it may be running.
     fn unload(&self, module: LoadedModule);
 
@@ -182,6 +188,21 @@ pub trait Device: Any + Send + Sync {
     fn reset(&self) -> Result<(), DeviceError> {
         Ok(())
     }
+}
+
+/// Devices that do not run machine code refuse modules that have nothing else.
+///
+/// # Errors
+/// `NotSupported`, with what it is and what can be done.
+pub fn refuse_machine_code(module: &Module) -> Result<(), DeviceError> {
+    let Some(machine) = &module.machine else { return Ok(()) };
+    let name = module.functions.first().map_or("without kernels", |function| &function.name);
+    let text = format!(
+        "a module ({name}, {} kernels in all) is machine code for {} and has no PTX, so that no other kind of device runs it: build it with PTX",
+        module.functions.len(),
+        machine.target
+    );
+    Err(DeviceError::new(ErrorKind::NotSupported, text))
 }
 
 fn no_host_memory() -> DeviceError {

@@ -24,7 +24,9 @@ mod work;
 
 pub use arena::{Arena, Fetched, PIECE, arena_memory};
 pub use caps::{Caps, ImageCaps, Pci, SurfaceCaps};
-pub use device::{Assembly, Cache, Device, HeapState, Importance, KernelAttributes, Log, Mark, Queue, Services};
+pub use device::{
+    Assembly, Cache, Device, HeapState, Importance, KernelAttributes, Log, Mark, Queue, Services, refuse_machine_code,
+};
 pub use error::{DeviceError, ErrorKind};
 pub use image::{
     AddressMode, Channel, Compare, Dimensions, Filter, Format, ImageDescription, ImageId, ImageObject, ImagePlace,

@@ -3,7 +3,7 @@ use crate::sys::Windows;
 use crate::turns::{Held, Turns};
 use hetgpu_device::{
     Access, Caps, DeviceError, ErrorKind, HeapState, HostSpan, ImageCaps, ImageDescription, ImageId, ImageObject,
-    ImagePlace, Images, KernelAttributes, Launch, LoadedModule, Outcome, SyncDevice,
+    ImagePlace, Images, KernelAttributes, Launch, LoadedModule, Outcome, SyncDevice, refuse_machine_code,
 };
 use hetir::diag::Severity;
 use hetir::entity::FuncId;
@@ -226,6 +226,7 @@ impl SyncDevice for InterpDevice {
     }
 
     fn load(&self, module: &Arc<Module>, globals: &[u64]) -> Result<LoadedModule, DeviceError> {
+        refuse_machine_code(module)?;
         let mut state = self.state();
         let key = LoadedModule(state.next_module);
         state.next_module += 1;

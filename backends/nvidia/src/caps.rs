@@ -27,6 +27,7 @@ pub(crate) fn of(card: &Card, compute: Option<(u32, u32)>) -> Result<Caps, Devic
         asynchronous: true,
         concurrent_queues: 16,
         copy_engines: number(40),
+        machine: Some(number(75) * 10 + number(76)),
         priorities: (0, 0),
         survives_faults: false,
         suspends: true,

@@ -325,9 +325,13 @@ impl Device for NvidiaDevice {
             }
         }
         drop(constants);
-        let mut modules = self.inner.modules.write().unwrap_or_else(PoisonError::into_inner);
-        modules.insert(name, Arc::new(Loaded::new(module, globals)));
+        let loaded = Arc::new(Loaded::new(module, globals, &self.inner.context)?);
+        self.inner.modules.write().unwrap_or_else(PoisonError::into_inner).insert(name, loaded);
         Ok(name)
+    }
+
+    fn variable(&self, module: LoadedModule, name: &str) -> Result<(u64, u64), DeviceError> {
+        self.inner.loaded(module)?.variable(name)
     }
 
     fn unload(&self, module: LoadedModule) {

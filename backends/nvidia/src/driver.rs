@@ -343,15 +343,21 @@ impl Context {
     }
 
     /// Compiles PTX, or loads what was compiled. The error has the compiler's words.
-    pub(crate) fn load(self: &Arc<Self>, image: &CStr) -> Result<Module, DeviceError> {
+    /// Loads PTX, or a cubin, whose own size stands in it.
+    pub(crate) fn load(self: &Arc<Self>, image: Image<'_>) -> Result<Module, DeviceError> {
+        let start = match image {
+            Image::Text(text) => text.as_ptr().cast::<c_void>(),
+            Image::Cubin(cubin) => cubin.as_ptr().cast(),
+        };
         let mut log = vec![0u8; 16 << 10];
         let mut options = [sys::JIT_ERROR_LOG, sys::JIT_ERROR_LOG_BYTES];
         let mut values = [log.as_mut_ptr().cast::<c_void>(), ptr::without_provenance_mut(log.len())];
         let mut handle = ptr::null_mut();
-        // SAFETY: two options and their values, the second the size of the first; the image ends with a NUL.
+        // SAFETY: two options and their values, the second the size of the first; the text ends with a NUL, and a cubin was read
+        // to where its sections end.
         let loaded = self.call("cuModuleLoadData", |f| unsafe {
             let (count, values) = (options.len() as u32, values.as_mut_ptr());
-            (f.module_load)(&mut handle, image.as_ptr().cast(), count, options.as_mut_ptr(), values)
+            (f.module_load)(&mut handle, start, count, options.as_mut_ptr(), values)
         });
         loaded.map_err(|mut error| {
             if let Ok(log) = CStr::from_bytes_until_nul(&log)
@@ -686,16 +692,23 @@ impl Module {
         Ok(Function { module: Arc::clone(self), handle })
     }
 
-    /// Where the driver has put a variable.
-    pub(crate) fn variable(&self, name: &str) -> Result<u64, DeviceError> {
+    /// Where the driver has put a variable, and its bytes.
+    pub(crate) fn variable(&self, name: &str) -> Result<(u64, u64), DeviceError> {
         let (mut at, mut bytes) = (0, 0);
         let name = c_string(name)?;
         // SAFETY: the results are local variables; the name ends with a NUL.
         self.context.call("cuModuleGetGlobal", |f| unsafe {
             (f.module_global)(&mut at, &mut bytes, self.handle, name.as_ptr())
         })?;
-        Ok(at)
+        Ok((at, bytes as u64))
     }
+}
+
+/// What a module is loaded from.
+#[derive(Clone, Copy)]
+pub(crate) enum Image<'i> {
+    Text(&'i CStr),
+    Cubin(&'i [u8]),
 }
 
 /// A kernel of a loaded module.

@@ -1,6 +1,6 @@
 //! Modules that were taken, and the kernels of them that were compiled.
 
-use crate::driver::{Context, Function};
+use crate::driver::{self, Context, Function, Image};
 use crate::ptx::{self, Addresses, Hidden, Printed, Request, Target};
 use crate::sys;
 use hetgpu_device::{DeviceError, ErrorKind, Importance, Launch, Services};
@@ -59,6 +59,8 @@ pub(crate) struct Loaded {
     pub(crate) module: Arc<ir::Module>,
     globals: Vec<u64>,
     kernels: Mutex<HashMap<(FuncId, Form), Slot>>,
+    /// The driver's module, where it is machine code.
+    machine: Option<Arc<driver::Module>>,
 }
 
 /// What compiling needs.
@@ -69,12 +71,27 @@ pub(crate) struct Compiler {
 }
 
 impl Loaded {
-    pub(crate) fn new(module: &Arc<ir::Module>, globals: &[u64]) -> Self {
-        Self { module: Arc::clone(module), globals: globals.to_vec(), kernels: Mutex::default() }
+    /// Machine code is loaded at once; the rest waits until its kernels are wanted.
+    pub(crate) fn new(module: &Arc<ir::Module>, globals: &[u64], context: &Arc<Context>) -> Result<Self, DeviceError> {
+        let machine = module.machine.as_ref().map(|machine| context.load(Image::Cubin(&machine.image)));
+        let (module, globals, kernels) = (Arc::clone(module), globals.to_vec(), Mutex::default());
+        Ok(Self { module, globals, kernels, machine: machine.transpose()?.map(Arc::new) })
+    }
+
+    /// Where a variable of machine code lies, and its bytes.
+    pub(crate) fn variable(&self, name: &str) -> Result<(u64, u64), DeviceError> {
+        let none = || DeviceError::new(ErrorKind::InvalidRequest, format!("no variable named {name}"));
+        self.machine.as_ref().ok_or_else(none)?.variable(name)
+    }
+
+    /// Whether its kernels run as they are, to their ends.
+    pub(crate) fn is_machine_code(&self) -> bool {
+        self.machine.is_some()
     }
 
     /// A kernel in a form, compiled where it is not yet.
     pub(crate) fn kernel(&self, kernel: FuncId, form: Form, compiler: &Compiler) -> Result<Arc<Kernel>, DeviceError> {
+        let form = if self.is_machine_code() { Form::WHOLE } else { form };
         let slot = {
             let mut kernels = self.kernels.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(kernels.entry((kernel, form)).or_default())
@@ -96,6 +113,9 @@ impl Compiler {
     fn compile(&self, loaded: &Loaded, kernel: FuncId, form: Form) -> Result<Kernel, DeviceError> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let begun = Instant::now();
+        if let Some(machine) = &loaded.machine {
+            return self.as_it_is(loaded, machine, kernel, NEXT.fetch_add(1, Ordering::Relaxed));
+        }
         let module = &*loaded.module;
         let addresses = if threads_move(module, kernel) { Addresses::Logical } else { Addresses::Native };
         let request = Request {
@@ -117,7 +137,7 @@ impl Compiler {
         self.dump(&name, id, &printed.text);
         let text = CString::new(printed.text.as_str());
         let text = text.map_err(|_| DeviceError::new(ErrorKind::InvalidImage, format!("{name}: a NUL in its text")))?;
-        let native = Arc::new(self.context.load(&text).map_err(|mut error| {
+        let native = Arc::new(self.context.load(Image::Text(&text)).map_err(|mut error| {
             error.message = format!("{name}: {}", error.message);
             error
         })?);
@@ -126,7 +146,7 @@ impl Compiler {
             let bytes = module.globals.get(global.index()).map_or(0, |global| global.size);
             Ok(Constant {
                 logical: at..at.saturating_add(bytes),
-                native: native.variable(&ptx::constant_name(global))?,
+                native: native.variable(&ptx::constant_name(global))?.0,
             })
         });
         let constants = constants.collect::<Result<Vec<_>, DeviceError>>()?;
@@ -141,6 +161,40 @@ impl Compiler {
             );
         }
         Ok(Kernel { name, function, printed, constants, id, allowed: Default::default() })
+    }
+
+    /// A kernel of machine code.
+    fn as_it_is(
+        &self,
+        loaded: &Loaded,
+        machine: &Arc<driver::Module>,
+        kernel: FuncId,
+        id: u64,
+    ) -> Result<Kernel, DeviceError> {
+        let none = || DeviceError::new(ErrorKind::InvalidImage, "there is no such kernel");
+        let known = loaded.module.functions.get(kernel.index()).ok_or_else(none)?;
+        let printed = Printed {
+            text: String::new(),
+            entry: known.name.clone(),
+            hidden: Vec::new(),
+            param_offsets: known.kernel_params().iter().map(|param| param.offset).collect(),
+            param_bytes: known.param_bytes(),
+            constants: Vec::new(),
+            static_shared: 0,
+            dynamic_base: 0,
+            own_shared: 0,
+        };
+        let function = machine.function(&known.name)?;
+        let static_shared = function.attribute(sys::FUNCTION_SHARED)?;
+        let printed = Printed { static_shared, ..printed };
+        Ok(Kernel {
+            name: known.name.clone(),
+            function,
+            printed,
+            constants: Vec::new(),
+            id,
+            allowed: Default::default(),
+        })
     }
 
     fn dump(&self, name: &str, id: u64, text: &str) {

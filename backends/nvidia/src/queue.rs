@@ -285,15 +285,15 @@ impl Line {
             return Err(DeviceError::new(ErrorKind::InvalidRequest, "a launch without blocks or threads"));
         }
         let clusters = launch.cluster != [1; 3];
-        let part = !launch.blocks.are_all();
-        if part && (clusters || !launch.blocks.are_within(grid)) {
+        let (part, whole) = (!launch.blocks.are_all(), clusters || loaded.is_machine_code());
+        if part && (whole || !launch.blocks.are_within(grid)) {
             return Err(DeviceError::new(
                 ErrorKind::InvalidRequest,
-                "blocks that the grid does not have, or clusters of them",
+                "blocks that the grid does not have, or a part of what cannot be parted",
             ));
         }
         // What cannot be asked to stop runs to its end.
-        let stops = launch.stop != 0 && !clusters && grid <= MOST_BLOCKS;
+        let stops = launch.stop != 0 && !whole && grid <= MOST_BLOCKS;
         let count = launch.blocks.count(grid);
         let kernel = loaded.kernel(launch.kernel, Form { part, stops }, &inner.compiler)?;
         let mut pending = Pending::default();

@@ -216,6 +216,7 @@ pub(crate) const JIT_ERROR_LOG: c_int = 5;
 pub(crate) const JIT_ERROR_LOG_BYTES: c_int = 6;
 
 pub(crate) const FUNCTION_THREADS: c_int = 0;
+pub(crate) const FUNCTION_SHARED: c_int = 1;
 pub(crate) const FUNCTION_LOCAL: c_int = 3;
 pub(crate) const FUNCTION_REGISTERS: c_int = 4;
 pub(crate) const FUNCTION_DYNAMIC_SHARED: c_int = 8;

@@ -43,12 +43,12 @@ pub struct FatbinSection<'a> {
 }
 
 /// A section header, as far as it is of use.
-struct Section {
+pub(super) struct Section {
     name: u32,
-    kind: u32,
+    pub(super) kind: u32,
     offset: u64,
-    size: u64,
-    link: u32,
+    pub(super) size: u64,
+    pub(super) link: u32,
 }
 
 impl Section {
@@ -159,6 +159,11 @@ impl<'a> Elf<'a> {
         Ok(elf)
     }
 
+    /// All of the file.
+    pub(super) fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
     /// Whether it is device code.
     pub fn is_cubin(&self) -> bool {
         u16_at(self.header, 18) == Some(MACHINE_CUBIN)
@@ -192,20 +197,20 @@ impl<'a> Elf<'a> {
         Ok(functions)
     }
 
-    fn sections(&self) -> impl Iterator<Item = Section> {
+    pub(super) fn sections(&self) -> impl Iterator<Item = Section> {
         self.table.chunks_exact(SECTION as usize).filter_map(Section::read)
     }
 
-    fn section(&self, index: u32) -> Option<Section> {
+    pub(super) fn section(&self, index: u32) -> Option<Section> {
         slice(self.table, u64::from(index) * SECTION, SECTION).and_then(Section::read)
     }
 
     /// The name of a section, and all that follows it in the table of names.
-    fn name(&self, section: &Section) -> Option<&'a [u8]> {
+    pub(super) fn name(&self, section: &Section) -> Option<&'a [u8]> {
         self.names.get(usize::try_from(section.name).ok()?..)
     }
 
-    fn contents(&self, section: &Section) -> Result<&'a [u8], Diagnostic> {
+    pub(super) fn contents(&self, section: &Section) -> Result<&'a [u8], Diagnostic> {
         if section.kind == NOBITS {
             return Ok(&[]);
         }

@@ -339,6 +339,20 @@ pub fn choose<'i, 'a>(images: &'i [Image<'a>], device_sm: u32) -> Choice<'i, 'a>
     }
 }
 
+/// The machine code for a device with that compute capability, times ten: what was made for it alone, else for it, else for the latest
+/// before it of the same major version.
+pub fn machine_code<'i, 'a>(images: &'i [Image<'a>], device_sm: u32) -> Option<&'i Image<'a>> {
+    let runs = |image: &&Image<'_>| {
+        let promised = match image.variant() {
+            Variant::Architecture => image.sm == device_sm,
+            Variant::Portable | Variant::Family => image.sm / 10 == device_sm / 10 && image.sm <= device_sm,
+        };
+        image.kind == ImageKind::Elf && promised
+    };
+    let rank = |image: &Image<'_>| (image.sm, image.variant());
+    images.iter().filter(runs).reduce(|best, image| if rank(image) > rank(best) { image } else { best })
+}
+
 /// Of images whose PTX is all for later devices, the PTX for the earliest of them. Whoever translates PTX rather than
 /// handing it to one device's compiler can use it as far as its instructions are known.
 pub fn earliest<'i, 'a>(images: &'i [Image<'a>]) -> Option<&'i Image<'a>> {

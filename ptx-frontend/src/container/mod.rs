@@ -18,6 +18,7 @@
 //! verified; `nvcc` writes none.
 
 mod archive;
+mod cubin;
 mod decompress;
 mod elf;
 mod fatbin;
@@ -26,8 +27,11 @@ mod host;
 use hetir::diag::{Diagnostic, Span};
 
 pub use archive::{is_archive, members};
+pub use cubin::{Cubin, CubinKernel};
 pub use elf::{Elf, FatbinSection, fatbins_in_elf};
-pub use fatbin::{Choice, Encoding, Image, ImageKind, Payload, Variant, choose, earliest, fatbin_of, images};
+pub use fatbin::{
+    Choice, Encoding, Image, ImageKind, Payload, Variant, choose, earliest, fatbin_of, images, machine_code,
+};
 pub use host::{HostFatbins, HostMemory, HostModule, Wrapper, read_fatbin, read_module, read_wrapper};
 
 /// First word of a fatbin.

@@ -118,6 +118,19 @@ impl Inner {
             adopts || record.physical.is_empty() || (gives(present.as_ref()) && gives(to)),
             format!("the program has memory apart from its addresses, which {name} cannot take over"),
         );
+        for machine in record.modules.values().filter_map(|loaded| loaded.module.machine.as_ref()) {
+            needs(
+                caps.machine.is_some() && machine.variables.is_empty(),
+                format!(
+                    "the program has machine code for {} without PTX; {}",
+                    machine.target,
+                    match caps.machine {
+                        None => format!("{name} does not run that"),
+                        Some(_) => "its variables cannot be moved".to_owned(),
+                    }
+                ),
+            );
+        }
         let peers = record.regions.values().any(|region| matches!(region.kind, Kind::Peer));
         needs(!peers, "the program reaches memory of a peer".to_owned());
         match caps.images {

@@ -257,6 +257,12 @@ impl Device for Seat {
         Ok(name)
     }
 
+    fn variable(&self, module: LoadedModule, name: &str) -> Result<(u64, u64), DeviceError> {
+        let _inside = self.gate.enter();
+        let module = self.module(module)?;
+        self.present().variable(module, name)
+    }
+
     fn unload(&self, module: LoadedModule) {
         let _inside = self.gate.enter();
         let known = self.record().modules.remove(&module);

@@ -143,6 +143,9 @@ impl Held {
             () if !self.record.physical.is_empty() && !gives() => {
                 Some("the program has memory apart from its addresses")
             }
+            () if self.record.modules.values().any(|loaded| loaded.module.machine.is_some()) => {
+                Some("the program has machine code without PTX")
+            }
             () if self.record.regions.values().any(|region| matches!(region.kind, Kind::Peer)) => {
                 Some("the program reaches memory of a peer")
             }

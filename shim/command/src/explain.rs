@@ -17,6 +17,8 @@ pub(crate) fn run(line: &Line) -> Outcome {
     let contents = images::read(&bytes).map_err(|why| unusable(format!("{path}: {why}")))?;
     let compute = Settings::from_environment().compute;
     let code = Code::load(ImageSource::Bytes(&bytes), path, compute);
+    let machine = || Code::load_for(ImageSource::Bytes(&bytes), path, compute, Some(compute.0 * 10 + compute.1)).ok();
+    let machine = if code.is_err() { machine() } else { None };
     let refused_kernels = code.as_ref().map_or(0, |code| code.kernels.iter().filter(|k| k.refused.is_some()).count());
     if line.has("--json") {
         say(json(&contents, code.as_deref().ok()));
@@ -26,6 +28,15 @@ pub(crate) fn run(line: &Line) -> Outcome {
             let packed = if image.packed.is_empty() { String::new() } else { format!(", {}", image.packed) };
             let source = if image.source.is_empty() { String::new() } else { format!(", from {}", image.source) };
             say(format_args!("  {} for {}, {} bytes{packed}{source}", image.what, image.target, image.bytes));
+        }
+        if let Some(machine) = machine.as_ref().and_then(|code| code.module.machine.as_ref()) {
+            say(format_args!(
+                "\nmachine code alone: NVIDIA's devices of {} run it as it is, pause when a kernel has ended, and keep the job",
+                machine.target
+            ));
+        }
+        for kernel in machine.iter().flat_map(|code| &code.kernels) {
+            say(format_args!("  kernel {}", kernel.name.to_string_lossy()));
         }
         for (code, kernel) in code.iter().flat_map(|code| code.kernels.iter().map(move |kernel| (code, kernel))) {
             say("");

@@ -69,7 +69,8 @@ fn read(runtime: &Runtime, source: ImageSource<'_>, options: &JitOptions) -> Out
         Err(_) => 0,
     };
     let start = Instant::now();
-    let loaded = DeviceCode::load(source, UNNAMED, runtime.device(device)?.device.caps().compute);
+    let caps = runtime.device(device)?.device.caps();
+    let loaded = DeviceCode::load_for(source, UNNAMED, caps.compute, caps.machine);
     options.tell_time(start.elapsed())?;
     options.clear()?;
     if let Ok(code) = &loaded {

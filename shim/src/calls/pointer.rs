@@ -71,7 +71,7 @@ fn of_allocation(runtime: &Runtime, found: &Allocation, attribute: u32, pointer:
     let host_memory = matches!(found.kind, AllocationKind::Pinned | AllocationKind::Registered);
     let range = match &found.origin {
         Origin::Mapping(mapping) => mapping.reserved,
-        Origin::Own | Origin::Pool(_) | Origin::Foreign(_) => (found.start, found.bytes),
+        Origin::Own | Origin::Pool(_) | Origin::Foreign(_) | Origin::Module => (found.start, found.bytes),
     };
     Ok(match attribute {
         CONTEXT => {
@@ -102,17 +102,17 @@ fn of_allocation(runtime: &Runtime, found: &Allocation, attribute: u32, pointer:
         ALLOWED_HANDLE_TYPES => Long(match &found.origin {
             Origin::Pool(pool) => pool.traits.handle_types.into(),
             Origin::Mapping(mapping) => mapping.memory.traits.handle_types.into(),
-            Origin::Own | Origin::Foreign(_) => 0,
+            Origin::Own | Origin::Foreign(_) | Origin::Module => 0,
         }),
         // Direct access by other devices, and decompression, are not offered.
         IS_GPU_DIRECT_RDMA_CAPABLE | IS_HW_DECOMPRESS_CAPABLE => Flag(false),
         ACCESS_FLAGS => Word(match &found.origin {
             Origin::Mapping(mapping) => super::vmm::flags_of(mapping.access(found.device)),
-            Origin::Own | Origin::Pool(_) | Origin::Foreign(_) => READ_AND_WRITE,
+            Origin::Own | Origin::Pool(_) | Origin::Foreign(_) | Origin::Module => READ_AND_WRITE,
         }),
         MEMPOOL_HANDLE => Long(match &found.origin {
             Origin::Pool(pool) => pool.handle().map_or(0, Handle::bits),
-            Origin::Own | Origin::Mapping(_) | Origin::Foreign(_) => 0,
+            Origin::Own | Origin::Mapping(_) | Origin::Foreign(_) | Origin::Module => 0,
         }),
         MAPPING_SIZE => Long(found.block().1),
         MAPPING_BASE => Long(found.block().0),

@@ -289,6 +289,7 @@ fn reached(module: &Module, kernel: FuncId) -> Module {
         signatures: module.signatures.clone(),
         files: module.files.clone(),
         lines: module.lines.clone(),
+        machine: module.machine.clone(),
     }
 }
 
