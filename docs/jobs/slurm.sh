@@ -8,22 +8,35 @@
 # all nodes have, and CRIU may run there (root, or capabilities on its file).
 set -u
 store=${HETGPU_CHECKPOINTS:-$PWD/checkpoints}/${SLURM_JOB_ID:?this script is for sbatch}
+# The signal may come while the program is being started or brought back: what it asks for is done when there is something to save.
+asked=
+trap 'asked=yes' USR1
 mkdir -p -m 700 "$store"
 saved=$(cat "$store/latest" 2>/dev/null)
 
-save() {
-    # The shell that waits is woken by the signal, and waits again if this fails: then the job ends with its time.
-    next=$store/$(date +%s)
-    if hetgpu-migrate checkpoint "$program" -o "$next"; then
-        echo "$next" >"$store/latest.part" && mv "$store/latest.part" "$store/latest"
-        [ -z "$saved" ] || rm -rf "$saved"
-        # It comes back with its number, which is free once somebody has heard of its end.
-        wait "$program" 2>/dev/null
-        scontrol requeue "$SLURM_JOB_ID"
-        exit 0
-    fi
+# Ends the program with the job: Slurm may not know one that came back for the job's.
+end() {
+    kill "$program" 2>/dev/null
+    for _ in $(seq 10); do lives && sleep 1; done
+    lives && kill -KILL "$program"
+    exit 143
 }
-trap save USR1
+
+# A program that came back is no child of this shell; where nobody asks how it ended, its number stays in use.
+lives() { grep -q '^State:[[:space:]]*[^ZX[:space:]]' "/proc/$program/status" 2>/dev/null; }
+
+# Ends this script, unless the program could not be saved: it runs then, and there may be time for another try.
+save() {
+    local next=$store/$(date +%s)
+    hetgpu-migrate checkpoint "$program" -o "$next" || { sleep 5; return; }
+    trap '' TERM
+    echo "$next" >"$store/latest.part" && mv "$store/latest.part" "$store/latest" && [ -n "$saved" ] && rm -rf "$saved"
+    # It comes back with its number, which is free once somebody has heard of its end.
+    { wait "$program"; } 2>/dev/null
+    scontrol requeue "$SLURM_JOB_ID" && exit 0
+    echo "it is saved, but not queued again; \`hetgpu-migrate restore $next --cut-files\` brings it back" >&2
+    exit 1
+}
 
 if [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ] && [ -n "$saved" ]; then
     program=$(sed -n 's/^ *"pid": \([0-9]*\),*$/\1/p' "$saved/job.json")
@@ -33,8 +46,9 @@ else
     setsid hetgpu run "$@" >"$store/output" 2>&1 </dev/null &
     program=$!
 fi
-# A program that came back is no child of this shell; where nobody asks how it ended, its number stays in use.
-while grep -q '^State:[[:space:]]*[^ZX[:space:]]' "/proc/$program/status" 2>/dev/null; do
+trap end TERM
+while lives; do
+    if [ -n "$asked" ]; then save; fi
     sleep 1 &
     wait $!
 done

@@ -1,11 +1,13 @@
 // Bodies that attract each other. With no arguments a short run, whose end is known; with a number of bodies and of steps
-// one that takes as long as is wanted, for demonstrations: a line on the screen says how far it is.
+// one that takes as long as is wanted, for demonstrations: a line on the screen says how far it is. A third number is how many
+// milliseconds it rests after each step.
 //> 256 bodies, 20 steps
 //> checksum cb13b5d8be31bc5b
 #include "check.h"
 #include <cstdint>
 #include <cstdlib>
 #include <cuda_runtime.h>
+#include <unistd.h>
 #include <vector>
 
 constexpr int TILE = 64;
@@ -34,6 +36,7 @@ __global__ void step(const float4 *from, float4 *to, float3 *speeds, int bodies,
 
 int main(int count, char **words) {
     int bodies = count > 1 ? std::atoi(words[1]) : 256, steps = count > 2 ? std::atoi(words[2]) : 20;
+    int rest = count > 3 ? std::atoi(words[3]) : 0;
     bool shown = count > 1;
     bodies = (bodies + TILE - 1) / TILE * TILE;
     std::printf("%d bodies, %d steps\n", bodies, steps);
@@ -56,6 +59,7 @@ int main(int count, char **words) {
             std::printf("step %d of %d\n", done + 1, steps);
             std::fflush(stdout);
         }
+        if (rest) usleep(1000 * rest);
     }
     CHECK(cudaMemcpy(places.data(), now, bodies * sizeof *now, cudaMemcpyDeviceToHost));
     uint64_t sum = 14695981039346656037u;
