@@ -216,6 +216,7 @@ install_python_modules
 install_older_toolkits
 install_older_runtimes
 tests/criu/setup.sh
+tests/slurm/setup.sh
 cat >.build/env <<EOF
 export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:\$PATH"
 export HETGPU_CUDA_TOOLKIT="$PWD/.build/cuda/toolkit"

@@ -49,6 +49,7 @@ const STAGES: &[Stage] = &[
         let mut counts = jobs::demo()?;
         counts += jobs::faults(&[])?;
         counts += jobs::pairs(&[])?;
+        counts += jobs::slurm()?;
         Ok(counts)
     }),
     ("dist", dist::check),

@@ -3,11 +3,13 @@
 mod faults;
 mod large;
 mod pairs;
+mod slurm;
 mod transfers;
 
 pub(crate) use faults::run as faults;
 pub(crate) use large::run as large;
 pub(crate) use pairs::run as pairs;
+pub(crate) use slurm::run as slurm;
 
 use serde_json::Value;
 use std::fs::File;
@@ -341,55 +343,7 @@ pub(crate) fn demo() -> Result<Counts, String> {
         println!("expected {expected} after {STEPS} steps, there were {steps}");
     }
     counts += Counts::one(ended == expected && steps == STEPS as usize);
-    counts += match &bench.criu {
-        Ok(criu) => Counts::one(batch(&bench, criu, (BODIES, STEPS), &expected)?),
-        Err(why) => skipped("the example of a batch job", why),
-    };
     Ok(counts)
-}
-
-/// The example of a batch job in `docs/jobs`, with a stand-in for the command that queues it again.
-fn batch(bench: &Bench, criu: &Path, (bodies, steps): (u32, u32), expected: &str) -> Result<bool, String> {
-    println!("a batch job that is signalled, saved and begun again");
-    let (bin, store) = (bench.work.join("bin"), bench.work.join("store"));
-    std::fs::create_dir_all(&bin).map_err(|error| error.to_string())?;
-    let run = format!("#!/bin/sh\nshift\nLD_LIBRARY_PATH='{}' exec \"$@\"\n", bench.work.display());
-    for (name, text) in [("hetgpu", run.as_str()), ("scontrol", "#!/bin/sh\n[ \"$*\" = 'requeue 7' ]\n")] {
-        let path = bin.join(name);
-        std::fs::write(&path, text).map_err(|error| error.to_string())?;
-        let allowed = std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755));
-        allowed.map_err(|error| error.to_string())?;
-    }
-    let paths = [bin, bench.work.clone(), "/usr/bin".into(), "/bin".into()];
-    let path = std::env::join_paths(paths).map_err(|error| error.to_string())?;
-    let start = |restarts: &str| {
-        let mut command = alone();
-        command.arg("bash").arg(root().join("docs/jobs/slurm.sh")).arg(bench.work.join("nbody"));
-        command.args([bodies.to_string(), steps.to_string()]).env("PATH", &path).env("HETGPU_CRIU", criu);
-        command.env("HETGPU_CHECKPOINTS", &store).env("SLURM_JOB_ID", "7").env("SLURM_RESTART_COUNT", restarts);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command.spawn().map_err(|error| format!("bash: {error}"))
-    };
-    let first = start("0")?;
-    let begun = Instant::now();
-    let output = store.join("7/output");
-    while !std::fs::read_to_string(&output).is_ok_and(|text| text.contains("step")) && begun.elapsed() < LIMIT {
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    let _ = Command::new("sh").args(["-c", &format!("kill -USR1 {}", first.id())]).status();
-    let first = first.wait_with_output().map_err(|error| error.to_string())?;
-    let second = start("1")?.wait_with_output().map_err(|error| error.to_string())?;
-    let right = first.status.success() && second.status.success() && text(&second).ends_with(expected);
-    if !right {
-        println!(
-            "the first time: {}\n{}\nthe second: {}\n{}",
-            first.status,
-            text(&first),
-            second.status,
-            text(&second)
-        );
-    }
-    Ok(right)
 }
 
 /// A folder of that name that is not there.

@@ -33,6 +33,7 @@ cargo xtask demo-migrate                the same of a program that is moved, sav
 cargo xtask faults [COUNT [SEED [LANES]]]
                                         jobs that are moved and saved while everything goes wrong: 120 times, or as often as said
 cargo xtask pairs [COUNT [SEED]]        two processes with the same memory are moved and saved together, and commands and processes killed
+cargo xtask slurm                       the example of a batch job in docs/jobs, with Slurm's own programs
 cargo xtask dist                        an archive and a Debian package for users, in .build/dist, and tries them
 cargo xtask bench parse                 how fast a large PTX module is parsed and lifted
 cargo xtask bench jit [FEATURES]        how long kernels take to compile; native (default), sse2, avx2 or avx512
@@ -72,6 +73,7 @@ fn main() -> ExitCode {
         "faults" => jobs::faults(rest),
         "pairs" => jobs::pairs(rest),
         "ring" => ring::run(rest),
+        "slurm" => none_left(rest).and_then(|()| jobs::slurm()),
         "dist" => none_left(rest).and_then(|()| dist::run()),
         "bench" => match rest {
             [name] if name == "parse" => bench::parse(),

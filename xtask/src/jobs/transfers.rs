@@ -95,7 +95,7 @@ impl Drop for Receiver {
     }
 }
 
-fn sockets() -> String {
+pub(super) fn sockets() -> String {
     let named = std::env::var("XDG_RUNTIME_DIR").ok().filter(|folder| std::path::Path::new(folder).is_dir());
     named.map_or_else(|| "/tmp/hetgpu-0".to_owned(), |folder| format!("{folder}/hetgpu"))
 }
