@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 const WHAT: &str = "the example of a batch job";
 const BODIES: u32 = 4096;
 const STEPS: u32 = 600;
+/// Of a job that is cancelled: it does not end by itself while anybody waits for it.
+const ENDLESS: u32 = 1_000_000;
 /// Milliseconds that it rests after each step: it takes a minute on any machine.
 const REST: u32 = 100;
 /// A minute is the shortest limit. Slurm looks every thirty seconds who has to be signalled before the next time: this job when it has run
@@ -184,11 +186,11 @@ struct Batch {
 }
 
 impl Batch {
-    fn submit(slurm: &Slurm, bench: &Bench, limits: &[&str]) -> Result<Self, String> {
+    fn submit(slurm: &Slurm, bench: &Bench, limits: &[&str], steps: u32) -> Result<Self, String> {
         let (said, stores) = (bench.work.join("batch-%j.log"), bench.work.join("store"));
         let mut command = slurm.command("sbatch");
         command.arg("--parsable").args(limits).arg("--output").arg(&said).arg(root().join("docs/jobs/slurm.sh"));
-        command.arg(bench.work.join("nbody")).args([BODIES, STEPS, REST].map(|number| number.to_string()));
+        command.arg(bench.work.join("nbody")).args([BODIES, steps, REST].map(|number| number.to_string()));
         command.env("PATH", path(bench)?).env("HETGPU_LIBRARIES", &bench.work).env("HETGPU_CHECKPOINTS", &stores);
         if let Ok(criu) = &bench.criu {
             command.env("HETGPU_CRIU", criu);
@@ -306,10 +308,10 @@ pub(crate) fn run() -> Result<Counts, String> {
     link.map_err(|error| format!("hetgpu: {error}"))?;
     let mut slurm = Slurm::start(&bench)?;
     let mut counts = Counts::default();
-    let batch = Batch::submit(&slurm, &bench, &SHORT)?;
+    let batch = Batch::submit(&slurm, &bench, &SHORT, STEPS)?;
     let watched = batch.runs_into_its_time(&mut slurm, &expected);
     counts += batch.told(&slurm, watched);
-    let batch = Batch::submit(&slurm, &bench, &LONG)?;
+    let batch = Batch::submit(&slurm, &bench, &LONG, ENDLESS)?;
     let watched = batch.is_cancelled(&mut slurm, &bench);
     counts += batch.told(&slurm, watched);
     Ok(counts)
