@@ -324,6 +324,10 @@ impl Runtime {
     /// Address and size of a managed variable; it needs no context.
     pub fn library_managed(&self, handle: Handle<Library>, name: &str) -> Result<(u64, u64)> {
         let library = self.libraries.get(handle)?;
+        if library.code.module.machine.is_some() {
+            // The driver has them, in each context.
+            return self.modules.get(self.library_module(handle)?)?.global(name);
+        }
         let addresses = self.shared_variables(&library)?;
         let mut globals = library.code.module.globals.iter().zip(addresses);
         let found = globals.find(|(global, _)| global.managed && global.name == name);

@@ -31,7 +31,7 @@ pub(crate) fn run(line: &Line) -> Outcome {
         }
         if let Some(machine) = machine.as_ref().and_then(|code| code.module.machine.as_ref()) {
             say(format_args!(
-                "\nmachine code alone: NVIDIA's devices of {} run it as it is, pause when a kernel has ended, and keep the job",
+                "\nmachine code alone: devices of {} run it as it is, pause when a kernel has ended, and keep the job",
                 machine.target
             ));
         }
