@@ -214,14 +214,14 @@ impl Code {
         let wanted = Wanted { sm: compute.0 * 10 + compute.1, later, limits: Limits::default() };
         match found {
             HostModule::Text(bytes) => text(bytes),
-            HostModule::Fatbin(bytes) => wanted.from_fatbins(&[bytes]),
-            HostModule::Wrapper(HostFatbins { data, prelinked }) => match wanted.from_fatbins(&[data]) {
+            HostModule::Fatbin(bytes) => wanted.in_fatbins(&[bytes]),
+            HostModule::Wrapper(HostFatbins { data, prelinked }) => match wanted.in_fatbins(&[data]) {
                 Err(Error::NoBinary(_)) if !prelinked.is_empty() => {
-                    wanted.from_fatbins(&prelinked.iter().map(Vec::as_slice).collect::<Vec<_>>())
+                    wanted.in_fatbins(&prelinked.iter().map(Vec::as_slice).collect::<Vec<_>>())
                 }
                 other => other,
             },
-            HostModule::Elf(bytes) => wanted.from_elf(bytes),
+            HostModule::Elf(bytes) => wanted.in_elf(bytes),
         }
     }
 
@@ -384,7 +384,7 @@ struct Wanted {
 impl Wanted {
     /// The text of a fatbin, or of several that are parts of one program. Parts without PTX for the device are left out where
     /// others have it: the toolkit's own libraries, which programs are linked with whether they use them or not.
-    fn from_fatbins(&self, fatbins: &[&[u8]]) -> Result<String> {
+    fn in_fatbins(&self, fatbins: &[&[u8]]) -> Result<String> {
         let mut texts = Vec::new();
         let mut lacking = None;
         for fatbin in fatbins {
@@ -418,14 +418,14 @@ impl Wanted {
     }
 
     /// A cubin is machine code; other ELF files may hold fatbins.
-    fn from_elf(&self, bytes: &[u8]) -> Result<String> {
+    fn in_elf(&self, bytes: &[u8]) -> Result<String> {
         let elf = container::Elf::parse(bytes).map_err(|diagnostic| damaged(&diagnostic))?;
         if elf.is_cubin() {
             let target = elf.sm().map_or_else(|| "another device".to_owned(), |sm| format!("sm_{sm}"));
             return Err(no_binary(Choice::ElfOnly(vec![target]).diagnostic(self.sm)));
         }
         let sections = container::fatbins_in_elf(bytes).map_err(|diagnostic| damaged(&diagnostic))?;
-        self.from_fatbins(&sections.iter().map(|section| section.bytes).collect::<Vec<_>>())
+        self.in_fatbins(&sections.iter().map(|section| section.bytes).collect::<Vec<_>>())
     }
 }
 
