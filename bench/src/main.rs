@@ -3,6 +3,7 @@
 mod api;
 mod cpu;
 mod jit;
+mod load;
 mod parse;
 mod ring;
 mod snapshot;
@@ -19,6 +20,8 @@ hetgpu-bench parse FILE.ptx [--json FILE]
   parses and lifts a PTX text: time, rate, and memory against the text's size
 hetgpu-bench jit FEATURES [FOLDER [--json FILE]]
   how long kernels take to compile, from nothing and from the cache; FEATURES: native, sse2, avx2, avx512
+hetgpu-bench load FOLDER... [--json FILE]
+  how long modules take on their way to a card's driver: lifted and printed, and from what was kept of that
 hetgpu-bench show STAGE FEATURES KERNEL FILE.ptx
   what a kernel becomes; STAGE: lowered, optimised, assembly; KERNEL+sites: in the form that can be suspended
 hetgpu-bench api [--smoke] [--only NAME] [--libcuda FILE] [--json FILE]
@@ -68,6 +71,10 @@ fn run() -> Result<(), String> {
         ("jit", [features]) => jit::run(&kernels, features, None),
         ("jit", [features, folder]) => jit::run(folder.as_ref(), features, None),
         ("jit", [features, folder, "--json", json]) => jit::run(folder.as_ref(), features, Some(json.as_ref())),
+        ("load", [folders @ .., "--json", json]) => load::run(folders, Some(json.as_ref())),
+        ("load", folders) if !folders.is_empty() => load::run(folders, None),
+        // One module in a process of its own.
+        ("load-one", [file, cache]) => load::one(file.as_ref(), cache.as_ref()),
         ("show", [stage, features, kernel, file]) => jit::show(stage, features, kernel, file.as_ref()),
         // One kernel in a process of its own.
         ("compile", [features, kernel, file, cache]) => jit::compile(features, kernel, file.as_ref(), cache.as_ref()),

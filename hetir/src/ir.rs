@@ -332,8 +332,8 @@ pub struct ValueData {
 /// A part of a pool.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Slice {
-    start: u32,
-    len: u32,
+    pub(crate) start: u32,
+    pub(crate) len: u32,
 }
 
 impl Slice {
@@ -353,9 +353,9 @@ pub struct InstData {
     pub attrs: [u8; MAX_ATTRS],
     /// The immediate; what it is stands in the op's row.
     pub imm: u64,
-    args: Slice,
-    results: Slice,
-    targets: Slice,
+    pub(crate) args: Slice,
+    pub(crate) results: Slice,
+    pub(crate) targets: Slice,
 }
 
 impl InstData {
@@ -376,7 +376,7 @@ impl InstData {
 pub struct Target {
     /// The block.
     pub block: Block,
-    args: Slice,
+    pub(crate) args: Slice,
 }
 
 /// Parameters and instructions of a block. The last instruction is the only terminator.
@@ -399,8 +399,8 @@ pub struct Body {
     pub insts: Vec<InstData>,
     /// Where each instruction comes from.
     pub spans: Vec<Span>,
-    pool: Vec<Value>,
-    targets: Vec<Target>,
+    pub(crate) pool: Vec<Value>,
+    pub(crate) targets: Vec<Target>,
 }
 
 impl Body {

@@ -4,6 +4,7 @@
 
 pub mod analysis;
 pub mod attr;
+pub mod binary;
 pub mod blocks;
 pub mod build;
 pub mod diag;

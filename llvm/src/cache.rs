@@ -1,40 +1,8 @@
-//! Compiled code that is kept on disk from run to run.
-//!
-//! One file an entry, named by its key. A file is written under another name and renamed, so that a reader, also in
-//! another process, sees all of it or nothing. What does not belong to this user, what others may write, what is
-//! damaged and what was made for another key is not used.
+//! What is kept of compiled code: an object file, and what the device must do for it.
 
-use crate::digest::{BYTES, Digest, Hasher, hex};
 use crate::host::Needs;
-use crate::host::sys::effective_user;
-use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, SystemTime};
 
-const MAGIC: [u8; 8] = *b"hetgpujc";
-const VERSION: u32 = 2;
-/// Magic, version, bytes of the code, key, needs, digest of all the rest.
-const HEADER: usize = 8 + 4 + 8 + BYTES + NEEDS + BYTES;
-/// Flags and local bytes.
-const NEEDS: usize = 5;
-/// Ends of the names of entries and of files that are being written.
-const ENTRY: &str = "code";
-const UNFINISHED: &str = "part";
-/// A file that is being written for longer belongs to a process that is gone.
-const STALE: Duration = Duration::from_secs(600);
-/// So many entries are added before the folder is looked through again, since other processes add to it too.
-const LOOK_EVERY: u32 = 16;
-
-/// The folder that is meant where none is named: `$XDG_CACHE_HOME/hetgpu`, else `~/.cache/hetgpu`.
-pub fn default_folder() -> Option<PathBuf> {
-    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let base = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
-    Some(base.join("hetgpu"))
-}
+pub use hetgpu_cache::default_folder;
 
 /// What an entry holds.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -44,220 +12,60 @@ pub(crate) struct Entry {
     pub(crate) object: Vec<u8>,
 }
 
-/// A folder of entries.
-#[derive(Debug)]
-pub(crate) struct Cache {
-    folder: PathBuf,
-    limit: u64,
-    user: u32,
-    size: Mutex<Size>,
-}
-
-/// What is known of the folder's size.
-#[derive(Debug, Default)]
-struct Size {
-    bytes: u64,
-    /// Entries that may be added before it is determined again.
-    credit: u32,
-}
-
-impl Cache {
-    /// A cache in this folder, which is made where it is missing.
-    pub(crate) fn open(folder: &Path, limit: u64) -> io::Result<Self> {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        let user = effective_user();
-        let metadata = fs::metadata(folder)?;
-        let refuse = |why: &str| Err(io::Error::other(format!("{}: {why}", folder.display())));
-        if !metadata.is_dir() {
-            return refuse("not a folder");
-        }
-        if metadata.uid() != user {
-            return refuse("belongs to another user");
-        }
-        if metadata.mode() & 0o022 != 0 {
-            return refuse("others may write to it");
-        }
-        Ok(Self { folder: folder.to_path_buf(), limit, user, size: Mutex::default() })
+impl Entry {
+    /// The object file, then local bytes and flags.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let Needs { barriers, waits, lanes_wait, local_bytes, images, clusters, recursive } = self.needs;
+        let flags = [barriers, waits, lanes_wait, recursive, images, clusters];
+        let flags = flags.iter().enumerate().fold(0, |byte, (bit, flag)| byte | u8::from(*flag) << bit);
+        [&self.object, &local_bytes.to_le_bytes()[..], &[flags]].concat()
     }
 
-    fn path(&self, key: &Digest) -> PathBuf {
-        self.folder.join(hex(key)).with_extension(ENTRY)
+    pub(crate) fn decode(mut contents: Vec<u8>) -> Option<Self> {
+        let flags = contents.pop().filter(|flags| *flags < 1 << 6)?;
+        let (object, local_bytes) = contents.split_last_chunk::<4>()?;
+        let (length, local_bytes) = (object.len(), u32::from_le_bytes(*local_bytes));
+        contents.truncate(length);
+        let flag = |bit: u32| flags & 1 << bit != 0;
+        let needs = Needs {
+            barriers: flag(0),
+            waits: flag(1),
+            lanes_wait: flag(2),
+            recursive: flag(3),
+            images: flag(4),
+            clusters: flag(5),
+            local_bytes,
+        };
+        Some(Self { needs, object: contents })
     }
-
-    /// The entry of this key. A file that cannot be one is removed.
-    pub(crate) fn load(&self, key: &Digest) -> Option<Entry> {
-        let path = self.path(key);
-        let mut file =
-            OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(&path).ok()?;
-        let entry = self.read(&mut file, key);
-        match entry {
-            // The least recently used entries go first; a time that cannot be set makes this one look older than it is.
-            Some(_) => drop(file.set_modified(SystemTime::now())),
-            None => self.remove(key),
-        }
-        entry
-    }
-
-    fn read(&self, file: &mut File, key: &Digest) -> Option<Entry> {
-        let metadata = file.metadata().ok()?;
-        let length = usize::try_from(metadata.len()).ok()?;
-        if !self.ours(&metadata) || length < HEADER {
-            return None;
-        }
-        let mut header = [0; HEADER];
-        file.read_exact(&mut header).ok()?;
-        // The room is made by what the header says only where the file is as long as that.
-        let code = code_length(&header).filter(|code| Some(*code) == length.checked_sub(HEADER))?;
-        let mut object = Vec::new();
-        object.try_reserve_exact(code).ok()?;
-        file.take(code as u64).read_to_end(&mut object).ok()?;
-        decode(&header, object, key)
-    }
-
-    fn ours(&self, metadata: &Metadata) -> bool {
-        metadata.is_file() && metadata.uid() == self.user && metadata.mode() & 0o022 == 0
-    }
-
-    /// Drops the entry of this key.
-    pub(crate) fn remove(&self, key: &Digest) {
-        // Nothing to do where it is gone already or may not be removed: it is not used in any case.
-        drop(fs::remove_file(self.path(key)));
-    }
-
-    /// Keeps an entry.
-    pub(crate) fn store(&self, key: &Digest, entry: &Entry) -> io::Result<()> {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let header = encode(entry, key);
-        let length = (header.len() + entry.object.len()) as u64;
-        if length > self.limit {
-            return Ok(());
-        }
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let part = self.folder.join(format!("{}-{}-{number}.{UNFINISHED}", hex(key), std::process::id()));
-        let written = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&part)
-            .and_then(|mut file| file.write_all(&header).and_then(|()| file.write_all(&entry.object)))
-            .and_then(|()| fs::rename(&part, self.path(key)));
-        if written.is_err() {
-            drop(fs::remove_file(&part));
-        }
-        written?;
-        self.keep_to_limit(length);
-        Ok(())
-    }
-
-    /// Removes what was not used for longest where the folder has become too large by this many bytes.
-    fn keep_to_limit(&self, added: u64) {
-        let mut size = self.size.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        size.bytes += added;
-        if size.credit > 0 && size.bytes <= self.limit {
-            size.credit -= 1;
-            return;
-        }
-        let mut entries = self.entries();
-        entries.sort_by_key(|entry| entry.used);
-        let mut bytes: u64 = entries.iter().map(|entry| entry.length).sum();
-        if bytes > self.limit {
-            // More than needed goes, so that a full folder is not looked through at each entry.
-            let enough = self.limit - self.limit / 8;
-            for entry in &entries {
-                if bytes <= enough {
-                    break;
-                }
-                if fs::remove_file(&entry.path).is_ok() {
-                    bytes -= entry.length;
-                }
-            }
-        }
-        *size = Size { bytes, credit: LOOK_EVERY };
-    }
-
-    /// Every entry, without files that processes left unfinished, which are removed.
-    fn entries(&self) -> Vec<Kept> {
-        let now = SystemTime::now();
-        let mut out = Vec::new();
-        for file in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
-            let path = file.path();
-            let Ok(metadata) = file.metadata() else { continue };
-            let used = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-            match path.extension().and_then(|extension| extension.to_str()) {
-                Some(ENTRY) => out.push(Kept { path, length: metadata.len(), used }),
-                Some(UNFINISHED) if now.duration_since(used).is_ok_and(|age| age > STALE) => {
-                    drop(fs::remove_file(path))
-                }
-                _ => {}
-            }
-        }
-        out
-    }
-}
-
-/// An entry in the folder.
-struct Kept {
-    path: PathBuf,
-    length: u64,
-    used: SystemTime,
-}
-
-fn encode(entry: &Entry, key: &Digest) -> Vec<u8> {
-    let Needs { barriers, waits, lanes_wait, local_bytes, images, clusters, recursive } = entry.needs;
-    let flags = [barriers, waits, lanes_wait, recursive, images, clusters];
-    let flags = flags.iter().enumerate().fold(0, |byte, (bit, flag)| byte | u8::from(*flag) << bit);
-    let mut header = Vec::with_capacity(HEADER);
-    header.extend(MAGIC);
-    header.extend(VERSION.to_le_bytes());
-    header.extend((entry.object.len() as u64).to_le_bytes());
-    header.extend(key);
-    header.push(flags);
-    header.extend(local_bytes.to_le_bytes());
-    let sum = checksum(&header, &entry.object);
-    header.extend(sum);
-    header
-}
-
-fn code_length(header: &[u8; HEADER]) -> Option<usize> {
-    let (magic, rest) = header.split_first_chunk::<8>()?;
-    let (version, rest) = rest.split_first_chunk::<4>()?;
-    let (length, _) = rest.split_first_chunk::<8>()?;
-    if *magic != MAGIC || u32::from_le_bytes(*version) != VERSION {
-        return None;
-    }
-    usize::try_from(u64::from_le_bytes(*length)).ok()
-}
-
-fn decode(header: &[u8; HEADER], object: Vec<u8>, key: &Digest) -> Option<Entry> {
-    let (fields, sum) = header.split_last_chunk::<BYTES>()?;
-    if code_length(header)? != object.len() || checksum(fields, &object) != *sum {
-        return None;
-    }
-    let (fields, local_bytes) = fields.split_last_chunk::<4>()?;
-    let (flags, fields) = fields.split_last()?;
-    let (_, stored) = fields.split_last_chunk::<BYTES>()?;
-    if stored != key || *flags >= 1 << 6 {
-        return None;
-    }
-    let flag = |bit: u32| flags & 1 << bit != 0;
-    let needs = Needs {
-        barriers: flag(0),
-        waits: flag(1),
-        lanes_wait: flag(2),
-        recursive: flag(3),
-        images: flag(4),
-        clusters: flag(5),
-        local_bytes: u32::from_le_bytes(*local_bytes),
-    };
-    Some(Entry { needs, object })
-}
-
-fn checksum(fields: &[u8], object: &[u8]) -> Digest {
-    let mut hasher = Hasher::new();
-    hasher.update(fields);
-    hasher.update(object);
-    hasher.finish()
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_flag_is_kept() {
+        for flags in 0..64u32 {
+            let on = |bit: u32| flags & 1 << bit != 0;
+            let needs = Needs {
+                barriers: on(0),
+                waits: on(1),
+                lanes_wait: on(2),
+                recursive: on(3),
+                images: on(4),
+                clusters: on(5),
+                local_bytes: flags * 1000,
+            };
+            let entry = Entry { needs, object: vec![1, 2, 3] };
+            assert_eq!(Entry::decode(entry.encode()), Some(entry));
+        }
+    }
+
+    #[test]
+    fn what_is_too_short_or_has_unknown_flags_is_none() {
+        assert_eq!(Entry::decode(vec![0; 4]), None);
+        assert!(Entry::decode(vec![0; 5]).is_some());
+        assert_eq!(Entry::decode(vec![0, 0, 0, 0, 1 << 6]), None);
+    }
+}

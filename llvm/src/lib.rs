@@ -4,7 +4,6 @@
 
 pub mod abi;
 pub mod cache;
-mod digest;
 pub mod host;
 mod lower;
 mod sys;

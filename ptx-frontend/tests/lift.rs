@@ -178,3 +178,31 @@ fn instructions_need_a_version_and_a_target() {
     assert_eq!(errors("7.9", "sm_80", "ret;"), ["there is no PTX ISA 7.9"]);
     assert_eq!(errors("8.0", "sm_99", "ret;"), ["`sm_99` is not a target"]);
 }
+
+/// Texts below a folder of the repository.
+fn texts(folder: &std::path::Path, out: &mut Vec<std::path::PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            texts(&path, out);
+        } else if path.extension().is_some_and(|extension| extension == "ptx") {
+            out.push(path);
+        }
+    }
+}
+
+#[test]
+fn every_module_comes_back_from_its_bytes() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut files = Vec::new();
+    ["tests/ptx", "bench"].iter().for_each(|folder| texts(&root.join(folder), &mut files));
+    let mut whole = 0;
+    for file in &files {
+        let module = lift(&std::fs::read_to_string(file).unwrap(), true).module;
+        let Some(bytes) = hetir::binary::encode(&module) else { continue };
+        let back = hetir::binary::decode(&bytes).unwrap_or_else(|| panic!("{}", file.display()));
+        assert_eq!(format!("{back:?}"), format!("{module:?}"), "{}", file.display());
+        whole += 1;
+    }
+    assert!(whole * 10 > files.len() * 9 && whole > 500, "{whole} of {}", files.len());
+}

@@ -1,6 +1,6 @@
 //! Device code: from an image to verified hetIR.
 
-use crate::{Error, Result, dump, log, sys};
+use crate::{Error, Result, dump, lifted, log, sys};
 use hetir::diag::{self, Diagnostic, Severity};
 use hetir::entity::FuncId;
 use hetir::interp::SharedLayout;
@@ -258,14 +258,13 @@ impl Code {
     pub fn from_text(text: String, name: &str) -> Result<Arc<Self>> {
         let text = ptx_frontend::builtin::complete(text);
         dump::save(&text, "ptx", || text.clone().into_bytes());
-        let lifted = ptx_frontend::lift_text(&text, ptx_frontend::Options { lenient: true });
+        let (module, diagnostics) = lifted::lift(&text);
         let (errors, others): (Vec<_>, Vec<_>) =
-            lifted.diagnostics.into_iter().partition(|diagnostic| diagnostic.severity == Severity::Error);
+            diagnostics.into_iter().partition(|diagnostic| diagnostic.severity == Severity::Error);
         if !errors.is_empty() {
             return Err(Error::InvalidCode(diag::render(&errors, name, &text)));
         }
         let warnings = diag::render(&others, name, &text);
-        let module = lifted.module;
         dump::save(&text, "het", || hetir::text::print(&module).into_bytes());
         let kernels = module
             .functions

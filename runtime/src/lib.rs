@@ -28,6 +28,7 @@ mod host;
 mod image;
 mod ipc;
 mod launch;
+mod lifted;
 mod link;
 mod managed;
 mod memory;
@@ -81,6 +82,7 @@ pub use launch::{
     LaunchRequest, Launchable, check, check_cluster, cluster_limit, cluster_of, dynamic_shared_limit, resident_blocks,
     threads_limit,
 };
+pub use lifted::keep_modules;
 pub use link::Linker;
 pub use managed::{Advise, Location, Wishes};
 pub use memory::{Allocation, AllocationKind, Memory, Origin, Owner};

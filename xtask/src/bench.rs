@@ -39,6 +39,16 @@ pub(crate) fn jit(features: &str) -> Result<Counts, String> {
     succeeds(&mut bench).map(Counts::one)
 }
 
+/// How long modules take on their way to a card's driver.
+pub(crate) fn load() -> Result<Counts, String> {
+    let work = folder(".build/bench")?;
+    let mut bench = cargo();
+    bench.args(["run", "--quiet", "--release", "--package", "hetgpu-bench", "--", "load"]);
+    bench.args(["bench/kernels", "bench/nvidia/kernels"].map(|folder| root().join(folder)));
+    bench.arg("--json").arg(work.join("load.json"));
+    succeeds(&mut bench).map(Counts::one)
+}
+
 /// The suite of kernels, ours beside OpenCL for processors. The flags are the benchmark's own.
 pub(crate) fn cpu(flags: &[String]) -> Result<Counts, String> {
     let root = root();

@@ -36,6 +36,7 @@ cargo xtask pairs [COUNT [SEED]]        two processes with the same memory are m
 cargo xtask slurm                       the example of a batch job in docs/jobs, with Slurm's own programs
 cargo xtask dist                        an archive and a Debian package for users, in .build/dist, and tries them
 cargo xtask bench parse                 how fast a large PTX module is parsed and lifted
+cargo xtask bench load                  how long modules take on their way to a card's driver, and from what was kept of that
 cargo xtask bench jit [FEATURES]        how long kernels take to compile; native (default), sse2, avx2 or avx512
 cargo xtask bench cpu [FLAGS]           a suite of kernels beside OpenCL for processors; --help lists the flags
 cargo xtask bench api                   what calls of the driver API cost
@@ -79,6 +80,7 @@ fn main() -> ExitCode {
             [name] if name == "parse" => bench::parse(),
             [name] if name == "api" => bench::api(),
             [name] if name == "ptx" => bench::ptx(),
+            [name] if name == "load" => bench::load(),
             [name] if name == "jit" => bench::jit("native"),
             [name, features] if name == "jit" => bench::jit(features),
             [name, flags @ ..] if name == "cpu" => bench::cpu(flags),
@@ -86,10 +88,10 @@ fn main() -> ExitCode {
             [name, flags @ ..] if name == "suspend" => bench::suspend(flags),
             [name, flags @ ..] if name == "jobs" => jobs::large(flags),
             [name, flags @ ..] if name == "nvidia" => bench::nvidia::run(flags),
-            _ => {
-                Err("there are eight benchmarks, parse, jit, cpu, api, snapshot, suspend, jobs and nvidia, and ptx"
-                    .into())
-            }
+            _ => Err(
+                "there are nine benchmarks, parse, load, jit, cpu, api, snapshot, suspend, jobs and nvidia, and ptx"
+                    .into(),
+            ),
         },
         "help" | "--help" | "-h" => {
             println!("{USAGE}");

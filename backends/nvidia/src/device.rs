@@ -1,6 +1,7 @@
 //! The card as a device.
 
 use crate::driver::{Array, ArrayShape, Context, Driver, Object, Over, Stream};
+use crate::kept::Kept;
 use crate::kernels::{Compiler, Form, Kernel, Loaded, threads_move};
 use crate::memory::Memory;
 use crate::ptx::Target;
@@ -223,7 +224,8 @@ impl NvidiaDevice {
         let isa = newest_ptx(version).min(NEWEST_PTX);
         let compute = caps::target(&card);
         let target = Target { compute, architecture_specific: compute >= (9, 0), isa };
-        let compiler = Compiler { context: Arc::clone(&context), target, services: options.services.clone() };
+        let (services, kept) = (options.services.clone(), Kept::new(&options.services));
+        let compiler = Compiler { context: Arc::clone(&context), target, services, kept };
         let inner = Inner {
             slots: Slots::new(&context)?,
             launches: AtomicU32::new(1),

@@ -1,6 +1,7 @@
 //! Modules that were taken, and the kernels of them that were compiled.
 
 use crate::driver::{self, Context, Function, Image};
+use crate::kept::Kept;
 use crate::ptx::{self, Addresses, Hidden, Printed, Request, Target};
 use crate::sys;
 use hetgpu_device::{DeviceError, ErrorKind, Importance, Launch, Services};
@@ -68,6 +69,7 @@ pub(crate) struct Compiler {
     pub(crate) context: Arc<Context>,
     pub(crate) target: Target,
     pub(crate) services: Services,
+    pub(crate) kept: Kept,
 }
 
 impl Loaded {
@@ -130,7 +132,7 @@ impl Compiler {
         let function = module.functions.get(kernel.index()).filter(|function| function.is_kernel());
         let function = function.ok_or_else(|| DeviceError::new(ErrorKind::InvalidImage, "there is no such kernel"))?;
         let name = function.name.clone();
-        let printed = ptx::print(&request).map_err(|why| {
+        let (printed, known) = self.kept.print(&request).map_err(|why| {
             DeviceError::new(ErrorKind::NotSupported, format!("{name} cannot run on this device: {why}"))
         })?;
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -155,9 +157,10 @@ impl Compiler {
         let _ = function.attribute(sys::FUNCTION_REGISTERS)?;
         if let Some(log) = &self.services.log {
             let took = begun.elapsed().as_secs_f64() * 1e3;
+            let known = if known { ", its text was kept" } else { "" };
             log(
                 Importance::Info,
-                format_args!("{name}: compiled by the driver in {took:.1} ms ({addresses:?}, {form:?})"),
+                format_args!("{name}: compiled by the driver in {took:.1} ms ({addresses:?}, {form:?}{known})"),
             );
         }
         Ok(Kernel { name, function, printed, constants, id, allowed: Default::default() })

@@ -3,8 +3,8 @@
 use super::jit::Jit;
 use super::pipeline::{self, Stage};
 use super::{Form, Shape};
-use crate::digest::hex;
 use crate::lower;
+use hetgpu_cache::hex;
 use hetir::entity::FuncId;
 use hetir::ir::Module;
 use std::fs;

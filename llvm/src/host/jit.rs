@@ -9,9 +9,9 @@ use super::runtime;
 use super::sys::{Memory, Protection, page};
 use super::{CompileError, Needs, Options, Shape, Times};
 use crate::abi;
-use crate::cache::{Cache, Entry};
-use crate::digest::Digest;
+use crate::cache::Entry;
 use crate::lower;
+use hetgpu_cache::{Cache, Digest};
 use hetir::entity::FuncId;
 use hetir::ir::Module;
 use std::collections::HashMap;
@@ -104,7 +104,7 @@ impl Jit {
             return self.load(&entry, times);
         };
         let key = key();
-        if let Some(entry) = cache.load(&key) {
+        if let Some(entry) = cache.load(&key).and_then(Entry::decode) {
             let cached = Times { cached: true, ..Times::default() };
             match self.load(&entry, cached) {
                 Ok(code) => return Ok(code),
@@ -114,7 +114,7 @@ impl Jit {
         }
         let (entry, times) = make()?;
         let code = self.load(&entry, times)?;
-        if let Err(error) = cache.store(&key, &entry) {
+        if let Err(error) = cache.store(&key, &entry.encode()) {
             let message = format!("compiled code is not kept: {error}");
             *self.problem.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(message);
         }

@@ -2,7 +2,7 @@
 
 use super::machine::Machine;
 use super::{Form, Shape};
-use crate::digest::{Digest, Hasher};
+use hetgpu_cache::{Digest, Hasher};
 use hetir::entity::{FuncId, GlobalId};
 use hetir::ir::{Body, Function, Global, Module, RelocationTarget};
 use hetir::op::{Imm, Op};

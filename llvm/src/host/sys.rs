@@ -14,12 +14,6 @@ use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::Mutex;
 
-/// The user whose rights this process has.
-pub(crate) fn effective_user() -> u32 {
-    // SAFETY: it has no conditions.
-    unsafe { libc::geteuid() }
-}
-
 /// Sets options of LLVM that have no place in its interface. The process's other LLVMs, if any, have options of their own.
 pub(super) fn set_options(options: &[&CStr]) {
     let all: Vec<_> = std::iter::once(c"hetgpu").chain(options.iter().copied()).map(CStr::as_ptr).collect();

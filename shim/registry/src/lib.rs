@@ -246,6 +246,9 @@ fn level(settings: &Settings, seat: &Seat, features: Features) -> Result<Caps, S
 /// What this process offers to its devices.
 fn services(settings: &Settings) -> Services {
     let cache = default_cache().map(|folder| Cache { folder, limit: CACHE_BYTES });
+    if let Some(cache) = &cache {
+        hetgpu_runtime::keep_modules(cache);
+    }
     let log = |importance, line: std::fmt::Arguments<'_>| match importance {
         Importance::Warning => log::warn(line),
         Importance::Info => log::about(Topic::Jit, line),

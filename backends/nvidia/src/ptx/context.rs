@@ -115,6 +115,10 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// Functions whose address is taken.
+    pub(super) fn taken(&self) -> &BTreeSet<usize> {
+        &self.taken
+    }
     pub(super) fn logical(&self) -> bool {
         self.request.addresses == Addresses::Logical
     }

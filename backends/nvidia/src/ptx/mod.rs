@@ -10,6 +10,7 @@
 //! **Parameters.** The kernel's own come first, where hetIR has them; [`Printed::hidden`] says what follows.
 
 mod address;
+mod basis;
 mod call;
 mod coalesce;
 mod constant;
@@ -26,6 +27,8 @@ mod stop;
 mod tensor;
 mod text;
 mod warp;
+
+pub use basis::basis;
 
 use hetir::diag::Span;
 use hetir::entity::{FuncId, GlobalId};

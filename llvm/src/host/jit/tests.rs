@@ -332,7 +332,7 @@ fn threads_compile_at_the_same_time() {
 /// What `obtain` does with entries that are there, and those that look so.
 #[test]
 fn code_comes_from_the_cache() {
-    let folder = crate::cache::tests::Folder::new();
+    let folder = hetgpu_cache::Temporary::new().unwrap();
     let options = Options { cache: Some(folder.path().to_path_buf()), ..options(Features::Native) };
     let text = kernel("  %y = fadd <32 x float> %x, %x");
     let obtain = |jit: &Jit| {
@@ -353,7 +353,7 @@ fn code_comes_from_the_cache() {
 
     // A sound file whose code cannot be loaded is made anew.
     let cache = Cache::open(folder.path(), 1 << 20).unwrap();
-    cache.store(&[7; 32], &Entry { needs: Needs::default(), object: b"no object".to_vec() }).unwrap();
+    cache.store(&[7; 32], &Entry { needs: Needs::default(), object: b"no object".to_vec() }.encode()).unwrap();
     assert!(obtain(&first));
     assert!(!obtain(&first));
     assert_eq!(first.cache_problem(), None);

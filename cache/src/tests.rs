@@ -1,41 +1,17 @@
 use super::*;
 use std::os::unix::fs::PermissionsExt;
 
-/// A folder of a test's own.
-pub(crate) struct Folder(PathBuf);
-
-impl Folder {
-    pub(crate) fn new() -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("hetgpu-cache-{}-{number}", std::process::id()));
-        DirBuilder::new().mode(0o700).create(&path).unwrap();
-        Self(path)
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        drop(fs::remove_dir_all(&self.0));
-    }
-}
-
 fn key(n: u8) -> Digest {
     [n; BYTES]
 }
 
-fn entry(n: u8, length: usize) -> Entry {
-    let needs = Needs { barriers: true, waits: false, lanes_wait: true, local_bytes: 0x1234_5678, ..Needs::default() };
-    Entry { needs, object: vec![n; length] }
+fn entry(n: u8, length: usize) -> Vec<u8> {
+    vec![n; length]
 }
 
 #[test]
 fn what_is_stored_is_found() {
-    let folder = Folder::new();
+    let folder = Temporary::new().unwrap();
     let cache = Cache::open(&folder.path().join("a/b"), 1 << 20).unwrap();
     assert_eq!(cache.load(&key(1)), None);
     for (n, length) in [(1, 100), (2, 0), (3, 70_000)] {
@@ -54,27 +30,8 @@ fn what_is_stored_is_found() {
 }
 
 #[test]
-fn every_flag_is_kept() {
-    for flags in 0..64u32 {
-        let on = |bit: u32| flags & 1 << bit != 0;
-        let needs = Needs {
-            barriers: on(0),
-            waits: on(1),
-            lanes_wait: on(2),
-            recursive: on(3),
-            images: on(4),
-            clusters: on(5),
-            local_bytes: flags * 1000,
-        };
-        let entry = Entry { needs, object: vec![1, 2, 3] };
-        let header: [u8; HEADER] = encode(&entry, &key(1)).try_into().unwrap();
-        assert_eq!(decode(&header, entry.object.clone(), &key(1)), Some(entry));
-    }
-}
-
-#[test]
 fn damaged_files_are_not_used() {
-    let folder = Folder::new();
+    let folder = Temporary::new().unwrap();
     let cache = Cache::open(folder.path(), 1 << 20).unwrap();
     let path = cache.path(&key(1));
     cache.store(&key(1), &entry(1, 50)).unwrap();
@@ -105,7 +62,7 @@ fn damaged_files_are_not_used() {
 
 #[test]
 fn what_others_may_write_is_not_used() {
-    let folder = Folder::new();
+    let folder = Temporary::new().unwrap();
     let cache = Cache::open(folder.path(), 1 << 20).unwrap();
     let path = cache.path(&key(1));
     let with_mode = |mode| {
@@ -140,7 +97,7 @@ fn age(cache: &Cache, n: u8, seconds: u64) {
 
 #[test]
 fn what_was_not_used_for_longest_goes_first() {
-    let folder = Folder::new();
+    let folder = Temporary::new().unwrap();
     let length = (HEADER + 1000) as u64;
     let cache = Cache::open(folder.path(), 8 * length).unwrap();
     for n in 0..8 {
@@ -161,7 +118,7 @@ fn what_was_not_used_for_longest_goes_first() {
 
 #[test]
 fn unfinished_files_go_when_nobody_can_be_writing_them() {
-    let folder = Folder::new();
+    let folder = Temporary::new().unwrap();
     let cache = Cache::open(folder.path(), 1 << 20).unwrap();
     let (old, new) = (folder.path().join("a.part"), folder.path().join("b.part"));
     fs::write(&old, "x").unwrap();
@@ -174,7 +131,7 @@ fn unfinished_files_go_when_nobody_can_be_writing_them() {
 
 #[test]
 fn threads_and_folders_in_common() {
-    let folder = Folder::new();
+    let folder = Temporary::new().unwrap();
     let caches: Vec<Cache> = (0..4).map(|_| Cache::open(folder.path(), 20_000).unwrap()).collect();
     std::thread::scope(|scope| {
         for (thread, cache) in caches.iter().enumerate() {
@@ -210,10 +167,10 @@ fn processes_in_common() {
         }
         return;
     }
-    let folder = Folder::new();
+    let folder = Temporary::new().unwrap();
     let child = || {
         let mut command = std::process::Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "cache::tests::processes_in_common"]).env(CHILD, folder.path());
+        command.args(["--exact", "tests::processes_in_common"]).env(CHILD, folder.path());
         command.stdout(std::process::Stdio::null()).spawn().unwrap()
     };
     let children = [child(), child(), child()];

@@ -3,12 +3,12 @@
 use std::fmt;
 
 /// Length of a digest.
-pub(crate) const BYTES: usize = 32;
+pub const BYTES: usize = 32;
 
 const BLOCK: usize = 128;
 
 /// A digest.
-pub(crate) type Digest = [u8; BYTES];
+pub type Digest = [u8; BYTES];
 
 const IV: [u64; 8] = [
     0x6a09e667f3bcc908,
@@ -35,21 +35,29 @@ const SIGMA: [[u8; 16]; 10] = [
 ];
 
 /// Takes bytes and gives their digest.
-pub(crate) struct Hasher {
+pub struct Hasher {
     state: [u64; 8],
     length: u128,
     block: [u8; BLOCK],
     filled: usize,
 }
 
+impl Default for Hasher {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Hasher {
-    pub(crate) fn new() -> Self {
+    /// Nothing was taken yet.
+    pub fn new() -> Self {
         let mut state = IV;
         state[0] ^= 0x0101_0000 ^ BYTES as u64;
         Self { state, length: 0, block: [0; BLOCK], filled: 0 }
     }
 
-    pub(crate) fn update(&mut self, mut bytes: &[u8]) {
+    /// Takes more bytes.
+    pub fn update(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             // The last block is compressed by `finish`, so a full one waits for what follows.
             if self.filled == BLOCK {
@@ -64,12 +72,13 @@ impl Hasher {
     }
 
     /// Bytes whose end is part of what is hashed.
-    pub(crate) fn field(&mut self, bytes: &[u8]) {
+    pub fn field(&mut self, bytes: &[u8]) {
         self.update(&(bytes.len() as u64).to_le_bytes());
         self.update(bytes);
     }
 
-    pub(crate) fn finish(mut self) -> Digest {
+    /// The digest of all of them.
+    pub fn finish(mut self) -> Digest {
         self.block[self.filled..].fill(0);
         self.compress(true);
         let mut out = [0; BYTES];
@@ -128,16 +137,15 @@ impl fmt::Write for Hasher {
     }
 }
 
-#[cfg(test)]
 /// The digest of some bytes.
-pub(crate) fn digest(bytes: &[u8]) -> Digest {
+pub fn digest(bytes: &[u8]) -> Digest {
     let mut hasher = Hasher::new();
     hasher.update(bytes);
     hasher.finish()
 }
 
 /// Its spelling as the name of a file.
-pub(crate) fn hex(digest: &Digest) -> String {
+pub fn hex(digest: &Digest) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
