@@ -13,9 +13,10 @@ pub use write::Writer;
 
 use crate::ir::Module;
 
-/// A module as bytes; none where a function was refused, since the reasons are for who has the text.
+/// A module as bytes; none where a function was refused, since the reasons are for who has the text, and none of machine code, which
+/// was never lifted.
 pub fn encode(module: &Module) -> Option<Vec<u8>> {
-    let whole = module.functions.iter().all(|function| function.unavailable.is_empty());
+    let whole = module.machine.is_none() && module.functions.iter().all(|function| function.unavailable.is_empty());
     whole.then(|| {
         let mut writer = Writer::default();
         writer.module(module);
@@ -96,6 +97,7 @@ mod tests {
             functions: vec![kernel, declared.clone()],
             signatures: vec![declared.signature.clone(), Signature::default()],
             files: vec![(7, "a.cu".into())],
+            machine: None,
             lines: vec![
                 DebugLine { start: 9, file: 7, line: 1, column: 2 },
                 DebugLine { start: 2, file: 1, line: 0, column: 0 },
@@ -104,6 +106,8 @@ mod tests {
         let back = decode(&encode(&module).unwrap()).unwrap();
         assert_eq!(shown(&back), shown(&module));
 
+        let code = MachineCode { image: vec![1], target: "a target".into(), variables: Vec::new() };
+        assert!(encode(&Module { machine: Some(std::sync::Arc::new(code)), ..module.clone() }).is_none());
         let mut refused = module;
         refused.functions[1].unavailable.push(crate::diag::Diagnostic::error("a::b", "why"));
         assert!(encode(&refused).is_none());

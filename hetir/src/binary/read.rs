@@ -116,7 +116,7 @@ impl<'a> Reader<'a> {
             let [file, line, column] = r.three()?;
             Some(DebugLine { start, file, line, column })
         })?;
-        Some(Module { functions, globals, signatures, files, lines })
+        Some(Module { functions, globals, signatures, files, lines, machine: None })
     }
 
     fn global(&mut self) -> Option<Global> {

@@ -72,9 +72,9 @@ impl Writer {
         numbers.iter().for_each(|n| self.number((*n).into()));
     }
 
-    /// A module.
+    /// A module, without machine code.
     pub fn module(&mut self, module: &Module) {
-        let Module { functions, globals, signatures, files, lines } = module;
+        let Module { functions, globals, signatures, files, lines, machine: _ } = module;
         self.list(globals, Self::global);
         self.list(functions, Self::function);
         self.list(signatures, Self::signature);
