@@ -85,6 +85,8 @@ pub struct Code {
     pub warnings: String,
     /// Bytes of constant memory.
     pub constant: u32,
+    /// Its kernels may allocate memory.
+    pub(crate) allocates: bool,
     /// The compute capability that the text was written for, times ten.
     pub target: u32,
     /// What messages call the text.
@@ -250,8 +252,17 @@ impl Code {
         }
         log::info(format_args!("module: {} kernels as machine code for {target}", infos.len()));
         module.machine = Some(Arc::new(MachineCode { image, target, variables }));
-        let (warnings, name, text) = (String::new(), UNNAMED.into(), String::new());
-        Ok(Arc::new(Self { module: Arc::new(module), kernels: infos, warnings, constant: 0, target: sm, name, text }))
+        Ok(Arc::new(Self {
+            module: Arc::new(module),
+            kernels: infos,
+            warnings: String::new(),
+            constant: 0,
+            // The driver has a heap for it.
+            allocates: false,
+            target: sm,
+            name: UNNAMED.into(),
+            text: String::new(),
+        }))
     }
 
     /// Takes PTX text.
@@ -281,7 +292,9 @@ impl Code {
             log::info(format_args!("{warnings}"));
         }
         let target = join::target(&text);
-        Ok(Arc::new(Self { module: Arc::new(module), kernels, warnings, constant, target, name: name.into(), text }))
+        let allocates = module.function("malloc").is_some();
+        let (module, name) = (Arc::new(module), name.into());
+        Ok(Arc::new(Self { module, kernels, warnings, constant, allocates, target, name, text }))
     }
 
     /// The kernel of that name.

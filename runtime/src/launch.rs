@@ -319,10 +319,7 @@ impl Runtime {
         let caps = session.device.device.caps();
         let multiprocessors = processors.as_ref().map_or(caps.multiprocessors, |some| some.len() as u32);
         check(caps, info, settings, &request, multiprocessors)?;
-        let heap = match module.code.module.function("malloc") {
-            Some(_) => Some(self.heap(session)?),
-            None => None,
-        };
+        let heap = if module.code.allocates { Some(self.heap(session)?) } else { None };
         let kernel = info.function;
         let suspending = self.settings.suspending;
         Ok(Prepared { session: session.clone(), module, function, kernel, request, processors, heap, suspending })

@@ -72,6 +72,8 @@ pub struct Kernel {
     pub code: Arc<Code>,
     pub index: usize,
     settings: Mutex<FunctionSettings>,
+    /// The function that it was last launched as, and the session.
+    latest: Mutex<Option<(u64, Handle<Function>)>>,
 }
 
 macro_rules! kinds {
@@ -300,7 +302,13 @@ impl Runtime {
             instances: Mutex::default(),
         });
         let handle = self.libraries.insert(library.clone());
-        let kernel = |index| Kernel { library: handle, code: code.clone(), index, settings: Mutex::default() };
+        let kernel = |index| Kernel {
+            library: handle,
+            code: code.clone(),
+            index,
+            settings: Mutex::default(),
+            latest: Mutex::default(),
+        };
         let kernels = (0..code.kernels.len()).map(|index| self.kernels.insert(Arc::new(kernel(index))));
         let _ = library.kernels.set(kernels.collect());
         handle
@@ -325,8 +333,9 @@ impl Runtime {
     pub fn library_managed(&self, handle: Handle<Library>, name: &str) -> Result<(u64, u64)> {
         let library = self.libraries.get(handle)?;
         if library.code.module.machine.is_some() {
-            // The driver has them, in each context.
-            return self.modules.get(self.library_module(handle)?)?.global(name);
+            // The driver has them, in each context. Without a current one the first device's is meant, which begins here and stays.
+            let session = self.session().or_else(|_| self.contexts.get(self.retain_primary(0)?)?.session())?;
+            return self.modules.get(self.library_instance(handle, &session)?)?.global(name);
         }
         let addresses = self.shared_variables(&library)?;
         let mut globals = library.code.module.globals.iter().zip(addresses);
@@ -386,9 +395,18 @@ impl Runtime {
         session: &Arc<Session>,
     ) -> Result<Handle<Function>> {
         let kernel = self.kernels.get(handle)?;
+        let known = *lock(&kernel.latest);
+        // A context may have ended meanwhile, and its functions with it.
+        let there = |(id, function): &(u64, _)| *id == session.id && self.functions.get(*function).is_ok();
+        if let Some((_, function)) = known.filter(there) {
+            return Ok(function);
+        }
         let module = self.modules.get(self.library_instance(kernel.library, session)?)?;
         let functions = module.functions.get();
-        functions.and_then(|functions| functions.get(kernel.index).copied()).ok_or(Error::InvalidHandle("kernel"))
+        let function = functions.and_then(|functions| functions.get(kernel.index).copied());
+        let function = function.ok_or(Error::InvalidHandle("kernel"))?;
+        *lock(&kernel.latest) = Some((session.id, function));
+        Ok(function)
     }
 }
 

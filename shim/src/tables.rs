@@ -1,8 +1,10 @@
 //! The private tables that the CUDA runtime library asks for with `cuGetExportTable`. Of each table only what is known to
 //! be called is served; the other slots answer "not supported" and say so. Every other UUID is unknown.
 
-use crate::abi::{Address, Cu, CuContext, CuModule, Flavour, In, Out, Pointer, Slot, Table, enter, not_supported};
-use crate::calls::{context, device, module};
+use crate::abi::{
+    Address, Cu, CuContext, CuModule, CuStream, Flavour, In, Out, Pointer, Slot, Table, enter, not_supported,
+};
+use crate::calls::{context, device, module, stream};
 #[cfg(feature = "integrity")]
 use crate::integrity;
 use crate::result::{Code, Outcome};
@@ -17,7 +19,7 @@ macro_rules! slot {
 
 /// A slot whose function nobody is known to call.
 macro_rules! unused {
-    ($name:literal) => {{
+    ($name:expr) => {{
         extern "C" fn unused() -> Code {
             not_supported($name)
         }
@@ -34,6 +36,7 @@ pub(crate) fn find(id: [u8; 16]) -> Option<Address> {
     #[cfg(feature = "integrity")]
     const INTEGRITY: [u8; 16] = 0xD4082055_BDE6_704B_8D34_BA123C66E1F2_u128.to_be_bytes();
     const CONTEXTS: [u8; 16] = 0x21318C60_9714_3248_8CA6_41FF7324C8F2_u128.to_be_bytes();
+    const PRODUCTS: [u8; 16] = 0x1734DC26_800D_4745_8726_C0F1E7DD8BCA_u128.to_be_bytes();
     const CHECKS: [u8; 16] = 0x263E8860_7CD2_6143_92F6_BBD5006DFA7E_u128.to_be_bytes();
     Some(match id {
         RUNTIME => RUNTIME_TABLE.address(),
@@ -44,6 +47,7 @@ pub(crate) fn find(id: [u8; 16]) -> Option<Address> {
         INTEGRITY => integrity::TABLE.address(),
         CHECKS => CHECKS_TABLE.address(),
         CONTEXTS => CONTEXTS_TABLE.address(),
+        PRODUCTS => PRODUCTS_TABLE.address(),
         _ => return None,
     })
 }
@@ -134,15 +138,52 @@ extern "C" fn current_context(context: Out<CuContext>) -> Code {
 
 // What newer runtime libraries and cuBLASLt ask about contexts.
 
-/// The driver's table has more slots; none of them is known to be called.
-const CONTEXT_SLOTS: usize = 64;
+/// The drivers' tables have more slots; none of them is known to be called.
+const SLOTS: usize = 64;
 
-static CONTEXTS_TABLE: Table<CONTEXT_SLOTS> = Table({
-    let mut slots = [unused!("context interface"); CONTEXT_SLOTS];
-    slots[0] = Table::<CONTEXT_SLOTS>::BYTES;
+/// A table with one function for each slot, so that it is said which one is wanted.
+macro_rules! unused_table {
+    ($name:literal) => {
+        unused_table!($name:
+            0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31
+            32 33 34 35 36 37 38 39 40 41 42 43 44 45 46 47 48 49 50 51 52 53 54 55 56 57 58 59 60 61 62 63
+        )
+    };
+    ($name:literal: $($number:literal)*) => {{
+        let mut slots = [$(unused!(concat!($name, " ", $number))),*];
+        slots[0] = Table::<SLOTS>::BYTES;
+        slots
+    }};
+}
+
+static CONTEXTS_TABLE: Table<SLOTS> = Table({
+    let mut slots = unused_table!("context interface");
     slots[4] = slot!(context_id);
+    slots[39] = slot!(stream_id);
+    slots[51] = slot!(inner_stream);
     slots
 });
+
+/// cuBLASLt wants it for products in bfloat16, and does not look whether there is one.
+static PRODUCTS_TABLE: Table<SLOTS> = Table(unused_table!("product interface"));
+
+/// What the driver calls a stream among its own: here a number that tells it from others.
+extern "C" fn inner_stream(context: CuContext, stream: CuStream, inner: Out<u64>, per_thread: i32) -> Code {
+    let show = |_| format!("{context:?}, {stream:?}, {inner:?}, {per_thread}");
+    let flavour = if per_thread == 0 { Flavour::Legacy } else { Flavour::PerThread };
+    enter("context interface 51", flavour, &show, |call| {
+        context::session_of(call, context)?;
+        stream::id(call, stream, inner)
+    })
+}
+
+extern "C" fn stream_id(context: CuContext, inner: u64, id: Out<u64>) -> Code {
+    let show = |_| format!("{context:?}, {inner:#x}, {id:?}");
+    enter("context interface 39", Flavour::Legacy, &show, |call| {
+        context::session_of(call, context)?;
+        id.set(inner)
+    })
+}
 
 extern "C" fn context_id(context: CuContext, id: Out<u64>) -> Code {
     let show = |_| format!("{context:?}, {id:?}");

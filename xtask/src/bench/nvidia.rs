@@ -17,7 +17,9 @@ cargo xtask bench nvidia                     measures on this machine's card and
 cargo xtask bench nvidia --report RAW.json   makes them of what bench/nvidia/run.py wrote on another machine
 cargo xtask bench nvidia pauses|checkpoints [FLAGS]
                                              how long jobs on the card stand still: writes docs/bench/nvidia-checkpoints.md and .json;
-                                             bench/nvidia/checkpoints.py --help lists the flags, and does it on another machine";
+                                             bench/nvidia/checkpoints.py --help lists the flags, and does it on another machine
+cargo xtask bench nvidia programs [FLAGS]    whole programs of PyTorch, Triton, CuPy, JAX and Numba: writes docs/bench/nvidia-programs.md and .json;
+                                             bench/nvidia/programs.py --help lists the flags, and does it on another machine";
 
 /// What the suite's own kernels are compiled for, but for those that say otherwise.
 const ARCHITECTURE: &str = "compute_90";
@@ -31,6 +33,7 @@ pub(crate) fn run(flags: &[String]) -> Result<Counts, String> {
             Ok(Counts::default())
         }
         [mode, ..] if STILL.contains(&mode.as_str()) => stand_still(flags),
+        [mode, flags @ ..] if mode == "programs" => programs(flags),
         [flag, raw] if flag == "--report" => report(Path::new(raw), &root().join("docs/bench")),
         _ => Err(USAGE.into()),
     }
@@ -70,6 +73,14 @@ fn stand_still(flags: &[String]) -> Result<Counts, String> {
     let mut runner = Command::new("python3");
     runner.arg(root().join("bench/nvidia/checkpoints.py")).args(flags).arg("--ours").arg(library);
     runner.arg("--hetgpu").arg(root().join("target/release/hetgpu"));
+    succeeds(runner.arg("--out").arg(figures("json")).arg("--page").arg(figures("md"))).map(Counts::one)
+}
+
+fn programs(flags: &[String]) -> Result<Counts, String> {
+    let Some(library) = built()? else { return Ok(Counts::one(false)) };
+    let figures = |ending: &str| root().join(format!("docs/bench/nvidia-programs.{ending}"));
+    let mut runner = Command::new("python3");
+    runner.arg(root().join("bench/nvidia/programs.py")).args(flags).arg("--ours").arg(library);
     succeeds(runner.arg("--out").arg(figures("json")).arg("--page").arg(figures("md"))).map(Counts::one)
 }
 
