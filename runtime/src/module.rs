@@ -334,7 +334,9 @@ impl Runtime {
         let library = self.libraries.get(handle)?;
         if library.code.module.machine.is_some() {
             // The driver has them, in each context. Without a current one the first device's is meant, which begins here and stays.
-            let session = self.session().or_else(|_| self.contexts.get(self.retain_primary(0)?)?.session())?;
+            let first = self.contexts.get(self.primary_context(0)?)?;
+            let begin = |_| self.retain_primary(0).and_then(|_| first.session());
+            let session = self.session().or_else(|_| first.session()).or_else(begin)?;
             return self.modules.get(self.library_instance(handle, &session)?)?.global(name);
         }
         let addresses = self.shared_variables(&library)?;
