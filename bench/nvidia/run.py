@@ -264,6 +264,7 @@ def main():
         if mode == "kernels":
             result = served(options, mode, [
                 Variant("native", words, native(options)),
+                Variant("plain", words, ours(options, HETGPU_SUSPEND="never")),
                 Variant("ours", words, ours(options)),
                 Variant("suspendable", words, ours(options, HETGPU_SUSPEND="always")),
             ])

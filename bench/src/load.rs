@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use hetgpu_device::{Cache, Services};
 use hetgpu_nvidia::Kept;
-use hetgpu_nvidia::ptx::{Addresses, Request, Target};
+use hetgpu_nvidia::ptx::{Addresses, Part, Request, Target};
 use hetgpu_runtime::Code;
 use hetir::entity::FuncId;
 use serde_json::{Value, json};
@@ -102,7 +102,7 @@ pub(crate) fn one(file: &Path, cache: &Path) -> Result<(), String> {
     for (n, _) in module.functions.iter().enumerate().filter(|(_, f)| f.is_kernel() && f.body.is_some()) {
         let (kernel, addresses) = (FuncId::new(n), Addresses::Native);
         let request =
-            Request { module, kernel, globals: &globals, target: &target, addresses, part: false, stops: false };
+            Request { module, kernel, globals: &globals, target: &target, addresses, part: Part::Whole, stops: false };
         kept.print(&request).map_err(|error| format!("{}: {error}", file.display()))?;
         kernels += 1;
     }

@@ -72,6 +72,47 @@ impl Blocks {
     }
 }
 
+/// A part of a grid that is a grid itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Cuboid {
+    /// Its first block.
+    pub corner: [u32; 3],
+    /// Its blocks by dimension.
+    pub size: [u32; 3],
+}
+
+impl Cuboid {
+    /// The blocks of a grid with these numbers, if they are one: part of a row, of the rows of a plane, or planes.
+    pub fn of(grid: [u32; 3], range: &Range<u64>) -> Option<Self> {
+        let [row, rows, _] = grid.map(u64::from);
+        let plane = row * rows;
+        let (first, last) = (range.start, range.end.checked_sub(1).filter(|last| *last >= range.start)?);
+        if range.end > plane * u64::from(grid[2]) {
+            return None;
+        }
+        let whole = |of: u64| range.start.is_multiple_of(of) && range.end.is_multiple_of(of);
+        let corner = [first % row, first / row % rows, first / plane].map(|n| n as u32);
+        let count = range.end - range.start;
+        let size = match () {
+            () if first / row == last / row => [count as u32, 1, 1],
+            () if first / plane == last / plane && whole(row) => [grid[0], (count / row) as u32, 1],
+            () if whole(plane) => [grid[0], grid[1], (count / plane) as u32],
+            () => return None,
+        };
+        Some(Self { corner, size })
+    }
+
+    /// Numbers of the longest one that begins with a block of a grid and has no more blocks, but one at least, and ends before another block.
+    pub fn longest(grid: [u32; 3], from: u64, before: u64, most: u64) -> Range<u64> {
+        let [row, rows, _] = grid.map(u64::from);
+        let plane = row * rows;
+        let whole = |of: u64| if from.is_multiple_of(of) { most.min(before - from) / of * of } else { 0 };
+        let within = |of: u64, outer: u64| whole(of).min(outer - from % outer);
+        let count = within(1, row).max(within(row, plane)).max(whole(plane)).max(1);
+        from..from + count
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,6 +124,42 @@ mod tests {
         assert_eq!((all.count(7), all.nth(3)), (7, 3));
         assert_eq!(all.between(2..5).into_iter().flatten().collect::<Vec<_>>(), [2, 3, 4]);
         assert_eq!(all.between(5..5), []);
+    }
+
+    #[test]
+    fn parts_of_grids_that_are_grids() {
+        let grid = [4, 3, 5];
+        let of = |range: Range<u64>| Cuboid::of(grid, &range).map(|found| (found.corner, found.size));
+        assert_eq!(of(1..3), Some(([1, 0, 0], [2, 1, 1])));
+        assert_eq!(of(8..12), Some(([0, 2, 0], [4, 1, 1])));
+        assert_eq!(of(16..24), Some(([0, 1, 1], [4, 2, 1])));
+        assert_eq!(of(12..36), Some(([0, 0, 1], [4, 3, 2])));
+        assert_eq!(of(0..60), Some(([0, 0, 0], [4, 3, 5])));
+        for none in [3..5, 1..8, 8..16, 4..24, 0..61, 5..5] {
+            assert_eq!(of(none.clone()), None, "{none:?}");
+        }
+    }
+
+    #[test]
+    fn a_grid_is_cut_into_grids() {
+        for grid in [[4, 3, 5], [60, 1, 1], [1, 60, 1], [1, 1, 60], [7, 2, 3]] {
+            let all = grid.iter().map(|&n| u64::from(n)).product();
+            for most in 0..70 {
+                for (start, end) in [(0, all), (5, all - 2)] {
+                    let (mut at, mut parts) = (start, 0);
+                    while at < end {
+                        let part = Cuboid::longest(grid, at, end, most);
+                        assert!(part.start == at && part.end > at && part.end <= end, "{part:?}");
+                        assert!(
+                            part.end - at <= most.max(1) && Cuboid::of(grid, &part).is_some(),
+                            "{part:?} of {grid:?}"
+                        );
+                        (at, parts) = (part.end, parts + 1);
+                    }
+                    assert!(start > 0 || most < all || parts == 1, "{grid:?} in {parts} parts of {most}");
+                }
+            }
+        }
     }
 
     #[test]

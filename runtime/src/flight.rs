@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 /// Between two stop words, so that each is on a line of its own.
 const STRIDE: u64 = 64;
 /// Nanoseconds; who asks a shorter kernel to stop waits for its end.
-const SHORT: u64 = 5_000_000;
+pub(crate) const SHORT: u64 = 1_500_000;
 /// Bytes of all stop words of a device; launches beyond them run to their end.
 const BYTES: u64 = 4096;
 
@@ -218,6 +218,11 @@ impl InFlight<'_> {
         let Some(entry) = state.entries.get_mut(&self.number) else { return false };
         entry.word = None;
         std::mem::take(&mut entry.set)
+    }
+
+    /// Whether it is asked to stop.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.of.flights.lock().entries.get(&self.number).is_some_and(|entry| entry.set)
     }
 
     /// It has stopped, and so many of its blocks have not begun.

@@ -2,21 +2,24 @@
 
 use crate::capture::Target;
 use crate::code::KernelInfo;
+use crate::flight::InFlight;
 use crate::graph::Attributes;
 use crate::handle::Handle;
 use crate::memory::{Memory, Owner};
 use crate::module::{Function, FunctionSettings, Kernel, Module};
+use crate::parts::Parts;
 use crate::queue::{Lane, Operation};
 use crate::seat::aside;
 use crate::session::Session;
 use crate::stream::StreamRef;
 use crate::twin::{Sitting, Suspending};
 use crate::{Error, Result, Runtime, log};
-use hetgpu_device::{Caps, DeviceError, Heap, Listener, Outcome, Queue, Work};
+use hetgpu_device::{Caps, DeviceError, Extent, Heap, Listener, Outcome, Queue, WORKSPACE_BYTES, Work};
 use hetir::blocks::Blocks;
 use hetir::diag::Diagnostic;
 use hetir::entity::FuncId;
 use std::io::Write;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -133,9 +136,6 @@ impl Pace {
         (last != 0).then(|| nanoseconds / blocks.div_ceil(processors))
     }
 }
-
-/// Memory that the grid barrier of a cooperative launch may use.
-const WORKSPACE_BYTES: u64 = 4096;
 
 /// Blocks of a kernel that a multiprocessor holds at once.
 pub fn resident_blocks(caps: &Caps, info: &KernelInfo, threads: u32, dynamic_shared: u32) -> u32 {
@@ -281,16 +281,11 @@ impl Runtime {
         let (_, processors) = session.part_of(lane);
         let prepared = self.prepare(what, session, request, processors)?;
         let workspace = match prepared.request.cooperative {
-            true => self.memory.workspace(session)?,
+            true => session.workspace(lane, || self.memory.workspace(session))?,
             false => 0,
         };
         let queued = QueuedLaunch { prepared, workspace, grid_id: self.next_id(), memory: self.memory.clone() };
         session.push(lane, Vec::new(), Operation::Launch(Box::new(queued)))?;
-        if workspace != 0 {
-            let memory = self.memory.clone();
-            let allocation = memory.forget(workspace, |_| Ok(()))?;
-            session.push(lane, Vec::new(), Operation::Own(Box::new(move || memory.release(&allocation))))?;
-        }
         Ok(())
     }
 
@@ -341,6 +336,16 @@ struct Ears {
     outcome: OnceLock<Outcome>,
 }
 
+impl Ears {
+    /// Blocks that a launch which has ended did not begin.
+    fn unstarted(&self) -> Vec<Range<u64>> {
+        match self.outcome.get() {
+            Some(Outcome::Stopped { unstarted }) => unstarted.clone(),
+            Some(Outcome::Finished) | None => Vec::new(),
+        }
+    }
+}
+
 impl Listener for Ears {
     fn print(&self, bytes: &[u8]) {
         self.session.print(bytes);
@@ -361,7 +366,7 @@ impl Listener for Ears {
 }
 
 impl Memory {
-    /// For the grid barrier of a cooperative launch.
+    /// For the grid barriers of cooperative launches, one after the other.
     pub(crate) fn workspace(&self, session: &Session) -> Result<u64> {
         self.allocate(session.device.index, Owner::system(session.id), WORKSPACE_BYTES, "grid barrier")
     }
@@ -383,8 +388,8 @@ pub(crate) fn submit(queue: &dyn Queue, queued: QueuedLaunch) -> Result<()> {
 impl Prepared {
     /// Whether the device may be given it without anybody looking after it.
     pub(crate) fn may_follow(&self) -> bool {
-        let Self { request, heap, suspending, .. } = self;
-        !request.cooperative && heap.is_none() && *suspending != Suspending::Always && !cfg!(feature = "idle")
+        let Self { heap, suspending, .. } = self;
+        heap.is_none() && *suspending != Suspending::Always && !cfg!(feature = "idle")
     }
 
     /// The launch of the kernel's plain form, whole.
@@ -399,6 +404,7 @@ impl Prepared {
             params: request.params.as_slice().into(),
             cooperative: request.cooperative,
             workspace,
+            clears_workspace: workspace != 0,
             grid_id,
             heap: *heap,
             multiprocessors: processors.clone(),
@@ -416,7 +422,7 @@ impl Prepared {
         self.function.pace.of(self.blocks())
     }
 
-    /// Runs the launch with zeroed memory for its grid barrier, or 0. In a pause it stops between two blocks, and goes on
+    /// Runs the launch with memory for its grid barrier, or 0. In a pause it stops between two blocks, and goes on
     /// afterwards with those that are left, on whatever device is there.
     pub(crate) fn run(
         &self,
@@ -434,18 +440,22 @@ impl Prepared {
         let word = sitting.as_ref().map(Sitting::stop);
         let mut flight = session.device.take_off(memory, function, request, self.guess(), word)?;
         let params: Arc<[u8]> = request.params.as_slice().into();
-        let prepare = |module, part| {
-            let _ = aside(|| session.device.device.prepare(module, *kernel, request.block, part));
+        let prepare = |module, extent| {
+            let _ = aside(|| session.device.device.prepare(module, *kernel, request.block, extent));
         };
         if self.guess().is_none() {
             // Compilation is no part of what a launch takes; what is wrong with the kernel the launch says, too.
-            prepare(sitting.as_ref().map_or(self.module.loaded, |sitting| sitting.module), false);
+            prepare(sitting.as_ref().map_or(self.module.loaded, |sitting| sitting.module), Extent::Whole);
         }
         let mut blocks = Blocks::default();
         let mut took = Duration::ZERO;
         loop {
-            let (session, module) = (session.clone(), module.clone());
-            let ears = Arc::new(Ears { session, module, outcome: OnceLock::new() });
+            let in_parts = sitting.is_none() && self.may_be_parted(flight.stop);
+            if in_parts {
+                // The gate is not passed by who compiles.
+                prepare(self.module.loaded, Extent::Part);
+            }
+            let ears = Arc::new(Ears { session: session.clone(), module: module.clone(), outcome: OnceLock::new() });
             let launch = hetgpu_device::Launch {
                 module: sitting.as_ref().map_or(self.module.loaded, |sitting| sitting.module),
                 kernel: *kernel,
@@ -456,6 +466,8 @@ impl Prepared {
                 params: sitting.as_ref().map_or(&params, |sitting| &sitting.params).clone(),
                 cooperative: request.cooperative,
                 workspace,
+                // Who goes on goes on with what is there.
+                clears_workspace: workspace != 0 && took.is_zero(),
                 grid_id,
                 heap: *heap,
                 multiprocessors: processors.clone(),
@@ -464,13 +476,13 @@ impl Prepared {
                 listener: ears.clone(),
             };
             let start = Instant::now();
-            let outcome = queue.run(Work::Launch(Box::new(launch)));
-            took += start.elapsed();
-            outcome.map_err(|error| named(error, &self.module))?;
-            let unstarted = match ears.outcome.get() {
-                Some(Outcome::Stopped { unstarted }) => &unstarted[..],
-                Some(Outcome::Finished) | None => &[],
+            let outcome = match in_parts {
+                true => self.run_parts(queue, &launch, &flight),
+                false => queue.run(Work::Launch(Box::new(launch))).map(|()| ears.unstarted()),
             };
+            took += start.elapsed();
+            let unstarted = outcome.map_err(|error| named(error, &self.module))?;
+            let unstarted = &unstarted[..];
             match sitting {
                 Some(sitting) if !flight.retire() && unstarted.is_empty() => {
                     sitting.untouched();
@@ -483,7 +495,7 @@ impl Prepared {
                         Some(left) => blocks = left,
                         None => break,
                     }
-                    prepare(sitting.module, true);
+                    prepare(sitting.module, Extent::Rest);
                     flight.other_word(sitting.stop());
                 }
                 None if unstarted.is_empty() => break,
@@ -497,6 +509,32 @@ impl Prepared {
         }
         function.pace.took(took.as_nanos() as u64, self.blocks());
         Ok(())
+    }
+}
+
+impl Prepared {
+    /// Whether a launch with a word that asks it to stop goes in parts instead, each with the code of launches that nobody stops: the
+    /// device can have the next ready, and none of its blocks has to look at the word.
+    fn may_be_parted(&self, word: u64) -> bool {
+        let whole =
+            self.request.cooperative || self.request.cluster != [1; 3] || self.module.code.module.machine.is_some();
+        word != 0 && !whole && self.session.device.device.caps().asynchronous
+    }
+
+    /// Runs blocks of a launch in parts, until all have run or it is asked to stop; those that have not.
+    fn run_parts(
+        &self,
+        queue: &dyn Queue,
+        launch: &hetgpu_device::Launch,
+        flight: &InFlight<'_>,
+    ) -> std::result::Result<Vec<Range<u64>>, DeviceError> {
+        let device = &self.session.device.device;
+        let (threads, shared) = (self.request.block.iter().product(), self.request.dynamic_shared);
+        let resident = device.resident_blocks(self.module.loaded, self.kernel, threads, shared).unwrap_or(1);
+        let at_once = u64::from(resident.max(1)) * u64::from(device.caps().multiprocessors.max(1));
+        let mut parts = Parts::new(launch.grid, &launch.blocks, at_once, self.guess());
+        queue.run_parts(launch, &mut || if flight.is_asked() { None } else { parts.next(Instant::now()) })?;
+        Ok(parts.left())
     }
 }
 

@@ -35,6 +35,7 @@ mod memory;
 mod migrate;
 mod module;
 mod partition;
+mod parts;
 mod peer;
 mod place;
 mod pool;

@@ -5,6 +5,7 @@ use crate::queue::{Lane, Operation, Point, Queue};
 use crate::{DeviceState, Error, Result, sys};
 use hetgpu_device::Heap;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::thread::ThreadId;
@@ -111,6 +112,8 @@ pub struct Session {
     lanes: Mutex<Lanes>,
     limits: Mutex<Limits>,
     locals: Mutex<HashMap<u64, Local>>,
+    /// What the grid barriers of a lane's launches use, which come one after the other.
+    workspaces: Mutex<HashMap<Lane, u64>>,
     heap: Mutex<Option<Heap>>,
     /// Sessions whose memory this one reaches, and their devices.
     peers: Mutex<HashMap<u64, usize>>,
@@ -132,6 +135,7 @@ impl Session {
             lanes: Mutex::new(lanes),
             limits: Mutex::default(),
             locals: Mutex::default(),
+            workspaces: Mutex::default(),
             heap: Mutex::default(),
             peers: Mutex::default(),
             printed: Mutex::default(),
@@ -141,6 +145,23 @@ impl Session {
 
     fn lanes(&self) -> MutexGuard<'_, Lanes> {
         self.lanes.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    fn workspaces(&self) -> MutexGuard<'_, HashMap<Lane, u64>> {
+        self.workspaces.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// The memory that grid barriers of a lane use, which is made where there is none yet.
+    pub(crate) fn workspace(&self, lane: Lane, make: impl FnOnce() -> Result<u64>) -> Result<u64> {
+        Ok(match self.workspaces().entry(lane) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(place) => *place.insert(make()?),
+        })
+    }
+
+    /// A lane that is closed has no use for it any more.
+    pub(crate) fn take_workspace(&self, lane: Lane) -> Option<u64> {
+        self.workspaces().remove(&lane)
     }
 
     /// The first fault of a kernel, if there was one.

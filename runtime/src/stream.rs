@@ -62,6 +62,12 @@ impl Runtime {
         self.streams.get(handle)?.part.check()?;
         let stream = self.streams.remove(handle)?;
         self.abandon_capture(&stream.session, stream.lane)?;
+        if let Some(workspace) = stream.session.take_workspace(stream.lane) {
+            let memory = self.memory.clone();
+            let allocation = memory.forget(workspace, |_| Ok(()))?;
+            let release = Operation::Own(Box::new(move || memory.release(&allocation)));
+            stream.session.push(stream.lane, Vec::new(), release)?;
+        }
         stream.session.close_lane(stream.lane);
         Ok(())
     }

@@ -232,3 +232,52 @@ fn eight_threads_launch_into_streams_of_their_own() {
     });
     assert_eq!(peek(&device, at, THREADS), [LAUNCHES; THREADS as usize]);
 }
+
+/// Has a kernel's launches known as long ones.
+fn know_as_long(runtime: &Runtime, what: Launchable) {
+    let at = runtime.allocate(40).unwrap();
+    runtime.launch(what, StreamRef::Default, touch(at, 40)).unwrap();
+    runtime.synchronise_stream(StreamRef::Default).unwrap();
+}
+
+#[test]
+fn a_long_launch_goes_in_parts_and_stops_between_two() {
+    let (runtime, device) = swift_runtime();
+    let what = kernel(&runtime);
+    know_as_long(&runtime, what);
+    let (at, before) = (runtime.allocate(400).unwrap(), device.blocks());
+    runtime.launch(what, StreamRef::Default, touch(at, 400)).unwrap();
+    let _ = runtime.query_stream(StreamRef::Default);
+    for stop in 1..4 {
+        device.wait_for_blocks(before + stop * 20);
+        runtime.pause(None, LONG).unwrap();
+        let done = device.blocks();
+        assert!(done < before + 400, "it ran on");
+        std::thread::sleep(A_WHILE);
+        assert_eq!(device.blocks(), done, "a block began in the pause");
+        assert!(runtime.status()[0].flights[0].unstarted.is_some_and(|left| left > 0));
+        runtime.resume(None).unwrap();
+    }
+    runtime.synchronise_stream(StreamRef::Default).unwrap();
+    assert_eq!(runtime.read(at, 400).unwrap(), [1; 400], "each block runs once");
+}
+
+#[test]
+fn what_is_left_of_a_launch_in_parts_runs_on_a_device_that_works_otherwise() {
+    let (runtime, device) = swift_runtime();
+    let what = kernel(&runtime);
+    know_as_long(&runtime, what);
+    let (at, before) = (runtime.allocate(300).unwrap(), device.blocks());
+    runtime.launch(what, StreamRef::Default, touch(at, 300)).unwrap();
+    let _ = runtime.query_stream(StreamRef::Default);
+    device.wait_for_blocks(before + 20);
+    // Parts on the first, asked by a word on the second, and parts again.
+    let (second, third) = (stopping_device(), common::swift_device());
+    runtime.move_onto(0, Arc::new(Queued::from(second.clone())), None, &|_, _| {}).unwrap();
+    second.wait_for_blocks(20);
+    runtime.move_onto(0, Arc::new(Queued::from(third.clone())), None, &|_, _| {}).unwrap();
+    runtime.synchronise_stream(StreamRef::Default).unwrap();
+    assert_eq!(runtime.read(at, 300).unwrap(), [1; 300], "each block runs once");
+    let ran = [device.blocks() - before, second.blocks(), third.blocks()];
+    assert!(ran.iter().sum::<usize>() == 300 && ran.iter().all(|&blocks| blocks > 0), "{ran:?}");
+}

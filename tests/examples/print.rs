@@ -1,6 +1,6 @@
 //! Prints every kernel of a PTX text into a folder: `print FILE FOLDER [logical] [part] [suspend]`.
 
-use hetgpu_nvidia::ptx::{self, Addresses, Request, Target};
+use hetgpu_nvidia::ptx::{self, Addresses, Part, Request, Target};
 use hetir::entity::FuncId;
 use hetir::passes::suspend::Plan;
 use std::process::ExitCode;
@@ -33,7 +33,7 @@ fn main() -> ExitCode {
             globals: &globals,
             target: &target,
             addresses: if has("logical") { Addresses::Logical } else { Addresses::Native },
-            part: has("part"),
+            part: if has("part") { Part::List } else { Part::Whole },
             stops: has("part"),
         };
         match ptx::print(&request) {

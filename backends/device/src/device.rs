@@ -1,6 +1,6 @@
 use crate::{
-    Caps, DeviceError, ErrorKind, Fetched, Heap, HostBuffer, HostSpan, ImageDescription, ImageId, ImageObject,
-    LoadedModule, PhysicalMemory, Place, Shape, Step, Transfer, Work,
+    Caps, DeviceError, ErrorKind, Extent, Fetched, Heap, HostBuffer, HostSpan, ImageDescription, ImageId, ImageObject,
+    Launch, LoadedModule, PhysicalMemory, Place, Shape, Step, Transfer, Work,
 };
 use hetir::entity::FuncId;
 use hetir::ir::Module;
@@ -110,10 +110,16 @@ pub trait Device: Any + Send + Sync {
     /// What became of a kernel.
     fn kernel(&self, module: LoadedModule, kernel: FuncId) -> Result<KernelAttributes, DeviceError>;
 
-    /// Compiles ahead of the first launch with that block shape, of a part of a grid's blocks or of all; its error is the one that
-    /// the launch would have. A launch never needs it.
-    fn prepare(&self, module: LoadedModule, kernel: FuncId, block: [u32; 3], part: bool) -> Result<(), DeviceError> {
-        let _ = (block, part);
+    /// Compiles ahead of the first launch with that block shape, of so much of a grid; its error is the one that the launch would
+    /// have. A launch never needs it.
+    fn prepare(
+        &self,
+        module: LoadedModule,
+        kernel: FuncId,
+        block: [u32; 3],
+        extent: Extent,
+    ) -> Result<(), DeviceError> {
+        let _ = (block, extent);
         self.kernel(module, kernel).map(drop)
     }
 
@@ -246,6 +252,15 @@ pub trait Queue: Send + Sync {
     fn run(&self, work: Work) -> Result<(), DeviceError> {
         self.submit(work)?;
         self.finish()
+    }
+
+    /// Runs blocks of a launch, whatever its own say, as they are named until none are, and waits for all. The next ones are asked for while
+    /// others run, early enough that the device is never without any.
+    fn run_parts(&self, launch: &Launch, next: &mut dyn FnMut() -> Option<Range<u64>>) -> Result<(), DeviceError> {
+        while let Some(part) = next() {
+            self.run(Work::Launch(Box::new(launch.part(part))))?;
+        }
+        Ok(())
     }
 }
 

@@ -36,4 +36,7 @@ pub use images::Images;
 pub use physical::{Access, PHYSICAL_GRANULARITY, PhysicalId, PhysicalMemory};
 pub use sync::{Queued, SyncDevice};
 pub use sys::{HostBuffer, HostSpan, MEMORY_FILE, MemoryFile};
-pub use work::{Fill, Heap, Launch, Listener, LoadedModule, Outcome, Pattern, Place, Shape, Step, Transfer, Work};
+pub use work::{
+    Extent, Fill, Heap, Launch, Listener, LoadedModule, Outcome, Pattern, Place, Shape, Step, Transfer,
+    WORKSPACE_BYTES, Work,
+};

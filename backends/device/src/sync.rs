@@ -1,9 +1,9 @@
 //! Devices that do everything at once: what they implement, and the queues around it.
 
 use crate::{
-    Caps, Device, DeviceError, ErrorKind, Fetched, Fill, HeapState, HostSpan, ImageDescription, ImageId, ImageObject,
-    ImagePlace, KernelAttributes, Launch, LoadedModule, Mark, Outcome, PhysicalMemory, Place, Queue, Shape, Transfer,
-    Work,
+    Caps, Device, DeviceError, ErrorKind, Extent, Fetched, Fill, HeapState, HostSpan, ImageDescription, ImageId,
+    ImageObject, ImagePlace, KernelAttributes, Launch, LoadedModule, Mark, Outcome, PhysicalMemory, Place, Queue,
+    Shape, Transfer, WORKSPACE_BYTES, Work,
 };
 use hetir::entity::FuncId;
 use hetir::ir::Module;
@@ -279,7 +279,13 @@ impl<D: SyncDevice> Device for Queued<D> {
         self.0.device.kernel(module, kernel)
     }
 
-    fn prepare(&self, module: LoadedModule, kernel: FuncId, block: [u32; 3], _part: bool) -> Result<(), DeviceError> {
+    fn prepare(
+        &self,
+        module: LoadedModule,
+        kernel: FuncId,
+        block: [u32; 3],
+        _extent: Extent,
+    ) -> Result<(), DeviceError> {
         self.0.device.prepare(module, kernel, block)
     }
 
@@ -595,6 +601,9 @@ fn perform<D: SyncDevice>(device: &D, item: &Item) -> Result<(), DeviceError> {
             (0..*rows).try_for_each(|row| device.fill(at + row * pitch, pattern.bytes(), *count))
         }
         Item::Work(Work::Launch(launch)) => {
+            if launch.clears_workspace {
+                device.write(launch.workspace, &[0; WORKSPACE_BYTES as usize])?;
+            }
             let outcome = device.launch(launch)?;
             launch.listener.ended(outcome);
             Ok(())

@@ -173,6 +173,9 @@ impl Pattern {
     }
 }
 
+/// Memory that a grid barrier uses.
+pub const WORKSPACE_BYTES: u64 = 4096;
+
 /// One launch of a kernel. The runtime has checked it against the device's limits and the kernel's bounds.
 #[derive(Clone)]
 pub struct Launch {
@@ -192,8 +195,10 @@ pub struct Launch {
     pub params: Arc<[u8]>,
     /// All blocks are resident and may wait for each other.
     pub cooperative: bool,
-    /// Zeroed memory for the grid barrier of a cooperative launch, or 0.
+    /// Memory for the grid barrier of a cooperative launch, [`WORKSPACE_BYTES`], or 0. It holds zeros when the launch begins.
     pub workspace: u64,
+    /// The device sees to that.
+    pub clears_workspace: bool,
     /// Numbers the launches of a context.
     pub grid_id: u64,
     /// For device-side allocation, if there is any.
@@ -222,6 +227,7 @@ impl Launch {
             params: Arc::new([]),
             cooperative: false,
             workspace: 0,
+            clears_workspace: false,
             grid_id: 1,
             heap: None,
             multiprocessors: None,
@@ -230,6 +236,22 @@ impl Launch {
             listener: Arc::new(()),
         }
     }
+
+    /// The same of some of its blocks, which nobody asks to stop.
+    pub fn part(&self, blocks: Range<u64>) -> Self {
+        Self { blocks: Blocks::some([blocks]), stop: 0, ..self.clone() }
+    }
+}
+
+/// How much of a grid a launch runs, as far as a device has code for that.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Extent {
+    /// All of it.
+    Whole,
+    /// What [`Queue::run_parts`](crate::Queue::run_parts) runs at a time.
+    Part,
+    /// What is left of a launch that was stopped.
+    Rest,
 }
 
 impl std::fmt::Debug for Launch {

@@ -4,14 +4,14 @@ use crate::driver::{Array, ArrayShape, Context, Driver, Object, Over, Stream};
 use crate::kept::Kept;
 use crate::kernels::{Compiler, Form, Kernel, Loaded, threads_move};
 use crate::memory::Memory;
-use crate::ptx::Target;
+use crate::ptx::{Part, Target};
 use crate::queue::{Line, NvidiaQueue, Point};
 use crate::slots::{Arrays, Begun, Slots};
 use crate::staging::Staging;
 use crate::{assembly, caps, find, sys};
 use hetgpu_device::{
-    Access, Assembly, Caps, Device, DeviceError, ErrorKind, Fetched, HostSpan, ImageDescription, ImageId, ImageObject,
-    KernelAttributes, LoadedModule, Mark, PhysicalId, PhysicalMemory, Queue, Services, Step, Texels,
+    Access, Assembly, Caps, Device, DeviceError, ErrorKind, Extent, Fetched, HostSpan, ImageDescription, ImageId,
+    ImageObject, KernelAttributes, LoadedModule, Mark, PhysicalId, PhysicalMemory, Queue, Services, Step, Texels,
 };
 use hetir::attr::Space;
 use hetir::entity::FuncId;
@@ -351,9 +351,20 @@ impl Device for NvidiaDevice {
         })
     }
 
-    fn prepare(&self, module: LoadedModule, kernel: FuncId, _block: [u32; 3], part: bool) -> Result<(), DeviceError> {
+    fn prepare(
+        &self,
+        module: LoadedModule,
+        kernel: FuncId,
+        _block: [u32; 3],
+        extent: Extent,
+    ) -> Result<(), DeviceError> {
         let loaded = self.inner.loaded(module)?;
         // A first launch is asked to stop by its threads or not at all.
+        let part = match extent {
+            Extent::Whole => Part::Whole,
+            Extent::Part => Part::Cuboid,
+            Extent::Rest => Part::List,
+        };
         let form = Form { part, stops: threads_move(&loaded.module, kernel) };
         loaded.kernel(kernel, form, &self.inner.compiler).map(drop)
     }

@@ -64,7 +64,7 @@ fn key(basis: &[u8]) -> Digest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ptx::{Addresses, Target};
+    use crate::ptx::{Addresses, Part, Target};
     use hetgpu_cache::Temporary;
     use hetgpu_device::Cache as Place;
     use hetir::random::{Config, Source, program};
@@ -81,7 +81,7 @@ mod tests {
             let made = program(&mut Source::from_seed(seed), &Config::default());
             let globals = vec![0x1000; made.module.globals.len()];
             for (addresses, part) in
-                [(Addresses::Native, false), (Addresses::Native, true), (Addresses::Logical, false)]
+                [(Addresses::Native, Part::Whole), (Addresses::Native, Part::List), (Addresses::Logical, Part::Cuboid)]
             {
                 let request = Request {
                     module: &made.module,
@@ -90,7 +90,7 @@ mod tests {
                     target: &target,
                     addresses,
                     part,
-                    stops: part,
+                    stops: part == Part::List,
                 };
                 let printed = ptx::print(&request);
                 // Each time as a process of its own.

@@ -2,7 +2,7 @@
 
 use crate::driver::{self, Context, Function, Image};
 use crate::kept::Kept;
-use crate::ptx::{self, Addresses, Hidden, Printed, Request, Target};
+use crate::ptx::{self, Addresses, Hidden, Part, Printed, Request, Target};
 use crate::sys;
 use hetgpu_device::{DeviceError, ErrorKind, Importance, Launch, Services};
 use hetir::entity::FuncId;
@@ -23,13 +23,13 @@ const PORTABLE_CLUSTER: u32 = 8;
 /// How a kernel is printed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Form {
-    pub(crate) part: bool,
+    pub(crate) part: Part,
     pub(crate) stops: bool,
 }
 
 impl Form {
     /// The whole grid, to its end.
-    pub(crate) const WHOLE: Self = Self { part: false, stops: false };
+    pub(crate) const WHOLE: Self = Self { part: Part::Whole, stops: false };
 }
 
 /// A variable of constant memory.
@@ -236,7 +236,7 @@ impl Kernel {
     }
 
     /// The bytes of a launch's parameters, those included that the kernel does not know of.
-    pub(crate) fn params(&self, launch: &Launch, value: impl Fn(Hidden) -> u64) -> Vec<u8> {
+    pub(crate) fn params(&self, launch: &Launch, corner: [u32; 3], value: impl Fn(Hidden) -> u64) -> Vec<u8> {
         let mut params = launch.params.to_vec();
         params.resize(self.printed.param_bytes as usize, 0);
         for &(hidden, offset) in &self.printed.hidden {
@@ -245,10 +245,12 @@ impl Kernel {
                     place.copy_from_slice(bytes);
                 }
             };
+            let mut triple = |numbers: [u32; 3]| {
+                numbers.iter().zip(0..).for_each(|(n, place)| put(offset + place * 4, &n.to_le_bytes()));
+            };
             match hidden {
-                Hidden::Grid => {
-                    launch.grid.iter().zip(0..).for_each(|(n, place)| put(offset + place * 4, &n.to_le_bytes()))
-                }
+                Hidden::Grid => triple(launch.grid),
+                Hidden::Corner => triple(corner),
                 other => put(offset, &value(other).to_le_bytes()[..other.bytes() as usize]),
             }
         }

@@ -4,18 +4,18 @@ use crate::assembly::Assembled;
 use crate::device::Inner;
 use crate::driver::{Event, LaunchShape, Scratch, Side, Stream};
 use crate::kernels::{Form, Kernel};
-use crate::ptx::Hidden;
+use crate::ptx::{Hidden, Part};
 use crate::slots::{Begun, Slot};
 use hetgpu_device::{
     Assembly, DeviceError, ErrorKind, Fill, HostBuffer, HostSpan, Launch, Listener, Mark, Outcome, Place, Queue,
-    Transfer, Work,
+    Transfer, WORKSPACE_BYTES, Work,
 };
-use hetir::blocks::Blocks;
+use hetir::blocks::{Blocks, Cuboid};
 use std::any::Any;
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Grids with more blocks run to their end: the list of those that were begun would be too long.
 const MOST_BLOCKS: u64 = 1 << 26;
@@ -80,12 +80,26 @@ pub(crate) struct Line {
     state: Mutex<State>,
     /// Held by who tells what has ended, so that nobody sees it as passed before that is told.
     settling: Mutex<()>,
+    priority: i32,
+    /// For every other part of a launch, so that the next begins where the one before it leaves room.
+    beside: OnceLock<Arc<Line>>,
 }
 
 impl Line {
     pub(crate) fn new(inner: &Arc<Inner>, priority: i32) -> Result<Arc<Self>, DeviceError> {
         let stream = inner.context.stream(priority)?;
-        Ok(Arc::new(Self { inner: Arc::clone(inner), stream, state: Mutex::default(), settling: Mutex::default() }))
+        let (inner, state, settling) = (Arc::clone(inner), Mutex::default(), Mutex::default());
+        Ok(Arc::new(Self { inner, stream, state, settling, priority, beside: OnceLock::new() }))
+    }
+
+    fn beside(&self) -> Result<&Arc<Self>, DeviceError> {
+        match self.beside.get() {
+            Some(known) => Ok(known),
+            None => {
+                let made = Self::new(&self.inner, self.priority)?;
+                Ok(self.beside.get_or_init(|| made))
+            }
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -285,8 +299,8 @@ impl Line {
             return Err(DeviceError::new(ErrorKind::InvalidRequest, "a launch without blocks or threads"));
         }
         let clusters = launch.cluster != [1; 3];
-        let (part, whole) = (!launch.blocks.are_all(), clusters || loaded.is_machine_code());
-        if part && (whole || !launch.blocks.are_within(grid)) {
+        let (some, whole) = (!launch.blocks.are_all(), clusters || loaded.is_machine_code());
+        if some && (whole || !launch.blocks.are_within(grid)) {
             return Err(DeviceError::new(
                 ErrorKind::InvalidRequest,
                 "blocks that the grid does not have, or a part of what cannot be parted",
@@ -295,6 +309,16 @@ impl Line {
         // What cannot be asked to stop runs to its end.
         let stops = launch.stop != 0 && !whole && grid <= MOST_BLOCKS;
         let count = launch.blocks.count(grid);
+        let ranges = if some { launch.blocks.between(0..count) } else { Vec::new() };
+        let cuboid = match &ranges[..] {
+            [range] if !stops => Cuboid::of(launch.grid, range),
+            _ => None,
+        };
+        let part = match cuboid {
+            Some(_) => Part::Cuboid,
+            None if some => Part::List,
+            None => Part::Whole,
+        };
         let kernel = loaded.kernel(launch.kernel, Form { part, stops }, &inner.compiler)?;
         let mut pending = Pending::default();
         let flight =
@@ -313,7 +337,6 @@ impl Line {
             stopping = Some(Stopping { slot, begun, number, blocks: launch.blocks.clone(), grid });
         }
         // Neighbours need no list.
-        let ranges = if part { launch.blocks.between(0..count) } else { Vec::new() };
         let list = match &ranges[..] {
             [] | [_] => None,
             ranges => {
@@ -326,7 +349,8 @@ impl Line {
             }
         };
         let first = if list.is_some() { 0 } else { ranges.first().map_or(0, |range| range.start) };
-        let params = kernel.params(launch, |hidden| match hidden {
+        let corner = cuboid.map_or([0; 3], |cuboid| cuboid.corner);
+        let params = kernel.params(launch, corner, |hidden| match hidden {
             Hidden::Stop => launch.stop,
             Hidden::Begun => stopping.as_ref().map_or(0, |s| s.begun.at()),
             Hidden::Launch => stopping.as_ref().map_or(0, |s| s.number.into()),
@@ -335,11 +359,18 @@ impl Line {
             Hidden::GridId => launch.grid_id,
             Hidden::Workspace => launch.workspace,
             Hidden::DynamicShared => launch.dynamic_shared.into(),
-            Hidden::Grid => 0,
+            Hidden::Grid | Hidden::Corner => 0,
         });
-        let native = if part { [count as u32, 1, 1] } else { launch.grid };
+        let native = match part {
+            Part::Whole => launch.grid,
+            Part::Cuboid => cuboid.map_or(launch.grid, |cuboid| cuboid.size),
+            Part::List => [count as u32, 1, 1],
+        };
         let (block, cluster, cooperative) = (launch.block, launch.cluster, launch.cooperative);
         let shape = LaunchShape { grid: native, block, cluster, shared, cooperative };
+        if launch.clears_workspace {
+            self.stream.fill(launch.workspace, &[0], WORKSPACE_BYTES)?;
+        }
         self.stream.launch(&kernel.function, &shape, &params, &kernel.printed.param_offsets)?;
         if let Some(stopping) = &stopping {
             self.stream.copy_out(&stopping.slot.span(), launch.stop)?;
@@ -442,16 +473,62 @@ fn point(line: &Arc<Line>, timed: bool) -> Result<Point, DeviceError> {
     Ok(Point { line: Arc::clone(line), event, serial })
 }
 
+/// Parts of a launch that a line and the one beside it run at the same time: one runs, and the next begins where that leaves room.
+const PARTS_AT_ONCE: usize = 2;
+
+impl Line {
+    fn submit(&self, work: &Work) -> Result<(), DeviceError> {
+        work.check()?;
+        self.check()?;
+        let appended = self.append(work);
+        let pending = appended.map_err(|error| if error.kind.poisons() { self.blame(error) } else { error })?;
+        self.note(pending);
+        Ok(())
+    }
+}
+
+/// Runs parts of a launch in two lines, in turn. What is under way when one fails is in `under_way` still.
+fn run_parts(
+    lines: [&Arc<Line>; PARTS_AT_ONCE],
+    launch: &Launch,
+    under_way: &mut VecDeque<Point>,
+    next: &mut dyn FnMut() -> Option<Range<u64>>,
+) -> Result<(), DeviceError> {
+    // Everything before the launch is in the first line.
+    lines[1].stream.follow(&point(lines[0], false)?.event)?;
+    for line in lines.into_iter().cycle() {
+        if under_way.len() == PARTS_AT_ONCE
+            && let Some(first) = under_way.pop_front()
+        {
+            first.wait()?;
+        }
+        let Some(part) = next() else { break };
+        line.submit(&Work::Launch(Box::new(launch.part(part))))?;
+        under_way.push_back(point(line, false)?);
+    }
+    Ok(())
+}
+
 impl Queue for NvidiaQueue {
     fn submit(&self, work: Work) -> Result<(), DeviceError> {
-        work.check()?;
+        self.0.inner.sweep();
+        self.0.submit(&work)
+    }
+
+    fn run_parts(&self, launch: &Launch, next: &mut dyn FnMut() -> Option<Range<u64>>) -> Result<(), DeviceError> {
         let line = &self.0;
         line.inner.sweep();
         line.check()?;
-        let appended = line.append(&work);
-        let pending = appended.map_err(|error| if error.kind.poisons() { line.blame(error) } else { error })?;
-        line.note(pending);
-        Ok(())
+        let mut under_way = VecDeque::new();
+        let mut run = run_parts([line, line.beside()?], launch, &mut under_way, next);
+        for part in under_way {
+            run = run.and(part.wait());
+        }
+        run.inspect_err(|error| {
+            if error.kind.poisons() {
+                line.state().failed.get_or_insert_with(|| error.clone());
+            }
+        })
     }
 
     fn submit_assembly(&self, assembly: &Arc<dyn Assembly>) -> Result<(), DeviceError> {

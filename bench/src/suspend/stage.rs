@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hetgpu_cpu::{CpuDevice, Options};
-use hetgpu_device::{Device, Launch, LoadedModule, Queue, Queued, Work};
+use hetgpu_device::{Device, Extent, Launch, LoadedModule, Queue, Queued, WORKSPACE_BYTES, Work};
 use hetir::attr::Space;
 use hetir::entity::FuncId;
 use hetir::ir::{FunctionKind, Module};
@@ -17,9 +17,6 @@ use crate::cpu::case::{Argument, Case};
 /// Below everything of the host.
 const FIRST_ADDRESS: u64 = 0x12_0000_0000;
 const STEP: u64 = 2 << 20;
-
-/// Memory for the grid barrier of a cooperative launch.
-const WORKSPACE: u64 = 4096;
 
 /// The device, and where the next memory goes.
 pub(super) struct Stage {
@@ -132,7 +129,7 @@ impl Scene {
                 block: step.block,
                 params: parameters(&module, kernel, &step.arguments, &scene.buffers).into(),
                 cooperative: step.cooperative,
-                workspace: if step.cooperative { scene.map(stage, WORKSPACE)? } else { 0 },
+                workspace: if step.cooperative { scene.map(stage, WORKSPACE_BYTES)? } else { 0 },
                 // The blocks of a cooperative launch wait for each other: none may be left for later.
                 stop: if step.cooperative { 0 } else { word },
                 ..Launch::new(plain, kernel)
@@ -170,7 +167,8 @@ impl Scene {
 
     fn prepare(&self, launch: &Launch) -> Result<f64, String> {
         let start = Instant::now();
-        self.device.prepare(launch.module, launch.kernel, launch.block, !launch.blocks.are_all()).map_err(text)?;
+        let extent = if launch.blocks.are_all() { Extent::Whole } else { Extent::Rest };
+        self.device.prepare(launch.module, launch.kernel, launch.block, extent).map_err(text)?;
         Ok(start.elapsed().as_secs_f64())
     }
 

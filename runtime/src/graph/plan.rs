@@ -10,7 +10,7 @@ use crate::handle::Handle;
 use crate::memory::Memory;
 use crate::session::Session;
 use crate::word::WordOperation;
-use hetgpu_device::{Fill, HostBuffer, Pattern, Place, Queue, Shape, Transfer, Work};
+use hetgpu_device::{Extent, Fill, HostBuffer, Pattern, Place, Queue, Shape, Transfer, Work};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -233,7 +233,12 @@ impl Plan {
                     Step::Kernel(kernel) => {
                         let prepared = &kernel.prepared;
                         let device = &prepared.session.device.device;
-                        device.prepare(prepared.module.loaded, prepared.kernel, prepared.request.block, false)?;
+                        device.prepare(
+                            prepared.module.loaded,
+                            prepared.kernel,
+                            prepared.request.block,
+                            Extent::Whole,
+                        )?;
                     }
                     Step::Branch(branch) => branch.bodies.iter().try_for_each(|body| kernels(body))?,
                     Step::Copy(_) | Step::Fill(_) | Step::Host(_) | Step::Batch(_) | Step::Set(_) => {}

@@ -32,7 +32,10 @@ enum Short {
 impl Short {
     fn of(step: &Step) -> Option<Self> {
         match step {
-            Step::Kernel(kernel) if kernel.prepared.may_follow() => Some(Self::Kernel(Arc::clone(kernel))),
+            // A cooperative launch has memory of its own for each time.
+            Step::Kernel(kernel) if kernel.prepared.may_follow() && !kernel.request().cooperative => {
+                Some(Self::Kernel(Arc::clone(kernel)))
+            }
             Step::Copy(copy) if may_follow(&copy.work) => Some(Self::Copy(Arc::clone(copy))),
             Step::Fill(fill) => Some(Self::Fill(Arc::clone(fill))),
             Step::Kernel(_) | Step::Copy(_) | Step::Host(_) | Step::Batch(_) | Step::Set(_) | Step::Branch(_) => None,

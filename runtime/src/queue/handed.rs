@@ -2,6 +2,7 @@
 
 use super::order::{Before, Lane, Point};
 use super::{Guard, LONG, Operation, Running, SHORT, Shared, State, Work, settled};
+use crate::flight;
 use crate::launch::Measured;
 use crate::place::Place;
 use crate::seat::InOperation;
@@ -13,8 +14,6 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-/// Kernels that take longer, in nanoseconds, are not handed over.
-const MOST: u64 = 5_000_000;
 /// So many pieces are handed over however long they take together: the device is to have the next when it is done with one.
 const FEWEST_PIECES: usize = 2;
 /// Most pieces of work that a lane has handed over.
@@ -119,7 +118,7 @@ impl Operation {
             Self::Nothing | Self::Stamp(_) => true,
             Self::Fill(_) => self.guess() < LONG,
             Self::Copy { to: Place::Device(_), from: Place::Device(_), .. } => self.guess() < LONG,
-            Self::Launch(queued) => queued.may_follow() && queued.guess().is_some_and(|guess| guess <= MOST),
+            Self::Launch(queued) => queued.may_follow() && queued.guess().is_some_and(|guess| guess <= flight::SHORT),
             Self::Series(_) => true,
             Self::Copy { .. } | Self::Run(_) | Self::Await(_) | Self::Own(_) | Self::Call(_) => false,
         }

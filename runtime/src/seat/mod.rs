@@ -18,8 +18,8 @@ pub(crate) use vault::Vault;
 use assembly::SeatAssembly;
 use gate::Gate;
 use hetgpu_device::{
-    Access, Assembly, Caps, Device, DeviceError, ErrorKind, Fetched, HeapState, HostSpan, ImageDescription, ImageId,
-    ImageObject, KernelAttributes, LoadedModule, Mark, PhysicalId, PhysicalMemory, Queue, Step, Work,
+    Access, Assembly, Caps, Device, DeviceError, ErrorKind, Extent, Fetched, HeapState, HostSpan, ImageDescription,
+    ImageId, ImageObject, KernelAttributes, Launch, LoadedModule, Mark, PhysicalId, PhysicalMemory, Queue, Step, Work,
 };
 use hetir::entity::FuncId;
 use hetir::ir::Module;
@@ -277,13 +277,19 @@ impl Device for Seat {
         self.present().kernel(module, kernel)
     }
 
-    fn prepare(&self, module: LoadedModule, kernel: FuncId, block: [u32; 3], part: bool) -> Result<(), DeviceError> {
+    fn prepare(
+        &self,
+        module: LoadedModule,
+        kernel: FuncId,
+        block: [u32; 3],
+        extent: Extent,
+    ) -> Result<(), DeviceError> {
         // It takes long, and reaches nothing that is the job's: a pause does not wait for it, and who puts another device here does.
         let (present, module) = {
             let _inside = self.gate.enter();
             (self.present(), self.module(module)?)
         };
-        present.prepare(module, kernel, block, part)
+        present.prepare(module, kernel, block, extent)
     }
 
     fn resident_blocks(&self, module: LoadedModule, kernel: FuncId, threads: u32, dynamic_shared: u32) -> Option<u32> {
@@ -560,5 +566,11 @@ impl Queue for SeatQueue {
         let _inside = self.seat.gate.enter();
         let work = self.seat.record().work(work)?;
         self.here()?.run(work)
+    }
+
+    fn run_parts(&self, launch: &Launch, next: &mut dyn FnMut() -> Option<Range<u64>>) -> Result<(), DeviceError> {
+        let _inside = self.seat.gate.enter();
+        let module = self.seat.module(launch.module)?;
+        self.here()?.run_parts(&Launch { module, ..launch.clone() }, next)
     }
 }

@@ -367,12 +367,15 @@ pub(crate) fn runtime(memory: u64, map_granularity: u64) -> (Runtime, Arc<TestDe
     (runtime, device)
 }
 
+pub(crate) fn swift_device() -> Arc<TestDevice> {
+    let mut caps = stopping_device().caps.clone();
+    caps.asynchronous = true;
+    Arc::new(TestDevice { caps, state: Mutex::default(), changed: Condvar::new() })
+}
+
 /// A runtime with a test device that works on its own: it is handed what is short.
 pub(crate) fn swift_runtime() -> (Runtime, Arc<TestDevice>) {
-    let device = stopping_device();
-    let mut caps = device.caps.clone();
-    caps.asynchronous = true;
-    let device = Arc::new(TestDevice { caps, state: Mutex::default(), changed: Condvar::new() });
+    let device = swift_device();
     let (settings, _) = Settings::read(|_| None);
     let runtime = Runtime::new(settings, vec![Arc::new(Queued::from(device.clone()))]);
     enter(&runtime);

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use hetgpu_device::{
-    Device, DeviceError, Dimensions, ErrorKind, Format, HostBuffer, ImageDescription, ImageId, ImageObject, ImagePlace,
-    Launch, Listener, LoadedModule, Place, Shape, Texels, Transfer, Work,
+    Device, DeviceError, Dimensions, ErrorKind, Extent, Format, HostBuffer, ImageDescription, ImageId, ImageObject,
+    ImagePlace, Launch, Listener, LoadedModule, Place, Shape, Texels, Transfer, Work,
 };
 use hetir::attr::Space;
 use hetir::diag::render;
@@ -52,7 +52,7 @@ impl OnDevice {
     fn check_compiled(&self, run: &Run, launch: &Launch) -> Result<(), Failure> {
         let Some(uncompiled) = self.uncompiled else { return Ok(()) };
         // What is wrong with the kernel the launch says too.
-        let _ = self.device.prepare(launch.module, launch.kernel, launch.block, false);
+        let _ = self.device.prepare(launch.module, launch.kernel, launch.block, Extent::Whole);
         let name = self.name.split('-').next().unwrap_or_default();
         match (uncompiled(), run.interpreted.get(name)) {
             (None, None) | (Some(_), Some(_)) => Ok(()),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use hetgpu_nvidia::ptx::{self, Addresses, Hidden, Request, Target, constant_name};
+use hetgpu_nvidia::ptx::{self, Addresses, Hidden, Part, Request, Target, constant_name};
 use hetir::attr::Space;
 use hetir::entity::FuncId;
 use hetir::interp::{Arena, initial_image};
@@ -47,15 +47,16 @@ impl Assemble {
         let whole = module.functions[kernel.index()]
             .kernel_bounds()
             .is_none_or(|b| b.required_cluster == [0; 3] && b.max_cluster == 0 && !b.explicit_cluster);
-        for part in [false, true] {
-            if part && !whole {
+        for (part, stops) in [(Part::Whole, false), (Part::Cuboid, false), (Part::List, true)] {
+            let parted = part != Part::Whole;
+            if parted && !whole {
                 continue;
             }
-            let request = Request { module, kernel, globals, target: &TARGET, addresses, part, stops: part };
+            let request = Request { module, kernel, globals, target: &TARGET, addresses, part, stops };
             let printed = match ptx::print(&request) {
                 Ok(printed) => printed,
                 // Clusters are not cut, and do not move.
-                Err(why) if (part || addresses == Addresses::Logical) && why.what.contains("cluster") => continue,
+                Err(why) if (parted || addresses == Addresses::Logical) && why.what.contains("cluster") => continue,
                 Err(why) => return Err(refused(why)),
             };
             self.judge(&printed.text)?;
@@ -137,7 +138,7 @@ impl Reprint {
             globals,
             target: &TARGET,
             addresses: Addresses::Native,
-            part: false,
+            part: Part::Whole,
             stops: false,
         };
         let printed = ptx::print(&request).map_err(refused)?;

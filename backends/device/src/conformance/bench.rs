@@ -2,8 +2,8 @@
 
 use super::{Stop, Verdict, ensure};
 use crate::{
-    Caps, Device, DeviceError, ErrorKind, Fill, HostBuffer, Launch, Listener, LoadedModule, Mark, Outcome, Pattern,
-    Place, Queue, Shape, Transfer, Work,
+    Caps, Device, DeviceError, ErrorKind, Extent, Fill, HostBuffer, Launch, Listener, LoadedModule, Mark, Outcome,
+    Pattern, Place, Queue, Shape, Transfer, Work,
 };
 use hetir::attr::Space;
 use hetir::entity::FuncId;
@@ -369,7 +369,7 @@ impl<'b> Gate<'b> {
         // A device may compile at the first launch, and wait with that until nothing runs.
         for name in ["wait", "signal", "add", "scale"] {
             let block = if name == "scale" { [64, 1, 1] } else { [1; 3] };
-            bench.device.prepare(kernels.loaded, kernels.id(name)?, block, false)?;
+            bench.device.prepare(kernels.loaded, kernels.id(name)?, block, Extent::Whole)?;
         }
         let queue = bench.queue()?;
         queue.submit(launch(kernels.launch("wait", Params::new().u64(flag).u64(out.at + 4))?))?;

@@ -1,6 +1,6 @@
 use super::bench::{Bench, Ears, KERNELS, Params, bytes_of, launch, refused, same, same_numbers};
 use super::{Check, Stop, Verdict, checks, ensure};
-use crate::{ErrorKind, Heap, Launch, LoadedModule, Outcome};
+use crate::{ErrorKind, Extent, Fill, Heap, Launch, LoadedModule, Outcome, Pattern, Work};
 use hetir::blocks::Blocks;
 use hetir::entity::FuncId;
 use std::sync::Arc;
@@ -20,6 +20,7 @@ checks! {
     one_kernel_runs_in_many_threads
     parts_of_grids_are_refused_where_they_do_not_work
     parts_of_grids_run
+    a_grid_runs_in_parts_behind_what_came_before
     a_launch_that_is_asked_to_stop_says_what_it_did_not_begin
     a_launch_stops_between_its_blocks_and_goes_on
     threads_print_whole_lines
@@ -161,7 +162,7 @@ fn what_is_no_kernel_has_no_attributes(bench: &Bench) -> Verdict {
     refused("a function that there is not", attributes(FuncId::new(10_000)), invalid)?;
     let stranger = LoadedModule(u64::MAX - 1);
     refused("a module that there is not", bench.device.kernel(stranger, kernels.id("index")?), invalid)?;
-    refused("preparing it", bench.device.prepare(stranger, kernels.id("index")?, [32, 1, 1], false), invalid)
+    refused("preparing it", bench.device.prepare(stranger, kernels.id("index")?, [32, 1, 1], Extent::Whole), invalid)
 }
 
 fn kernels_are_prepared_ahead(bench: &Bench) -> Verdict {
@@ -169,7 +170,7 @@ fn kernels_are_prepared_ahead(bench: &Bench) -> Verdict {
     let id = kernels.id("index")?;
     let memory = bench.map(256)?;
     for block in [[64, 1, 1], [8, 8, 1], [64, 1, 1]] {
-        bench.device.prepare(kernels.loaded, id, block, false)?;
+        bench.device.prepare(kernels.loaded, id, block, Extent::Whole)?;
     }
     // One that was prepared, and one that was not.
     for (grid, block) in [([1, 1, 1], [8, 8, 1]), ([1, 1, 1], [4, 4, 4])] {
@@ -238,6 +239,38 @@ fn parts_of_grids_run(bench: &Bench) -> Verdict {
     let queue = bench.queue()?;
     let beyond = queue.run(launch(Launch { blocks: Blocks::some([5..6, 6..7]), ..description }));
     ensure!(beyond.is_err(), "a block beyond the grid was run");
+    Ok(())
+}
+
+fn a_grid_runs_in_parts_behind_what_came_before(bench: &Bench) -> Verdict {
+    const GRID: [u32; 3] = [3, 4, 5];
+    const THREADS: u32 = 4;
+    bench.needs(bench.caps().suspends, "launches of a part of a grid")?;
+    let kernels = bench.load(KERNELS)?;
+    let count = GRID.iter().product::<u32>();
+    let memory = bench.map(u64::from(4 * THREADS * count))?;
+    let queue = bench.queue()?;
+    let description = kernels.launch("index", Params::new().u64(memory.at))?;
+    let description = Launch { grid: GRID, block: [THREADS, 1, 1], ..description };
+    let number = |n: u32| n * THREADS + 1..n * THREADS + 1 + THREADS;
+    // Blocks of a row, rows, planes, and such as are none of these.
+    for parts in [&[0..2, 2..3, 3..12, 12..60][..], &[0..12, 12..36, 36..42, 42..60], &[1..5, 20..50, 7..8]] {
+        queue.submit(Work::Fill(Fill {
+            at: memory.at,
+            pattern: Pattern::new(&[0; 4]).ok_or("a pattern of four bytes")?,
+            count: u64::from(THREADS * count),
+            rows: 1,
+            pitch: 0,
+        }))?;
+        let mut named = parts.iter().cloned();
+        queue.run_parts(&description, &mut || named.next())?;
+        let ran = |n: u64| parts.iter().any(|part| part.contains(&n));
+        let want: Vec<u32> = (0..count)
+            .flat_map(|n| number(n).map(move |v| (n, v)))
+            .map(|(n, v)| if ran(n.into()) { v } else { 0 })
+            .collect();
+        same_numbers(&format!("blocks {parts:?}"), &bench.read_numbers(memory.at, want.len())?, &want)?;
+    }
     Ok(())
 }
 

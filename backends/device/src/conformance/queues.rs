@@ -3,7 +3,7 @@ use super::bench::{
     same_numbers,
 };
 use super::{Check, Stop, Verdict, checks, ensure};
-use crate::{Assembly, DeviceError, ErrorKind, Fill, HostBuffer, Mark, Pattern, Place, Step, Work};
+use crate::{Assembly, DeviceError, ErrorKind, Extent, Fill, HostBuffer, Mark, Pattern, Place, Step, Work};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -418,7 +418,7 @@ fn queues_make_progress_at_the_same_time(bench: &Bench) -> Verdict {
     let kernels = bench.load(KERNELS)?;
     let memory = bench.map(8)?;
     for name in ["wait", "signal"] {
-        bench.device.prepare(kernels.loaded, kernels.id(name)?, [1; 3], false)?;
+        bench.device.prepare(kernels.loaded, kernels.id(name)?, [1; 3], Extent::Whole)?;
     }
     let (waits, signals) = (bench.queue()?, bench.queue()?);
     waits.submit(launch(kernels.launch("wait", Params::new().u64(memory.at).u64(memory.at + 4))?))?;

@@ -18,9 +18,10 @@ pub fn basis(request: &Request<'_>) -> Result<Vec<u8>, Unprintable> {
     for number in [target.isa.0, target.isa.1, kernel.index() as u32] {
         w.number(number.into());
     }
-    for flag in [*addresses == Addresses::Logical, *part, *stops] {
+    for flag in [*addresses == Addresses::Logical, *stops] {
         w.flag(flag);
     }
+    w.number(*part as u64);
     w.list(globals, |w, address| w.number(*address));
     // What variables begin with is no part of a text.
     w.list(&module.globals, Writer::global_outline);
@@ -41,12 +42,13 @@ pub fn basis(request: &Request<'_>) -> Result<Vec<u8>, Unprintable> {
     Ok(w.bytes)
 }
 
-const HIDDEN: [Hidden; 9] = [
+const HIDDEN: [Hidden; 10] = [
     Hidden::Stop,
     Hidden::Begun,
     Hidden::Launch,
     Hidden::Blocks,
     Hidden::First,
+    Hidden::Corner,
     Hidden::Grid,
     Hidden::GridId,
     Hidden::Workspace,
@@ -106,7 +108,7 @@ impl Printed {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Target;
+    use super::super::{Part, Target};
     use super::*;
     use hetir::entity::FuncId;
     use hetir::ir::{Module, Relocation, RelocationTarget};
@@ -144,7 +146,7 @@ mod tests {
         for (n, hidden) in HIDDEN.iter().enumerate() {
             // A new one is to be added to the list.
             match hidden {
-                Hidden::Stop | Hidden::Begun | Hidden::Launch | Hidden::Blocks | Hidden::First => {}
+                Hidden::Stop | Hidden::Begun | Hidden::Launch | Hidden::Blocks | Hidden::First | Hidden::Corner => {}
                 Hidden::Grid | Hidden::GridId | Hidden::Workspace | Hidden::DynamicShared => {}
             }
             assert!(!HIDDEN[..n].contains(hidden));
@@ -170,7 +172,7 @@ mod tests {
                 globals: &globals,
                 target: &target,
                 addresses: Addresses::Native,
-                part: false,
+                part: Part::Whole,
                 stops: false,
             };
             let Ok(first) = basis(&request) else { continue };
@@ -181,7 +183,8 @@ mod tests {
                 }
             };
             differs(&Request { addresses: Addresses::Logical, ..request }, "addresses");
-            differs(&Request { part: true, ..request }, "part");
+            differs(&Request { part: Part::List, ..request }, "a list");
+            differs(&Request { part: Part::Cuboid, ..request }, "a part");
             differs(&Request { stops: true, ..request }, "stops");
             differs(&Request { target: &Target { isa: (8, 1), ..target }, ..request }, "version");
             differs(&Request { target: &Target { architecture_specific: false, ..target }, ..request }, "architecture");

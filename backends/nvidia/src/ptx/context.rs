@@ -1,7 +1,7 @@
 //! What the functions of one text share: what the kernel reaches, names, and what the text turns out to need.
 
 use super::call::Extra;
-use super::{Addresses, Hidden, Request, Unprintable};
+use super::{Addresses, Hidden, Part, Request, Unprintable};
 use hetir::attr::{Space, Sreg, Syscall};
 use hetir::diag::Span;
 use hetir::entity::{FuncId, GlobalId, SigId};
@@ -101,7 +101,7 @@ impl<'a> Context<'a> {
     /// What stands for a register that is not the hardware's.
     pub(super) fn replaced(&self, sreg: Sreg, number: u64) -> Option<Extra> {
         use Sreg::*;
-        let part = self.request.part;
+        let part = self.request.part != Part::Whole;
         match sreg {
             EnvReg if number == 1 => Some(Extra::Hidden(Hidden::Workspace, 4)),
             EnvReg if number == 2 => Some(Extra::Hidden(Hidden::Workspace, 0)),
@@ -110,6 +110,11 @@ impl<'a> Context<'a> {
                 Some(Extra::Hidden(Hidden::Grid, 4 * (sreg as u32 - NctaidX as u32)))
             }
             CtaidX | CtaidY | CtaidZ if part => Some(Extra::Block(sreg as usize - CtaidX as usize)),
+            // Parts are launched of grids without clusters, in which each block is one.
+            NClusterIdX | NClusterIdY | NClusterIdZ if part => {
+                Some(Extra::Hidden(Hidden::Grid, 4 * (sreg as u32 - NClusterIdX as u32)))
+            }
+            ClusterIdX | ClusterIdY | ClusterIdZ if part => Some(Extra::Block(sreg as usize - ClusterIdX as usize)),
             DynamicSharedSize if self.logical() => Some(Extra::Hidden(Hidden::DynamicShared, 0)),
             _ => None,
         }

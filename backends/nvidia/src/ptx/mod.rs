@@ -63,6 +63,17 @@ pub enum Addresses {
     Logical,
 }
 
+/// Which blocks of a launch's grid run.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Part {
+    /// All.
+    Whole,
+    /// A grid within the grid: see [`Hidden::Corner`].
+    Cuboid,
+    /// A list, in one dimension: see [`Hidden::Blocks`].
+    List,
+}
+
 /// What is to be printed, and how.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
@@ -76,8 +87,8 @@ pub struct Request<'a> {
     pub target: &'a Target,
     /// What addresses are.
     pub addresses: Addresses,
-    /// The native grid is a list of blocks of the launch's grid, in one dimension: see [`Hidden::Blocks`].
-    pub part: bool,
+    /// Which blocks of the launch's grid the native one has.
+    pub part: Part,
     /// No block begins once the launch is asked to stop, and each that begins says so: see [`Hidden::Stop`] and
     /// [`Hidden::Begun`].
     pub stops: bool,
@@ -129,11 +140,13 @@ pub enum Hidden {
     /// 4 bytes: a number that no earlier launch with the same array had.
     Launch,
     /// 8 bytes: the address of a list of blocks, each a `u32`, its number in the launch's grid (x varies fastest); or 0 where
-    /// the blocks are neighbours. Only with [`Request::part`].
+    /// the blocks are neighbours. Only with [`Part::List`].
     Blocks,
     /// 4 bytes: of the list, the place that the native grid's first block has; without a list the number of its block.
     First,
-    /// 12 bytes: the launch's grid, each dimension a `u32`. Only with [`Request::part`].
+    /// 12 bytes: the launch's block that the native grid's first one is, by dimension, each a `u32`. Only with [`Part::Cuboid`].
+    Corner,
+    /// 12 bytes: the launch's grid, each dimension a `u32`. Not with [`Part::Whole`].
     Grid,
     /// 8 bytes: the launch's number in its context.
     GridId,
@@ -148,7 +161,7 @@ impl Hidden {
     pub const fn bytes(self) -> u32 {
         match self {
             Self::Stop | Self::Begun | Self::Blocks | Self::GridId | Self::Workspace => 8,
-            Self::Grid => 12,
+            Self::Grid | Self::Corner => 12,
             Self::Launch | Self::First | Self::DynamicShared => 4,
         }
     }

@@ -5,7 +5,7 @@ use super::call::{library, prototype};
 use super::context::{Context, SHARED, address_name, entry_name, hidden_name};
 use super::function::Printer;
 use super::stop::TOLD_BYTES;
-use super::{Hidden, Printed, Request, Unprintable, coalesce, constant_name};
+use super::{Hidden, Part, Printed, Request, Unprintable, coalesce, constant_name};
 use hetir::diag::Span;
 use hetir::entity::{FuncId, GlobalId};
 use hetir::ir::{FunctionKind, KernelParam, LaunchBounds};
@@ -21,8 +21,12 @@ pub(super) fn print(request: &Request<'_>) -> Result<Printed, Unprintable> {
     };
     let mut cx = Context::of(request)?;
     let clustered = bounds.required_cluster != [0; 3] || bounds.explicit_cluster || bounds.max_cluster > 0;
-    if request.part && clustered {
+    if request.part != Part::Whole && clustered {
         let what = "a part of a grid of clusters".into();
+        return Err(Unprintable { what, function: function.name.clone(), span: function.span });
+    }
+    if request.part == Part::Cuboid && request.stops {
+        let what = "a part that stops, but as a list".into();
         return Err(Unprintable { what, function: function.name.clone(), span: function.span });
     }
     let mut functions = String::new();

@@ -1,9 +1,9 @@
 //! Warps, blocks, clusters, and what a thread can read of its place in them.
 
-use super::Hidden;
 use super::call::Extra;
 use super::function::{Printer, Printing, suffix};
 use super::text::{Guard, Operand, Reg};
+use super::{Hidden, Part};
 use hetir::attr::{
     AbsOperands, Aligned, BarrierOp, Order, PropagateNan, ReduxOp, SetMaxReg, ShuffleMode, Space, Sreg, VoteMode,
 };
@@ -11,29 +11,6 @@ use hetir::entity::{Inst, Value};
 use hetir::ir::InstData;
 use hetir::op::Op;
 use hetir::types::Type;
-
-/// What a part of a grid has nothing to say of.
-const fn of_cluster(sreg: Sreg) -> bool {
-    use Sreg::*;
-    matches!(
-        sreg,
-        IsExplicitCluster
-            | ClusterIdX
-            | ClusterIdY
-            | ClusterIdZ
-            | NClusterIdX
-            | NClusterIdY
-            | NClusterIdZ
-            | ClusterCtaIdX
-            | ClusterCtaIdY
-            | ClusterCtaIdZ
-            | ClusterNCtaIdX
-            | ClusterNCtaIdY
-            | ClusterNCtaIdZ
-            | ClusterCtaRank
-            | ClusterNCtaRank
-    )
-}
 
 impl Printer<'_, '_> {
     /// The first result, with the second one behind it where somebody wants it.
@@ -233,9 +210,6 @@ impl Printer<'_, '_> {
         if let Some(extra) = self.cx.replaced(sreg, data.imm) {
             return self.instead(to, extra);
         }
-        if self.cx.request.part && of_cluster(sreg) {
-            return self.no_form(data);
-        }
         let name = match sreg {
             Sreg::IsExplicitCluster => {
                 let is = self.fresh(Type::B1);
@@ -306,7 +280,14 @@ impl Printer<'_, '_> {
     pub(super) fn begin_block(&mut self) {
         let (part, stops) = (self.cx.request.part, self.cx.request.stops);
         let asked = stops.then(|| self.ask_before());
-        let number = if part { Some(self.listed_block()) } else { None };
+        let number = match part {
+            Part::Whole => None,
+            Part::Cuboid => {
+                self.moved_block();
+                None
+            }
+            Part::List => Some(self.listed_block()),
+        };
         let Some(asked) = asked else { return };
         let verdict = self.fresh(Type::B1);
         self.code.act("bar.red.or.pred", [verdict.into()], ["0".into(), asked.1.into()]);
@@ -342,6 +323,18 @@ impl Printer<'_, '_> {
         self.read_word(word, Some(first));
         self.code.put("setp.ne.s32", asked, [word.into(), "0".into()]);
         (first, asked)
+    }
+    /// The block's coordinates, of a part that begins at a corner.
+    fn moved_block(&mut self) {
+        let corner = self.cx.hidden(Hidden::Corner);
+        let place = [("%ctaid.x", 0), ("%ctaid.y", 4), ("%ctaid.z", 8)].map(|(name, offset)| {
+            let [own, first, place] = [0; 3].map(|_| self.fresh(Type::I32));
+            self.code.put("mov.u32", own, [name.into()]);
+            self.code.put("ld.param.b32", first, [Operand::at(corner.as_str(), offset)]);
+            self.code.put("add.s32", place, [own.into(), first.into()]);
+            place
+        });
+        self.block_place = Some(place);
     }
     /// The number of the block in the launch's grid; its coordinates are kept.
     fn listed_block(&mut self) -> Reg {
