@@ -156,7 +156,7 @@ pub(super) fn run(bench: &Bench, random: &mut Random, count: u64) -> Result<Vec<
         [Fault::WrongKey, Fault::Cut, Fault::SenderKilled, Fault::ReceiverKilled, Fault::Nothing];
     let expected = bench.undisturbed(BODIES, STEPS)?;
     let mut job = bench.start("sent-0", BODIES, STEPS)?;
-    let mut told = Vec::new();
+    let mut told = vec![unreachable(bench, random).map_err(|why| format!("unreachable memory: {why}"))?];
     for number in 0..count {
         let fault = FAULTS[number as usize % FAULTS.len()];
         if job.last().starts_with("checksum ") || !job.lives() {
@@ -167,6 +167,34 @@ pub(super) fn run(bench: &Bench, random: &mut Random, count: u64) -> Result<Vec<
         told.push(format!("{fault:?}: {}", if there { "there" } else { "here" }));
     }
     job.ended().and_then(|ended| if ended == expected { Ok(told) } else { Err(format!("it ended with {ended}")) })
+}
+
+/// Sends a job that may not look into other processes, and so does not reach the memory that the receiver holds for it: it has to read
+/// all of it from a file, and must have all of it.
+fn unreachable(bench: &Bench, random: &mut Random) -> Result<String, String> {
+    const PROGRAM: &str = "large";
+    bench.compile("bench/programs/large.cu", PROGRAM)?;
+    let (key, end) = (key(bench, "key", random)?, bench.work.join("end"));
+    let _ = std::fs::remove_file(&end);
+    let mut command = super::alone();
+    command.args(["setpriv", "--bounding-set=-all", "--inh-caps=-all"]).arg(bench.work.join(PROGRAM));
+    command.args(["64", "10", "scattered"]).arg(&end).env("LD_LIBRARY_PATH", &bench.work).stdin(Stdio::null());
+    let mut job = bench.launch("unreachable", command)?;
+    let receiver = Receiver::start(bench, &key, PROGRAM)?;
+    let (pid, spool) = (job.pid.to_string(), folder(bench, "sending"));
+    let to = format!("127.0.0.1:{}", receiver.port);
+    bench.done(&["send", &pid, &to, "--key", &key, "--spool", &spool])?;
+    let said = std::fs::read_to_string(bench.work.join("receive.log")).unwrap_or_default();
+    if !said.contains("\"unreachable\"") {
+        return Err(format!("it reached what it was not to reach: {said}"));
+    }
+    std::fs::write(&end, "").map_err(|error| error.to_string())?;
+    let ended = wait(|| job.last().starts_with("checksum ").then(|| job.last()));
+    job.kill();
+    match ended.as_deref() {
+        Some("checksum right") => Ok("Unreachable: there".into()),
+        ended => Err(format!("over there it ended with {ended:?}")),
+    }
 }
 
 /// Sends a job; whether it got there. If it did it must come to its end there.
