@@ -30,12 +30,15 @@ pub(crate) fn signal(pid: u32, name: &str) -> bool {
 
 /// Lets a process go on that was stopped, also where CRIU still has it.
 pub(crate) fn go_on(pid: u32) {
+    // What CRIU leaves stopped may not have come to that yet, and shows nothing of it: it is told in any case.
+    let mut told = false;
     wait(Duration::from_secs(60), || match state(pid) {
-        Some('T') => {
+        Some('t') => false,
+        Some(state) if state == 'T' || !told => {
+            told = true;
             signal(pid, "CONT");
             false
         }
-        Some('t') => false,
         _ => true,
     });
 }
@@ -61,9 +64,47 @@ pub(crate) fn end(pid: u32) {
     wait(Duration::from_secs(20), || state(pid).is_none());
 }
 
-fn wait(most: Duration, done: impl Fn() -> bool) {
+fn wait(most: Duration, mut done: impl FnMut() -> bool) {
     let start = Instant::now();
     while !done() && start.elapsed() < most {
         std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Child;
+
+    /// A process that ends with the test, on the first processor and behind all others there.
+    struct Ended(Child);
+
+    impl Ended {
+        fn start(words: &[&str]) -> Self {
+            Self(Command::new("taskset").args(["-c", "0"]).args(words).spawn().unwrap())
+        }
+    }
+
+    impl Drop for Ended {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    #[test]
+    fn a_process_that_is_just_being_stopped_goes_on() {
+        let _busy = Ended::start(&["sh", "-c", "while :; do :; done"]);
+        let late = Ended::start(&["chrt", "--idle", "0", "sleep", "1000"]);
+        let pid = late.0.id();
+        wait(Duration::from_secs(20), || {
+            std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "sleep")
+        });
+        for round in 0..20 {
+            assert!(signal(pid, "STOP"));
+            go_on(pid);
+            std::thread::sleep(Duration::from_millis(50));
+            assert_ne!(state(pid), Some('T'), "round {round}");
+        }
     }
 }
