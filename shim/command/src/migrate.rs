@@ -26,8 +26,6 @@ use show::{Show, size};
 use std::path::Path;
 use std::time::Duration;
 
-pub(crate) use criu::waits;
-
 /// The name by which the command is called for this.
 pub(crate) const NAME: &str = "hetgpu-migrate";
 
@@ -228,7 +226,7 @@ const COMMANDS: &[Command] = &[
     Command {
         name: "resume",
         arguments: "PID",
-        about: "lets a job go on that is paused, or that waits in a snapshot",
+        about: "lets a job go on that is paused, that waits in a snapshot, or that an agent froze which is gone",
         flags: &[
             DEVICE,
             Flag { name: "--here", value: None, about: "also where it was sent away and may run there" },
@@ -611,8 +609,8 @@ fn resume(line: &Line) -> Outcome {
             format!("process {pid} goes on{others}")
         });
     }
-    if list(&job, "devices").iter().any(|device| !device["snapshot"].is_null()) {
-        ask(line, pid, &json!({ "request": "load" }), LONG_PATIENCE)?;
+    for request in group::back(&job, number(line, "--device")?) {
+        ask(line, pid, &request, LONG_PATIENCE)?;
     }
     simple(line, "resume", json!({}), |_| "goes on".into())
 }

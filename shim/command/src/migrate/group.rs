@@ -374,13 +374,21 @@ pub(super) fn wake(pid: u32) {
     }
 }
 
-/// Lets all go on that are paused or in a snapshot.
+/// What gives a job its devices back, or one of them, if it let them go: for a snapshot, or for an agent, which may be gone.
+pub(super) fn back(status: &Value, only: Option<u64>) -> Vec<Value> {
+    let devices = || status["devices"].as_array().into_iter().flatten();
+    if devices().any(|device| !device["snapshot"].is_null()) {
+        return vec![json!({ "request": "load" })];
+    }
+    let released = devices().filter(|device| device["stage"] == json!("released"));
+    let numbers = released.filter_map(|device| device["device"].as_u64());
+    let wanted = numbers.filter(|number| only.is_none_or(|only| only == *number));
+    wanted.map(|number| json!({ "request": "restore", "device": number })).collect()
+}
+
+/// Lets all go on that are paused, in a snapshot, or without their devices.
 pub(super) fn resume(show: &Show, group: Group) -> Result<(), Stop> {
-    let load = |member: &Member| match member.is_filed() {
-        true => vec![json!({ "request": "load" })],
-        false => Vec::new(),
-    };
-    group.hold(show, None, true, &load)?.go(show).map(drop)
+    group.hold(show, None, true, &|member| back(&member.status, None))?.go(show).map(drop)
 }
 
 /// Moves all of them: of the first one device, of the others those that have the memory.
@@ -412,4 +420,22 @@ pub(super) fn go(show: &Show, group: Group, request: &Value, most: Option<u64>) 
 /// Whether all of these processes are there, by number and time of beginning; the first that is not.
 pub(super) fn missing(members: &[(u32, u64)]) -> Option<u32> {
     members.iter().find(|(pid, start)| !presence::began(*pid, *start)).map(|(pid, _)| *pid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_gets_back_what_it_let_go_of() {
+        let device = |number: u64, stage: &str, snapshot: Value| json!({ "device": number, "stage": stage, "snapshot": snapshot });
+        let of = |devices: &[Value], only| back(&json!({ "devices": devices }), only);
+        let (paused, released) = (device(0, "paused", Value::Null), device(1, "released", Value::Null));
+        assert_eq!(of(std::slice::from_ref(&paused), None), Vec::<Value>::new());
+        let restore = json!({ "request": "restore", "device": 1 });
+        assert_eq!(of(&[paused.clone(), released.clone()], None), [restore]);
+        assert_eq!(of(&[paused.clone(), released], Some(0)), Vec::<Value>::new());
+        let filed = device(1, "released", json!({ "folder": "/f" }));
+        assert_eq!(of(&[paused, filed], None), [json!({ "request": "load" })]);
+    }
 }
