@@ -1,5 +1,6 @@
 //! Jobs that are moved, saved and brought back: the demonstration, and faults at every step.
 
+mod apart;
 mod faults;
 mod large;
 mod pairs;
@@ -11,8 +12,10 @@ pub(crate) use large::run as large;
 pub(crate) use pairs::run as pairs;
 pub(crate) use slurm::run as slurm;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -24,6 +27,9 @@ use crate::tool::{cargo, nvcc, root, succeeds};
 /// Far more than anything takes here.
 const LIMIT: Duration = Duration::from_secs(300);
 
+/// How long a job may take to say what it is at: it answers at once.
+const ANSWER: Duration = Duration::from_secs(10);
+
 /// Where a small file system is mounted.
 const SMALL: &str = "small";
 
@@ -31,6 +37,8 @@ const SMALL: &str = "small";
 struct Bench {
     work: PathBuf,
     criu: Result<PathBuf, String>,
+    /// Where its jobs announce themselves, if not where all of the user's do.
+    sockets: Option<PathBuf>,
 }
 
 /// A job that runs, perhaps not as a child of ours.
@@ -42,7 +50,11 @@ struct Job {
 
 impl Bench {
     fn new(name: &str) -> Result<Self, String> {
-        let bench = Self::with(name, false)?;
+        Self::for_jobs(name, false)
+    }
+
+    fn for_jobs(name: &str, release: bool) -> Result<Self, String> {
+        let bench = Self::with(name, release)?;
         bench.compile("tests/programs/nbody.cu", "nbody")?;
         Ok(bench)
     }
@@ -68,10 +80,9 @@ impl Bench {
         }
         let built = root().join("target").join(if release { "release" } else { "debug" });
         for (from, to) in [("libcuda.so", "libcuda.so.1"), ("hetgpu", "hetgpu-migrate")] {
-            let link = std::os::unix::fs::symlink(built.join(from), work.join(to));
-            link.map_err(|error| format!("{to}: {error}"))?;
+            same(&built.join(from), &work.join(to))?;
         }
-        Ok(Self { work, criu: criu() })
+        Ok(Self { work, criu: criu(), sockets: apart::sockets(name)? })
     }
 
     /// Another folder with the same programs, for jobs that nothing of this one's is mistaken for.
@@ -80,14 +91,11 @@ impl Bench {
         std::fs::create_dir_all(&work).map_err(|error| format!("{}: {error}", work.display()))?;
         for entry in std::fs::read_dir(&self.work).into_iter().flatten().flatten() {
             let (from, to) = (entry.path(), work.join(entry.file_name()));
-            let made = match std::fs::read_link(&from) {
-                Ok(target) => std::os::unix::fs::symlink(target, &to),
-                Err(_) if from.is_file() => std::fs::copy(&from, &to).map(drop),
-                Err(_) => Ok(()),
-            };
-            made.map_err(|error| format!("{}: {error}", to.display()))?;
+            if from.is_file() {
+                same(&from, &to)?;
+            }
         }
-        Ok(Self { work, criu: self.criu.clone() })
+        Ok(Self { work, criu: self.criu.clone(), sockets: apart::sockets(name)? })
     }
 
     fn compile(&self, source: &str, name: &str) -> Result<(), String> {
@@ -109,7 +117,36 @@ impl Bench {
         let mut command = alone();
         command.arg(self.work.join(name)).env("LD_LIBRARY_PATH", &self.work);
         command.env("HETGPU_LOG", "error").stdin(Stdio::null());
+        self.announced(&mut command);
         command
+    }
+
+    /// Lets a command look where its jobs announce themselves, or a job announce itself there.
+    fn announced(&self, command: &mut Command) {
+        if let Some(sockets) = &self.sockets {
+            command.env("XDG_RUNTIME_DIR", sockets);
+        }
+    }
+
+    /// The folder where its jobs listen.
+    fn listening(&self) -> String {
+        let own = self.sockets.as_ref().map(|sockets| sockets.join("hetgpu").display().to_string());
+        own.unwrap_or_else(transfers::sockets)
+    }
+
+    /// What a job says of itself; nothing where it does not answer.
+    fn asked(&self, pid: u32) -> Option<Value> {
+        let stream = UnixStream::connect(format!("{}/{pid}.sock", self.listening())).ok()?;
+        stream.set_read_timeout(Some(ANSWER)).ok()?;
+        writeln!(&stream, "{}", json!({ "request": "status" })).ok()?;
+        let mut answer = String::new();
+        BufReader::new(&stream).read_line(&mut answer).ok()?;
+        serde_json::from_str(&answer).ok()
+    }
+
+    /// Whether anybody is at work whose command line names this.
+    fn is_busy_with(what: &str) -> bool {
+        !busy_with(what).is_empty()
     }
 
     fn program(&self, bodies: u32, steps: u32) -> Command {
@@ -150,6 +187,7 @@ impl Bench {
         if let Ok(criu) = &self.criu {
             command.env("HETGPU_CRIU", criu);
         }
+        self.announced(&mut command);
         command
     }
 
@@ -185,14 +223,39 @@ impl Bench {
     }
 }
 
+/// A second name for a file, which stays what it is when another is built in its place.
+fn same(from: &Path, to: &Path) -> Result<(), String> {
+    let made = std::fs::hard_link(from, to).or_else(|_| std::fs::copy(from, to).map(drop));
+    made.map_err(|error| format!("{}: {error}", to.display()))
+}
+
+/// Lets a shell close what others happen to have left open.
+const CLOSED: &str =
+    "for file in /proc/$$/fd/*; do file=${file##*/}; if [ $file -gt 2 ]; then eval \"exec $file>&-\"; fi; done";
+
+/// Processes whose command lines name this.
+fn busy_with(what: &str) -> Vec<u32> {
+    let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let names = |pid: &u32| {
+        let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&words).contains(what)
+    };
+    all.filter_map(|entry| entry.file_name().to_string_lossy().parse().ok()).filter(names).collect()
+}
+
+/// The letter that the system has for what a process does; none where there is no such process.
+fn state_of(pid: u32) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
+}
+
 /// What runs the program behind it so that CRIU can save it wherever this runs: in a session of its own, since ones that began
-/// outside of a container are not saved, and without files of others that happen to be open.
+/// outside of a container are not saved, and without files of others that happen to be open. Files that are too long are errors to
+/// it, and not its end.
 fn alone() -> Command {
-    let script = "for file in /proc/$$/fd/*; do \
-                  file=${file##*/}; if [ $file -gt 2 ]; then eval \"exec $file>&-\"; fi; \
-                  done; exec setsid \"$@\"";
+    let script = format!("trap '' XFSZ; {CLOSED}; exec setsid \"$@\"");
     let mut command = Command::new("bash");
-    command.args(["-c", script, "bash"]);
+    command.args(["-c", &script, "bash"]);
     command
 }
 
@@ -231,8 +294,7 @@ impl Job {
         {
             self.child = None;
         }
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
-        let lives = stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X'])) && self.is_ours();
+        let lives = state_of(self.pid).is_some_and(|state| !['Z', 'X'].contains(&state)) && self.is_ours();
         // It may have ended but for threads: its number is free when its parent has heard of all.
         if !lives && let Some(mut child) = self.child.take() {
             let _ = child.wait();

@@ -30,8 +30,10 @@ cargo xtask clients [NAME] [--write]    clients of CUDA from Python and Rust, ru
 cargo xtask ring [NAME...]              kernels that are suspended again and again, and move between devices; --long: more often
 cargo xtask demo                        a CUDA program built by nvcc, run through our libcuda.so.1
 cargo xtask demo-migrate                the same of a program that is moved, saved, killed and brought back
-cargo xtask faults [COUNT [SEED [LANES]]]
-                                        jobs that are moved and saved while everything goes wrong: 120 times, or as often as said
+cargo xtask faults [COUNT [SEED [LANES]]] [--release]
+                                        jobs that are moved and saved while commands, jobs, agents and CRIU are killed, in front of any of their
+                                        steps, disks are full, writes are short, files are torn, memory is missing, and CRIU fails:
+                                        nothing may be lost; a long run (1000 faults, --release) is added to docs/bench/faults.md
 cargo xtask pairs [COUNT [SEED]]        two processes with the same memory are moved and saved together, and commands and processes killed
 cargo xtask slurm                       the example of a batch job in docs/jobs, with Slurm's own programs
 cargo xtask dist                        an archive and a Debian package for users, in .build/dist, and tries them

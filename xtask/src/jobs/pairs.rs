@@ -3,7 +3,7 @@
 //! Whatever happens, both are where the other is, and what is left of them goes on.
 
 use super::faults::Random;
-use super::{Bench, Job, exists, folder, skipped, text, was_killed};
+use super::{Bench, Job, apart, exists, folder, skipped, text, was_killed};
 use crate::report::Counts;
 use crate::tool::root;
 use serde_json::Value;
@@ -89,11 +89,15 @@ fn state(bench: &Bench, pid: u32) -> State {
 }
 
 pub(crate) fn run(words: &[String]) -> Result<Counts, String> {
-    let number = |place: usize, default: u64| match words.get(place) {
+    let numbers: Vec<&String> = words.iter().filter(|word| *word != apart::APART).collect();
+    let number = |place: usize, default: u64| match numbers.get(place) {
         None => Ok(default),
         Some(word) => word.parse().map_err(|_| format!("`{word}` is no number")),
     };
     let (count, seed) = (number(0, COUNT)?, number(1, 1)?);
+    if let Some(counts) = apart::run("pairs", words)? {
+        return Ok(counts);
+    }
     let bench = Bench::with("pairs", false)?;
     let link = std::os::unix::fs::symlink(root().join("target/debug/libcuda.so"), bench.work.join("libcuda.so"));
     link.map_err(|error| format!("libcuda.so: {error}"))?;
@@ -254,8 +258,7 @@ impl Run<'_> {
     /// Whether nobody is at work with the processes for a command that is gone.
     fn quiet(&self, folder: &str) -> bool {
         // CRIU may be at work still.
-        let busy = Command::new("pgrep").args(["-f", folder]).output();
-        busy.is_ok_and(|busy| busy.stdout.is_empty())
+        !Bench::is_busy_with(folder)
     }
 
     /// Both are at the same, and go on if they stand still.

@@ -1,20 +1,29 @@
 //! Jobs that are sent while keys are wrong, connections are cut, and senders and receivers are killed. The receiver has numbers of
 //! processes of its own, so that both sides can be on one machine.
 
-use super::faults::Random;
-use super::{Bench, Job, folder, text};
+use super::faults::{Random, Tally};
+use super::{Bench, Job, folder, state_of, text};
 use crate::tool::succeeds;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-const BODIES: u32 = 8192;
-const STEPS: u32 = 300;
+/// Of a job: it rests after each step, and takes some seconds.
+const BODIES: u32 = 4096;
+const STEPS: u32 = 250;
+const REST: u32 = 2;
 const PATIENCE: Duration = Duration::from_secs(100);
+
+/// How long a sender is left to ask what nobody answers.
+const ASKS: Duration = Duration::from_secs(3);
+
+/// Milliseconds that the job may stand still: what else this machine does is not to be why a job is not sent.
+const FREEZE: &str = "20000";
 
 /// What goes wrong.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,6 +33,21 @@ enum Fault {
     SenderKilled,
     ReceiverKilled,
     Nothing,
+}
+
+impl Fault {
+    fn name(self, there: bool) -> &'static str {
+        match (self, there) {
+            (Self::WrongKey, _) => "sent with a wrong key",
+            (Self::Cut, false) => "sent, and the network is cut: it runs here",
+            (Self::Cut, true) => "sent, and the network is cut: it runs there",
+            (Self::SenderKilled, false) => "sent, and the sender is killed: it runs here",
+            (Self::SenderKilled, true) => "sent, and the sender is killed: it runs there",
+            (Self::ReceiverKilled, false) => "sent, and the receiver is killed: it runs here",
+            (Self::ReceiverKilled, true) => "sent, and the receiver is killed: it runs there",
+            (Self::Nothing, _) => "sent, and nothing is wrong",
+        }
+    }
 }
 
 /// Whether processes can have numbers of their own here.
@@ -36,6 +60,8 @@ pub(super) fn possible() -> bool {
 /// A receiver, and all that runs there.
 pub(super) struct Receiver {
     child: Child,
+    /// What it says, in lines of JSON.
+    said: PathBuf,
     pub(super) port: u16,
 }
 
@@ -47,15 +73,16 @@ impl Receiver {
         // What it is for lives on when the command has ended.
         let script = "mount -t tmpfs -o mode=700 none \"$1\"; \"$2\" receive 127.0.0.1:0 --json --cut-files --key \"$3\" --spool \"$4\"; \
                       while pgrep -x \"$5\" >/dev/null; do sleep 0.05; done";
-        let sockets = sockets();
+        let sockets = bench.listening();
         let mut command = Command::new("unshare");
         command.args(["--pid", "--fork", "--kill-child", "--mount", "--mount-proc", "sh", "-c", script, "sh"]);
         command.arg(&sockets).arg(bench.work.join("hetgpu-migrate")).args([key, &spool, program]);
         if let Ok(criu) = &bench.criu {
             command.env("HETGPU_CRIU", criu);
         }
+        bench.announced(&mut command);
         let child = command.stdin(Stdio::null()).stdout(log).spawn().map_err(|error| format!("unshare: {error}"))?;
-        let mut receiver = Self { child, port: 0 };
+        let mut receiver = Self { child, said: said.clone(), port: 0 };
         let start = Instant::now();
         while receiver.port == 0 {
             let text = std::fs::read_to_string(&said).unwrap_or_default();
@@ -70,8 +97,28 @@ impl Receiver {
         Ok(receiver)
     }
 
+    /// Waits until the command there has ended, or has said that nothing came, or the time is over in which it would.
+    fn settles(&self) {
+        const AT_MOST: Duration = Duration::from_millis(500);
+        let start = Instant::now();
+        while start.elapsed() < AT_MOST && !self.command().is_empty() {
+            let said = std::fs::read_to_string(&self.said).unwrap_or_default();
+            if said.lines().last().is_some_and(|line| line.contains("\"failed\"")) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Ends the command there, and not the job if there is one.
     fn kill_command(&self) {
+        for pid in self.command() {
+            let _ = Command::new("sh").args(["-c", &format!("kill -KILL {pid} 2>/dev/null")]).status();
+        }
+    }
+
+    /// The command there, if it has not ended.
+    fn command(&self) -> Vec<u32> {
         let children = |pid: u32| {
             let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
             text.split_ascii_whitespace().filter_map(|child| child.parse::<u32>().ok()).collect::<Vec<_>>()
@@ -82,9 +129,7 @@ impl Receiver {
             let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             String::from_utf8_lossy(&words).split('\0').nth(1) == Some("receive")
         };
-        for pid in below.filter(command) {
-            let _ = Command::new("sh").args(["-c", &format!("kill -KILL {pid} 2>/dev/null")]).status();
-        }
+        below.filter(command).collect()
     }
 }
 
@@ -132,8 +177,7 @@ fn relay(to: u16, most: u64) -> Result<u16, String> {
 fn running(bench: &Bench) -> Vec<u32> {
     let program = std::fs::canonicalize(bench.work.join("nbody")).unwrap_or_default();
     let is_ours = |pid: &u32| {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let lives = stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']));
+        let lives = state_of(*pid).is_some_and(|state| !['Z', 'X'].contains(&state));
         lives && std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == program)
     };
     let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -151,49 +195,46 @@ pub(super) fn key(bench: &Bench, name: &str, random: &mut Random) -> Result<Stri
 }
 
 /// Sends jobs so many times; what went wrong how often.
-pub(super) fn run(bench: &Bench, random: &mut Random, count: u64) -> Result<Vec<String>, String> {
+pub(super) fn run(bench: &Bench, random: &mut Random, count: u64) -> Result<Tally, String> {
     const FAULTS: [Fault; 5] =
         [Fault::WrongKey, Fault::Cut, Fault::SenderKilled, Fault::ReceiverKilled, Fault::Nothing];
     let expected = bench.undisturbed(BODIES, STEPS)?;
-    let mut job = bench.start("sent-0", BODIES, STEPS)?;
-    let mut told = vec![unreachable(bench, random).map_err(|why| format!("unreachable memory: {why}"))?];
+    let start = |name: &str| {
+        let mut program = bench.program(BODIES, STEPS);
+        program.arg(REST.to_string());
+        bench.launch(name, program)
+    };
+    let mut job = start("sent-0")?;
+    let mut tally = Tally::default();
     for number in 0..count {
         let fault = FAULTS[number as usize % FAULTS.len()];
         if job.last().starts_with("checksum ") || !job.lives() {
-            job = bench.start(&format!("sent-{number}"), BODIES, STEPS)?;
+            job = start(&format!("sent-{number}"))?;
         }
+        let begun = Instant::now();
         let there =
             send(bench, random, &mut job, fault, &expected).map_err(|why| format!("{fault:?} {number}: {why}"))?;
-        told.push(format!("{fault:?}: {}", if there { "there" } else { "here" }));
+        tally.note(fault.name(there), true, begun.elapsed());
     }
-    job.ended().and_then(|ended| if ended == expected { Ok(told) } else { Err(format!("it ended with {ended}")) })
+    job.ended().and_then(|ended| if ended == expected { Ok(tally) } else { Err(format!("it ended with {ended}")) })
 }
 
-/// Sends a job that may not look into other processes, and so does not reach the memory that the receiver holds for it: it has to read
-/// all of it from a file, and must have all of it.
-fn unreachable(bench: &Bench, random: &mut Random) -> Result<String, String> {
-    const PROGRAM: &str = "large";
-    bench.compile("bench/programs/large.cu", PROGRAM)?;
-    let (key, end) = (key(bench, "key", random)?, bench.work.join("end"));
-    let _ = std::fs::remove_file(&end);
-    let mut command = super::alone();
-    command.args(["setpriv", "--bounding-set=-all", "--inh-caps=-all"]).arg(bench.work.join(PROGRAM));
-    command.args(["64", "10", "scattered"]).arg(&end).env("LD_LIBRARY_PATH", &bench.work).stdin(Stdio::null());
-    let mut job = bench.launch("unreachable", command)?;
-    let receiver = Receiver::start(bench, &key, PROGRAM)?;
-    let (pid, spool) = (job.pid.to_string(), folder(bench, "sending"));
-    let to = format!("127.0.0.1:{}", receiver.port);
-    bench.done(&["send", &pid, &to, "--key", &key, "--spool", &spool])?;
-    let said = std::fs::read_to_string(bench.work.join("receive.log")).unwrap_or_default();
-    if !said.contains("\"unreachable\"") {
-        return Err(format!("it reached what it was not to reach: {said}"));
-    }
-    std::fs::write(&end, "").map_err(|error| error.to_string())?;
-    let ended = wait(|| job.last().starts_with("checksum ").then(|| job.last()));
-    job.kill();
-    match ended.as_deref() {
-        Some("checksum right") => Ok("Unreachable: there".into()),
-        ended => Err(format!("over there it ended with {ended:?}")),
+/// After how many bytes the network is cut: among those that go while the job runs, or among all.
+fn cut_after(random: &mut Random) -> u64 {
+    const AHEAD: u64 = 300 << 10;
+    const ALL: u64 = 24 << 20;
+    let most = if random.below(2) == 0 { AHEAD } else { ALL };
+    random.below(most)
+}
+
+/// Whether a command ends in that time.
+fn ends(child: &mut Child, within: Duration) -> bool {
+    let start = Instant::now();
+    loop {
+        match child.try_wait() {
+            Ok(None) if start.elapsed() < within => std::thread::sleep(Duration::from_millis(5)),
+            ended => return !matches!(ended, Ok(None)),
+        }
     }
 }
 
@@ -201,22 +242,27 @@ fn unreachable(bench: &Bench, random: &mut Random) -> Result<String, String> {
 fn send(bench: &Bench, random: &mut Random, job: &mut Job, fault: Fault, expected: &str) -> Result<bool, String> {
     let (ours, other) = (key(bench, "key", random)?, key(bench, "other-key", random)?);
     let receiver = Receiver::start(bench, &ours, "nbody")?;
-    let port = if fault == Fault::Cut { relay(receiver.port, random.below(4 << 20))? } else { receiver.port };
+    let port = if fault == Fault::Cut { relay(receiver.port, cut_after(random))? } else { receiver.port };
     let key = if fault == Fault::WrongKey { &other } else { &ours };
     let (pid, spool) = (job.pid.to_string(), folder(bench, "sending"));
     let mut command = bench.migrate(&["send", &pid, &format!("127.0.0.1:{port}"), "--key", key, "--spool", &spool]);
+    command.args(["--max-freeze", FREEZE]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(|error| error.to_string())?;
     if matches!(fault, Fault::SenderKilled | Fault::ReceiverKilled) {
-        std::thread::sleep(Duration::from_millis(100 + random.below(900)));
+        std::thread::sleep(Duration::from_millis(50 + random.below(750)));
         if fault == Fault::SenderKilled {
             child.kill().map_err(|error| error.to_string())?;
         } else {
             receiver.kill_command();
         }
     }
+    if fault == Fault::ReceiverKilled && !ends(&mut child, ASKS) {
+        // It asks whether the job runs over there, and nobody is there who could say.
+        child.kill().map_err(|error| error.to_string())?;
+    }
     let output = child.wait_with_output().map_err(|error| error.to_string())?;
     // What was begun comes to its end.
-    std::thread::sleep(Duration::from_millis(500));
+    receiver.settles();
     let start = Instant::now();
     loop {
         let elsewhere = running(bench).iter().any(|&other| other != job.pid);
