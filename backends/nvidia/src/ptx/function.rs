@@ -8,7 +8,7 @@
 
 use super::address::Deltas;
 use super::context::Context;
-use super::stop::{Sites, Stopping};
+use super::stop::{self, Sites, Stopping};
 use super::text::{Class, Code, Guard, Operand, Reg, integer};
 use super::{Unprintable, constant};
 use hetir::analysis::cfg::Cfg;
@@ -88,6 +88,8 @@ pub(super) struct Printer<'c, 'a> {
     pub(super) block_place: Option<[Reg; 3]>,
     /// What the kernel keeps that can be stopped.
     pub(super) stopping: Option<Stopping>,
+    /// Blocks of which the end is known to go one way, and which.
+    decided: HashMap<Block, usize>,
     /// The block at hand is in a loop.
     pub(super) in_loop: bool,
     /// For each value the variable of constant memory whose native address it is.
@@ -132,6 +134,7 @@ impl<'c, 'a> Printer<'c, 'a> {
             extras: Vec::new(),
             block_place: None,
             stopping: None,
+            decided: HashMap::new(),
             in_loop: false,
             native,
             begun_sums: HashSet::new(),
@@ -328,7 +331,9 @@ impl<'c, 'a> Printer<'c, 'a> {
     pub(super) fn blocks(&mut self) -> Printing {
         let cfg = Cfg::of(self.body);
         let (order, detours) = self.order(&cfg);
-        let loops = self.stopping.map(|_| LoopForest::of(&cfg, &Dominators::of(&cfg)));
+        let dom = Dominators::of(&cfg);
+        let loops = self.stopping.map(|_| LoopForest::of(&cfg, &dom));
+        self.decided = stop::decided(self.body, &cfg, &dom);
         for (place, &block) in order.iter().enumerate() {
             self.in_loop = loops.as_ref().is_some_and(|l| l.innermost(block).is_some());
             let joined = detours.values().any(|d| d.join == block);
@@ -494,6 +499,14 @@ impl<'c, 'a> Printer<'c, 'a> {
                 }
                 Ok(())
             }
+            Op::BrIf if let Some(&way) = self.decided.get(&block) => {
+                let (target, args) = &targets[way];
+                self.hand_over(*target, args);
+                if next != Some(*target) {
+                    self.jump(*target);
+                }
+                Ok(())
+            }
             Op::BrIf => {
                 self.branch(body.args(last)[0], &targets, next);
                 Ok(())
@@ -521,10 +534,11 @@ impl<'c, 'a> Printer<'c, 'a> {
         }
         self.hand_over(*yes, yes_args);
         self.hand_over(*no, no_args);
+        let together = stop::together(self.body, condition);
         if next == Some(*yes) {
-            self.code.branch(Guard { negated: !guard.negated, ..guard }, &Self::block_label(*no));
+            self.code.branch_all(Guard { negated: !guard.negated, ..guard }, &Self::block_label(*no), together);
         } else {
-            self.code.branch(guard, &Self::block_label(*yes));
+            self.code.branch_all(guard, &Self::block_label(*yes), together);
             if next != Some(*no) {
                 self.jump(*no);
             }

@@ -5,8 +5,9 @@
 //! barrier that the others come to: it arrives there before it ends. What the word holds may be told late; in a loop it is what
 //! was read behind the barrier of the turn before, which costs no waiting.
 //!
-//! One thread reads the word, the first of the block, where it cannot have ended while others come to such a barrier; else all
-//! do.
+//! All threads read the word: where only one does, ptxas 13.0 takes what the loop around computes for different in each thread, and the
+//! loop of an n-body program in `f64` takes a tenth longer. They do so every [`PAUSE`] only, by the clock: each time, it would take
+//! a product of matrices in tiles twice as long.
 //!
 //! **Where lanes leave one by one**, those of a warp come to the same barrier at different instructions. The hardware lets them, but
 //! then not all of them get the result of a `barrier.red`: the code that ptxas 13.0 makes brings the lanes of the warp together at one of
@@ -18,23 +19,24 @@ use super::Hidden;
 use super::function::{Printer, Printing};
 use super::text::{Guard, Operand, Reg};
 use hetir::analysis::cfg::Cfg;
-use hetir::analysis::dom::{Dominators, PostDominators};
-use hetir::analysis::loops::LoopForest;
-use hetir::analysis::uniform::{Uniform, Uniformity};
+use hetir::analysis::dom::Dominators;
 use hetir::entity::{Block, Inst, Value};
-use hetir::ir::{Body, Def, Function, InstData};
+use hetir::ir::{Body, Def, InstData};
 use hetir::op::Op;
 use hetir::types::Type;
+use std::collections::HashMap;
+
+/// Cycles between two times that threads read the word in a loop: some ten microseconds.
+const PAUSE: u32 = 1 << 15;
 
 /// What a kernel with such barriers keeps.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stopping {
-    /// The word, as it was read behind the last barrier in a loop.
+    /// The word, as it was read behind a barrier in a loop, and when that was.
     word: Reg,
+    read: Reg,
     /// The thread leaves, and has not told the others.
     leaves: Option<Reg>,
-    /// It is the block's first thread, and only that one reads the word.
-    leader: Option<Reg>,
     /// Verdicts are a word of shared memory.
     told: Option<Told>,
 }
@@ -55,8 +57,8 @@ pub(super) const TOLD_BYTES: u32 = 4;
 pub(super) struct Sites {
     /// Blocks that are executed only when it does.
     pub(super) cold: Vec<bool>,
-    /// Barriers at which it is asked, in blocks that are executed always.
-    barriers: Vec<Block>,
+    /// It is asked at a barrier in a block that is executed always.
+    at_barriers: bool,
     /// Threads may leave by themselves.
     leave_alone: bool,
     /// Not with all lanes of their warp, too.
@@ -101,7 +103,7 @@ impl Sites {
             }
         }
         let holds = |b: &Block| body.blocks[b.index()].insts.iter().any(|i| body.inst(*i).op == Op::StopBarrier);
-        let barriers = cfg.order().iter().copied().filter(|b| !cold[b.index()] && holds(b)).collect();
+        let at_barriers = cfg.order().iter().any(|b| !cold[b.index()] && holds(b));
         let voted = |value: &Value| {
             let insts = body.blocks.iter().flat_map(|b| &b.insts).filter(|i| body.inst(**i).op == Op::Vote);
             insts.flat_map(|i| body.args(*i)).any(|arg| arg == value)
@@ -109,56 +111,55 @@ impl Sites {
         let asks = body.blocks.iter().flat_map(|b| &b.insts).filter(|i| body.inst(**i).op == Op::StopAsked);
         let one_by_one = asks.flat_map(|i| body.results(*i)).any(|asked| !voted(asked));
         let leave_alone = alone && barrier;
-        Some(Self { cold, barriers, leave_alone, one_by_one: leave_alone && one_by_one })
+        Some(Self { cold, at_barriers, leave_alone, one_by_one: leave_alone && one_by_one })
     }
+}
 
-    /// Whether the block's first thread is there at each of the barriers: no branch that parts threads leads on one way to the
-    /// end and on another to a barrier.
-    fn leader_lives(&self, function: &Function, body: &Body, cfg: &Cfg) -> bool {
-        let loops = LoopForest::of(cfg, &Dominators::of(cfg));
-        let uniform = Uniform::of(function, cfg, &PostDominators::of(cfg), &loops);
-        let back = |from: &mut dyn Iterator<Item = Block>, through: &dyn Fn(Block) -> bool| {
-            let mut seen = vec![false; body.blocks.len()];
-            let mut work: Vec<Block> = from.collect();
-            while let Some(block) = work.pop() {
-                if !std::mem::replace(&mut seen[block.index()], true) {
-                    work.extend(cfg.predecessors(block).iter().map(|e| e.from).filter(|b| through(*b)));
-                }
+/// Branches by a word or a verdict that a branch before them has looked at already, and which way they go. The form of kernels that
+/// stop has some, where other devices want loops to hold all that is executed in them.
+pub(super) fn decided(body: &Body, cfg: &Cfg, dom: &Dominators) -> HashMap<Block, usize> {
+    let condition = |block: Block| {
+        let branch = body.terminator(block).filter(|t| body.inst(*t).op == Op::BrIf)?;
+        Some(body.args(branch)[0]).filter(|condition| says_so(body, *condition))
+    };
+    let way = |block: Block| {
+        let looked_at = condition(block)?;
+        let mut at = block;
+        loop {
+            if let [edge] = cfg.predecessors(at)
+                && condition(edge.from) == Some(looked_at)
+            {
+                return Some(edge.target);
             }
-            seen
-        };
-        let is_barrier = |b: Block| self.barriers.contains(&b);
-        let ends = |b: &Block| {
-            let op = body.terminator(*b).map(|t| body.inst(t).op);
-            !self.cold[b.index()] && matches!(op, Some(Op::Ret | Op::Exit))
-        };
-        let to_end = back(&mut cfg.order().iter().copied().filter(ends), &|b| !is_barrier(b));
-        let to_barrier = back(&mut self.barriers.iter().copied(), &|_| true);
-        cfg.order().iter().all(|b| {
-            let parts = uniform.branch(*b) != Uniformity::Block && !self.cold[b.index()];
-            let both = to_end[b.index()] && to_barrier[b.index()];
-            !(parts && both)
-        })
-    }
+            at = dom.immediate(at)?;
+        }
+    };
+    cfg.order().iter().filter_map(|&block| Some((block, way(block)?))).collect()
+}
+
+/// Whether all lanes of a warp that come to a branch by such a word take the same way.
+pub(super) fn together(body: &Body, condition: Value) -> bool {
+    let Def::Result(inst) = body.values[condition.index()].def else { return false };
+    says_so(body, condition) && body.inst(inst).op != Op::StopAsked
 }
 
 impl Printer<'_, '_> {
     /// Prepares for the barriers, where a kernel has some.
     pub(super) fn begin_stopping(&mut self) {
         let cfg = Cfg::of(self.body);
-        let Some(sites) = Sites::of(self.body, &cfg).filter(|s| !s.barriers.is_empty() || s.leave_alone) else {
+        let Some(sites) = Sites::of(self.body, &cfg).filter(|s| s.at_barriers || s.leave_alone) else {
             return;
         };
         let word = self.fresh(Type::I32);
         self.code.put("mov.b32", word, ["0".into()]);
+        let read = self.fresh(Type::I32);
+        self.code.put("mov.u32", read, ["%clock".into()]);
         let leaves = sites.leave_alone.then(|| self.fresh(Type::B1));
         if let Some(leaves) = leaves {
             self.code.put("mov.pred", leaves, ["0".into()]);
         }
-        let lives = sites.leader_lives(self.function, self.body, &cfg);
-        let leader = lives.then(|| self.first_thread());
         let told = (sites.one_by_one && self.cx.logical()).then(|| self.begin_telling());
-        self.stopping = Some(Stopping { word, leaves, leader, told });
+        self.stopping = Some(Stopping { word, read, leaves, told });
     }
     /// Nobody leaves yet.
     fn begin_telling(&mut self) -> Told {
@@ -212,6 +213,19 @@ impl Printer<'_, '_> {
         self.code.guard = outer;
     }
 
+    /// Reads the word where it was not read for a while.
+    fn read_again(&mut self, word: Reg, read: Reg) {
+        let [now, since] = [0; 2].map(|_| self.fresh(Type::I32));
+        let due = self.fresh(Type::B1);
+        self.code.put("mov.u32", now, ["%clock".into()]);
+        self.code.put("sub.s32", since, [now.into(), read.into()]);
+        self.code.put("setp.gt.u32", due, [since.into(), PAUSE.to_string().into()]);
+        let outer = self.code.guard.replace(Guard { pred: due, negated: false });
+        self.code.put("mov.b32", read, [now.into()]);
+        self.code.guard = outer;
+        self.read_word(word, Some(due));
+    }
+
     pub(super) fn stop_asked(&mut self, inst: Inst, data: &InstData) -> Printing {
         if !self.function.is_kernel() {
             return self.no_form(data);
@@ -226,7 +240,7 @@ impl Printer<'_, '_> {
     }
 
     pub(super) fn stop_barrier(&mut self, inst: Inst, data: &InstData) -> Printing {
-        let Some(Stopping { word, leaves, leader, told }) = self.stopping else { return self.no_form(data) };
+        let Some(Stopping { word, read, leaves, told }) = self.stopping else { return self.no_form(data) };
         let verdict = self.result(inst, 0);
         let mut asked = self.fresh(Type::B1);
         let again = self.in_loop;
@@ -235,7 +249,7 @@ impl Printer<'_, '_> {
         } else {
             let now = self.fresh(Type::I32);
             self.code.put("mov.b32", now, ["0".into()]);
-            self.read_word(now, leader);
+            self.read_word(now, None);
             self.code.put("setp.ne.s32", asked, [now.into(), "0".into()]);
         }
         if let Some(leaves) = leaves {
@@ -256,7 +270,7 @@ impl Printer<'_, '_> {
             self.code.put("mov.pred", leaves, ["0".into()]);
         }
         if again {
-            self.read_word(word, leader);
+            self.read_again(word, read);
         }
         Ok(())
     }

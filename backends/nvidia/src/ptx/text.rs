@@ -288,8 +288,12 @@ impl Code {
     }
     /// A branch, executed where the condition holds.
     pub(super) fn branch(&mut self, guard: Guard, label: &str) {
+        self.branch_all(guard, label, false);
+    }
+    /// A branch that lanes take together, if they do.
+    pub(super) fn branch_all(&mut self, guard: Guard, label: &str, together: bool) {
         let outer = self.guard.replace(guard);
-        self.go("bra", [label.into()].into(), &[label.to_string()]);
+        self.go(if together { "bra.uni" } else { "bra" }, [label.into()].into(), &[label.to_string()]);
         self.guard = outer;
     }
     /// A branch of all.

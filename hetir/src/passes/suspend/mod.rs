@@ -22,6 +22,7 @@ mod cost;
 mod resume;
 mod sites;
 pub mod state;
+mod strip;
 
 use crate::blocks::Blocks;
 use crate::diag::Span;
@@ -52,6 +53,8 @@ pub enum Density {
     Enough,
     /// All that there can be, which tests want.
     Every,
+    /// The same, but for loops that are asked every few turns only.
+    Strips,
 }
 
 /// Kinds of sites.

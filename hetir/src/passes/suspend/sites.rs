@@ -1,15 +1,15 @@
 //! Which places become sites.
 
 use super::cost::Costs;
-use super::{Density, Refusal, SiteKind, split};
+use super::{Density, Refusal, SiteKind, split, strip};
 use crate::analysis::cfg::{Cfg, Edge};
 use crate::analysis::dom::{Dominators, PostDominators};
 use crate::analysis::live::{Liveness, defining_blocks};
 use crate::analysis::loops::LoopForest;
 use crate::analysis::uniform::{Assumptions, Uniform, Uniformity};
 use crate::analysis::wait::Waiter;
-use crate::attr::{IntCmp, Order, Space};
-use crate::build::{Attrs, Builder};
+use crate::attr::{Order, Space};
+use crate::build::Builder;
 use crate::diag::Span;
 use crate::entity::{Block, FuncId, Inst, Value};
 use crate::ir::{Body, Function, Module};
@@ -46,6 +46,9 @@ const LEAST_BUDGET: u64 = 4_000;
 
 /// The part of it that goes by between two looks of a loop without others inside.
 const STRIP: u64 = 16;
+
+/// Turns between two looks where a test wants some.
+const FEW_TURNS: u64 = 3;
 
 /// Turns between two looks of a loop with such loops inside.
 const OUTER_TURNS: u64 = 8;
@@ -371,6 +374,7 @@ impl Loops {
                 && costs.of(l).is_some_and(|cost| cost <= budget);
             let turns = match (density, costs.turn(l)) {
                 (Density::Every, _) => 1,
+                (Density::Strips, _) => FEW_TURNS,
                 (Density::Enough, Some(turn)) => budget / STRIP / turn.max(1),
                 (Density::Enough, None)
                     if forest.ids().all(|i| forest.get(i).parent != Some(l) || costs.turn(i).is_some()) =>
@@ -540,6 +544,7 @@ impl Loops {
     fn at_ends(&self, body: &mut Body) -> Vec<Place> {
         let cfg = Cfg::of(body);
         let forest = LoopForest::of(&cfg, &Dominators::of(&cfg));
+        let homes = defining_blocks(body);
         let mut places = Vec::new();
         for l in forest.ids() {
             let header = forest.get(l).header;
@@ -547,7 +552,19 @@ impl Loops {
             let latches = &forest.get(l).latches;
             let block = if turns > 1 {
                 let entries = cfg.predecessors(header).iter().filter(|e| !forest.contains(l, e.from));
-                strip(body, header, &entries.copied().collect::<Vec<_>>(), latches, turns)
+                let entries: Vec<Edge> = entries.copied().collect();
+                let contains = |block| forest.contains(l, block);
+                let is_before =
+                    |value: Value| homes.get(value.index()).copied().flatten().is_some_and(|home| !contains(home));
+                let cut = strip::Loop {
+                    cfg: &cfg,
+                    header,
+                    entries: &entries,
+                    latches,
+                    contains: &contains,
+                    is_before: &is_before,
+                };
+                cut.cut(body, turns)
             } else {
                 merge(body, header, latches)
             };
@@ -572,7 +589,7 @@ fn enclose_loops(body: &mut Body) {
 }
 
 /// Leads edges through a new block; it has the parameters that their target had, and no end yet.
-fn lead(body: &mut Body, target: Block, edges: &[Edge]) -> (Block, Vec<Value>) {
+pub(super) fn lead(body: &mut Body, target: Block, edges: &[Edge]) -> (Block, Vec<Value>) {
     let new = body.add_block();
     let types: Vec<_> = body.blocks[target.index()].params.iter().map(|p| body.ty(*p)).collect();
     let params: Vec<Value> = types.into_iter().map(|ty| body.add_param(new, ty)).collect();
@@ -592,31 +609,7 @@ fn merge(body: &mut Body, header: Block, latches: &[Edge]) -> Block {
     new
 }
 
-/// Cuts a loop into strips of so many turns: a loop in a loop, of which the inner one is what there was, but for a count. Gives the
-/// block between two strips.
-fn strip(body: &mut Body, header: Block, entries: &[Edge], latches: &[Edge], turns: u32) -> Block {
-    let span = span_of(body, header);
-    let (outer, given) = lead(body, header, entries);
-    let (latch, next) = lead(body, header, latches);
-    let between = body.add_block();
-    let types: Vec<_> = given.iter().map(|p| body.ty(*p)).collect();
-    let kept: Vec<Value> = types.into_iter().map(|ty| body.add_param(between, ty)).collect();
-    let left = body.add_param(header, Type::I32);
-    let mut b = Builder { span, ..Builder::new(body, outer) };
-    let all = b.constant(Type::I32, turns.into());
-    b.jump(header, &[&given[..], &[all]].concat());
-    b.block = latch;
-    let one = b.constant(Type::I32, 1);
-    let less = b.op(Op::ISub, Type::I32, &[left, one]);
-    let none = b.constant(Type::I32, 0);
-    let over = b.op(Attrs::of(Op::ICmp).with(IntCmp::Eq), Type::I32, &[less, none]);
-    b.branch(over, (between, &next), (header, &[&next[..], &[less]].concat()));
-    b.block = between;
-    b.jump(outer, &kept);
-    between
-}
-
-fn span_of(body: &Body, block: Block) -> Span {
+pub(super) fn span_of(body: &Body, block: Block) -> Span {
     let mut spans = body.blocks[block.index()].insts.iter().map(|i| body.spans[i.index()]);
     spans.find(|s| *s != Span::default()).unwrap_or_default()
 }
