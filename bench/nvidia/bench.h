@@ -45,6 +45,9 @@ struct Subject {
     virtual std::string about() = 0;
     // One sample: microseconds an operation.
     virtual double sample() = 0;
+    // Microseconds from a request that all work of the process stop until it has, at some moment of a sample; negative where that is
+    // not asked.
+    virtual double pause() { return -1; }
 };
 
 // A kernel of the suite: its buffers, its launches, and what its results must be.

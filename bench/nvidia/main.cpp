@@ -51,6 +51,16 @@ static void print_turn(Subject& subject, const Options& options) {
     std::fflush(stdout);
 }
 
+// How often a subject is stopped.
+constexpr int PAUSES = 20;
+
+static void print_pauses(Subject& subject) {
+    std::printf("{\"us\": [");
+    for (int i = 0; i < PAUSES; ++i) std::printf("%s%.1f", i ? ", " : "", subject.pause());
+    std::printf("]}\n");
+    std::fflush(stdout);
+}
+
 static void print_about(Subject& subject, const std::string& name) {
     std::printf("{\"name\": \"%s\"%s}\n", name.c_str(), subject.about().c_str());
     std::fflush(stdout);
@@ -70,6 +80,8 @@ static void serve(const Options& options) {
             print_about(*subject, name);
         } else if (command == "time" && subject) {
             print_turn(*subject, options);
+        } else if (command == "pause" && subject) {
+            print_pauses(*subject);
         } else {
             return;
         }

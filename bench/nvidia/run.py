@@ -73,8 +73,8 @@ def build(program, ours):
 class Variant:
     """The program with one library, as a process that answers."""
 
-    def __init__(self, name, words, environment):
-        self.name, self.words, self.environment = name, words, environment
+    def __init__(self, name, words, environment, pauses=False):
+        self.name, self.words, self.environment, self.pauses = name, words, environment, pauses
         self.process = None
         self.hello = None
 
@@ -197,6 +197,14 @@ def served(options, kind, variants):
                     answers[variant.name]["about"]["error"] = answer["error"]
                 else:
                     answers[variant.name]["rounds"].append(answer["us"])
+        for variant in able:
+            if variant.pauses and variant.process is not None:
+                variant.ask("pause")
+                answer = variant.answer()
+                if "error" in answer:
+                    answers[variant.name]["about"]["error"] = answer["error"]
+                else:
+                    answers[variant.name]["pauses"] = answer["us"]
         results.append({"name": name, "variants": answers})
         print_row(name, answers)
     for variant in variants:
@@ -265,7 +273,7 @@ def main():
             result = served(options, mode, [
                 Variant("native", words, native(options)),
                 Variant("plain", words, ours(options, HETGPU_SUSPEND="never")),
-                Variant("ours", words, ours(options)),
+                Variant("ours", words, ours(options), pauses=True),
                 Variant("suspendable", words, ours(options, HETGPU_SUSPEND="always")),
             ])
         elif mode == "api":

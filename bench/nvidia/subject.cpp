@@ -1,7 +1,10 @@
 // A kernel as a subject: its buffers are filled, it runs once for its results, and then in batches between events.
 #include "bench.h"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <thread>
 
 namespace {
 // Outputs hold this before the first launch; no kernel computes it.
@@ -82,6 +85,20 @@ public:
         // Not earlier: while subjects are made, others may use the device.
         if (count_ == 0) choose_count();
         return batch();
+    }
+
+    double pause() override {
+        if (count_ == 0) choose_count();
+        for (int i = 0; i < 2 * count_; ++i) launch();
+        // Anywhere in the first half of it.
+        moment_ = moment_ * 1664525 + 1013904223;
+        std::this_thread::sleep_for(std::chrono::duration<double, std::micro>(sample_us_ * double(moment_ >> 8) / double(1 << 24)));
+        double begun = now_us();
+        CHECK(cuCheckpointProcessLock(int(getpid()), nullptr));
+        double took = now_us() - begun;
+        CHECK(cuCheckpointProcessUnlock(int(getpid()), nullptr));
+        CHECK(cuStreamSynchronize(stream_));
+        return took;
     }
 
 private:
@@ -177,6 +194,7 @@ private:
     std::string wrong_;
     double first_us_ = 0;
     int count_ = 0;
+    unsigned moment_ = 1;
 };
 }  // namespace
 

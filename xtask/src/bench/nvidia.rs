@@ -230,6 +230,12 @@ fn subject(measured: &Value) -> (Value, bool) {
             row[format!("{name}_us")] = rounded(time.value);
             row[format!("{prefix}ratio")] = rounded(ratio.value);
             row[format!("{prefix}spread")] = rounded(ratio.spread);
+            let pauses: Vec<f64> =
+                list(variant, "pauses").iter().filter_map(Value::as_f64).filter(|us| *us >= 0.0).collect();
+            if let Some(middle) = Middle::of(pauses.clone()) {
+                row["pause_us"] = rounded(middle.value);
+                row["longest_pause_us"] = rounded(pauses.into_iter().fold(0.0, f64::max));
+            }
         } else if about["error"].is_null() {
             notes.push(format!("{name}: not measured"));
         }
@@ -302,11 +308,13 @@ fn digest(measured: &Value) -> (Value, Counts) {
             subjects.iter().for_each(|(_, right)| counts += Counts::one(*right));
             let rows: Vec<Value> = subjects.into_iter().map(|(row, _)| row).collect();
             let mean = geometric_mean(&rows, "ratio");
-            let suspendable = geometric_mean(&rows, "suspendable_ratio");
             let mut digested =
                 json!({ "geometric_mean": mean, "left_out": part["left_out"], "devices": part["devices"] });
-            if !suspendable.is_null() {
-                digested["suspendable_geometric_mean"] = suspendable;
+            for variant in ["plain", "suspendable"] {
+                let mean = geometric_mean(&rows, &format!("{variant}_ratio"));
+                if !mean.is_null() {
+                    digested[format!("{variant}_geometric_mean")] = mean;
+                }
             }
             digested["rows"] = json!(rows);
             digested
@@ -331,13 +339,24 @@ fn ratio(row: &Value, ratio: &str, spread: &str) -> String {
     }
 }
 
+/// What the pauses of a kernel took.
+fn pauses(row: &Value) -> String {
+    match &row["pause_us"] {
+        Value::Null => String::new(),
+        median => format!("{}, {}", cell(median, 0), cell(&row["longest_pause_us"], 0)),
+    }
+}
+
 fn page(figures: &Value) -> String {
     let mut out = String::from(
         "# NVIDIA's driver behind our library, and by itself\n\n\
          Made by `cargo xtask bench nvidia`; the figures are in `nvidia.json`. One program runs with either library, in turn;\n\
          a ratio is the native time by ours, so that above 1 we are faster: the middle of all turns, with half the distance\n\
-         of their quartiles. Results are compared by checksums. Launches of more than a million threads, and kernels whose blocks\n\
-         end soon, stop between blocks only, also in the form that can be suspended.\n",
+         of their quartiles. Results are compared by checksums.\n\n\
+         Plain: no kernel stops in the middle of its blocks (`HETGPU_SUSPEND=never`). Ours: as it comes. In both, launches of more than 1.5 ms\n\
+         go to the card in parts, so that they stop between two; where blocks take more than a millisecond, ours are in a form that stops in\n\
+         the middle of them. Always: that form wherever there is one (`HETGPU_SUSPEND=always`); launches of more than a million threads have\n\
+         none. Pauses: from a request at some moment of the launches until everything stands still, of 20, as it comes.\n",
     );
     let text = |value: &Value| value.as_str().unwrap_or_default().to_string();
     let head = |out: &mut String, title: &str, part: &Value| {
@@ -348,21 +367,24 @@ fn page(figures: &Value) -> String {
         head(&mut out, "Kernels", kernels);
         let _ = writeln!(
             out,
-            " Geometric means: {} plain, {} in the form that can be suspended.\n\n![chart](nvidia.svg)\n\n\
-             | kernel | native, µs | ours, µs | native / ours | suspendable, µs | native / suspendable | |\n|---|---:|---:|---:|---:|---:|---|",
+            " Geometric means: {} plain, {} as it comes, {} where always suspendable.\n\n![chart](nvidia.svg)\n\n\
+             | kernel | native, µs | ours, µs | native / ours | native / plain | native / always | pause: median, longest, µs | |\n\
+             |---|---:|---:|---:|---:|---:|---:|---|",
+            cell(&kernels["plain_geometric_mean"], 3),
             cell(&kernels["geometric_mean"], 3),
             cell(&kernels["suspendable_geometric_mean"], 3)
         );
         for row in list(kernels, "rows") {
             let _ = writeln!(
                 out,
-                "| {} | {} | {} | {} | {} | {} | {} |",
+                "| {} | {} | {} | {} | {} | {} | {} | {} |",
                 text(&row["name"]),
                 cell(&row["native_us"], 1),
                 cell(&row["ours_us"], 1),
                 ratio(row, "ratio", "spread"),
-                cell(&row["suspendable_us"], 1),
+                ratio(row, "plain_ratio", "plain_spread"),
                 ratio(row, "suspendable_ratio", "suspendable_spread"),
+                pauses(row),
                 marked(row)
             );
         }
@@ -431,7 +453,11 @@ mod tests {
         let variant = |sum: &str, rounds: Value| json!({ "about": { "checksum": sum, "wrong": "" }, "rounds": rounds });
         let fast = json!({ "name": "fast", "variants": {
             "native": variant("a", json!([[9.0, 10.0, 30.0], [20.0], [40.0]])),
-            "ours": variant("a", json!([[5.0], [10.0], [10.0]])),
+            "plain": variant("a", json!([[10.0], [20.0], [40.0]])),
+            "ours": {
+                "about": { "checksum": "a", "wrong": "" },
+                "rounds": [[5.0], [10.0], [10.0]], "pauses": [300.0, 100.0, -1.0, 200.0],
+            },
             "suspendable": variant("a", json!([[20.0], [40.0], [80.0]])),
         }});
         let other = json!({ "name": "other", "variants": {
@@ -466,6 +492,9 @@ mod tests {
         // 10 / 5, 20 / 10 and 40 / 10.
         assert_eq!((&row["ratio"], &row["suspendable_ratio"]), (&json!(2.0), &json!(0.5)));
         assert_eq!((&row["native_us"], &row["ours_us"], &row["right"]), (&json!(20.0), &json!(10.0), &json!(true)));
+        assert_eq!((&row["pause_us"], &row["longest_pause_us"]), (&json!(200.0), &json!(300.0)));
+        assert_eq!(figures["kernels"]["plain_geometric_mean"], json!(1.0));
+        assert!(page(&figures).contains("| 1.000 ± 0.0 % | 0.500 ± 0.0 % | 200, 300 |"), "{}", page(&figures));
         let load = &figures["load"];
         assert_eq!((&load["modules"][0]["cold_ratio"], &load["geometric_mean_warm"]), (&json!(0.75), &json!(2.0)));
     }
@@ -478,6 +507,6 @@ mod tests {
         assert_eq!(row["note"], json!("ours: other results than native; suspendable: ended with status 1"));
         assert_eq!(counts, Counts { passed: 2, failed: 1, skipped: 0 });
         assert_eq!(figures["kernels"]["geometric_mean"], json!(2.0));
-        assert!(page(&figures).contains("| other | 1.0 | 1.0 | 1.000 ± 0.0 % |  |  | **wrong**: ours: other"));
+        assert!(page(&figures).contains("| other | 1.0 | 1.0 | 1.000 ± 0.0 % |  |  |  | **wrong**: ours: other"));
     }
 }
