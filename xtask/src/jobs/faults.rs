@@ -117,7 +117,8 @@ pub(crate) fn run(words: &[String]) -> Result<Counts, String> {
         return Ok(counts);
     }
     // A long run is not disturbed by a short one.
-    let bench = Bench::for_jobs(if release { "faults-release" } else { "faults" }, release)?;
+    let mut bench = Bench::for_jobs(if release { "faults-release" } else { "faults" }, release)?;
+    bench.check_criu_once()?;
     let mut counts = Counts::default();
     if let Err(why) = &bench.criu {
         counts += skipped("faults of whole jobs", why);
@@ -192,6 +193,7 @@ fn lane(bench: &Bench, lane: u64, lanes: u64, count: u64, seed: u64) -> Result<D
             Err(lost) => {
                 let kept = run.kept_log();
                 println!("lane {lane}, fault {} of seed {seed}, {fault:?}: {lost}; the job said {kept}", run.number);
+                done.tally.failed.push(format!("seed {seed}, {}: {lost}", fault.name()));
                 done.counts.failed += 1;
                 if done.counts.failed < most {
                     run.fresh()?;
@@ -224,10 +226,14 @@ fn sent(bench: &Bench, random: &mut Random, faults: u64) -> Done {
             done.counts = skipped(what, "processes cannot have numbers of their own here");
         }
         Ok(_) => match transfers::run(bench, random, faults / FEWER) {
-            Ok(tally) => (done.counts.passed, done.tally) = (tally.happened(), tally),
+            Ok(tally) => {
+                let failed = tally.failed.len() as u64;
+                (done.counts, done.tally) = (Counts { passed: tally.happened(), failed, skipped: 0 }, tally);
+            }
             Err(lost) => {
                 println!("a job that is sent: {lost}");
                 done.counts = Counts::one(false);
+                done.tally.failed.push(lost);
             }
         },
     }

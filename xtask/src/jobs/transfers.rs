@@ -212,9 +212,14 @@ pub(super) fn run(bench: &Bench, random: &mut Random, count: u64) -> Result<Tall
             job = start(&format!("sent-{number}"))?;
         }
         let begun = Instant::now();
-        let there =
-            send(bench, random, &mut job, fault, &expected).map_err(|why| format!("{fault:?} {number}: {why}"))?;
-        tally.note(fault.name(there), true, begun.elapsed());
+        match send(bench, random, &mut job, fault, &expected) {
+            Ok(there) => tally.note(fault.name(there), fault != Fault::Nothing, begun.elapsed()),
+            Err(why) => {
+                println!("{fault:?}, transfer {number}: {why}");
+                tally.failed.push(format!("transfer {number}, {}: {why}", fault.name(false)));
+                job = start(&format!("sent-{number}-anew"))?;
+            }
+        }
     }
     job.ended().and_then(|ended| if ended == expected { Ok(tally) } else { Err(format!("it ended with {ended}")) })
 }

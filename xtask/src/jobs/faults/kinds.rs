@@ -1,12 +1,13 @@
 //! What goes wrong, and what must hold then.
 
-use super::super::{Bench, busy_with, exists, folder, state_of, text, was_killed};
+use super::super::{Bench, busy_with, exists, folder, state_of, text, was_killed, written_script};
 use super::steps::{self, Watch};
 use super::{PATIENCE, Run};
 use crate::tool::succeeds;
 use serde_json::Value;
 use std::fs::{File, OpenOptions};
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::fs::FileExt;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -16,6 +17,8 @@ use std::time::{Duration, Instant};
 pub(super) enum Fault {
     /// The command is killed.
     CommandKilled,
+    /// It is interrupted together with what it has begun, as by a terminal: with CRIU.
+    Interrupted,
     /// It is killed in front of one of its steps.
     CommandKilledAtStep,
     /// The job is killed while the command runs.
@@ -42,8 +45,9 @@ pub(super) enum Fault {
     GivenUp,
 }
 
-pub(super) const FAULTS: [Fault; 13] = [
+pub(super) const FAULTS: [Fault; 14] = [
     Fault::CommandKilled,
+    Fault::Interrupted,
     Fault::CommandKilledAtStep,
     Fault::JobKilled,
     Fault::JobKilledAtStep,
@@ -62,6 +66,7 @@ impl Fault {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::CommandKilled => "the command is killed at any time",
+            Self::Interrupted => "the command is interrupted with CRIU",
             Self::CommandKilledAtStep => "the command is killed in front of a step",
             Self::JobKilled => "the job is killed at any time",
             Self::JobKilledAtStep => "the job is killed in front of a step",
@@ -122,6 +127,7 @@ impl Run<'_> {
         let stepped = self.steps.is_some();
         let happened = match fault {
             Fault::CommandKilled => self.command_killed()?,
+            Fault::Interrupted if whole => self.interrupted()?,
             Fault::CommandKilledAtStep if stepped => self.command_killed_at_step()?,
             Fault::JobKilled if whole => self.job_killed()?,
             Fault::JobKilledAtStep if whole && stepped => self.job_killed_at_step()?,
@@ -311,6 +317,31 @@ impl Run<'_> {
         Ok(killed)
     }
 
+    fn interrupted(&mut self) -> Result<bool, String> {
+        self.saved()?;
+        let words = self.command_of(5);
+        let mut hit = self.interrupt(&words.words, &words.folder, if words.is_whole() { 150_000 } else { 20_000 })?;
+        if self.random.below(2) == 0 && exists(&PathBuf::from(&words.folder).join("job.json")) {
+            hit |= self.interrupt(&["restore".to_owned(), words.folder.clone()], &words.folder, 150_000)?;
+        }
+        self.keep(&words.folder);
+        Ok(hit)
+    }
+
+    /// Interrupts a command, and all that belongs to it; whether it had not ended by itself.
+    fn interrupt(&mut self, words: &[String], folder: &str, most: u64) -> Result<bool, String> {
+        let mut command = self.bench.migrate(&words.iter().map(String::as_str).collect::<Vec<_>>());
+        command.process_group(0).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn().map_err(|error| error.to_string())?;
+        self.moment(most);
+        let group = format!("-{}", child.id());
+        let _ = Command::new("kill").args(["-TERM", "--", &group]).stderr(Stdio::null()).status();
+        let status = child.wait().map_err(|error| error.to_string())?;
+        self.end_helpers(folder);
+        self.settle(folder, true).map_err(|why| format!("{} was interrupted: {why}", words.join(" ")))?;
+        Ok(status.code().is_none())
+    }
+
     fn command_killed_at_step(&mut self) -> Result<bool, String> {
         let words = self.command();
         let mut killed = self.killed_at_step(&words.words, &words.what(), &words.folder)?;
@@ -455,9 +486,7 @@ impl Run<'_> {
             "#!/bin/sh\nreal=\"{}\"\n[ \"$1\" = dump ] && {{ {fails}; }}\nexec \"$real\" \"$@\"\n",
             real.display()
         );
-        std::fs::write(&script, text_of).map_err(|error| error.to_string())?;
-        let allowed = std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755));
-        allowed.map_err(|error| error.to_string())?;
+        written_script(&script, &text_of)?;
         Ok(script)
     }
 

@@ -17,6 +17,8 @@ pub(in super::super) struct Tally {
     kinds: BTreeMap<String, Kind>,
     /// In front of how many different steps something was killed, and how many there are, by what takes them.
     pub(super) steps: BTreeMap<String, (u64, u64)>,
+    /// What failed, as it was told.
+    pub(in super::super) failed: Vec<String>,
 }
 
 /// How often something was tried, how often it happened, and how long all of that took.
@@ -44,6 +46,7 @@ impl Tally {
                 took: own.took + kind.took,
             };
         }
+        self.failed.extend(other.failed);
         for (name, (seen, all)) in other.steps {
             let own = self.steps.entry(name).or_default();
             // Each lane goes through them by itself.
@@ -75,7 +78,7 @@ impl Run {
         };
         let steps = |(name, (seen, all)): (&String, &(u64, u64))| json!({ "what": name, "seen": seen, "all": all });
         json!({
-            "seed": self.seed, "lanes": self.lanes, "release": self.release, "jobs": self.jobs, "failures": self.failures,
+            "seed": self.seed, "lanes": self.lanes, "release": self.release, "jobs": self.jobs, "failures": self.failures, "failed": self.tally.failed,
             "seconds": self.took.as_secs(), "faults": self.tally.happened(),
             "kinds": self.tally.kinds.iter().map(kind).collect::<Vec<_>>(),
             "steps": self.tally.steps.iter().map(steps).collect::<Vec<_>>(),
@@ -174,8 +177,9 @@ fn page(runs: &[Value]) -> String {
     let sum = |name: &str| runs.iter().map(|run| number(run, name)).sum::<u64>();
     let mut out = format!(
         "# Faults of jobs that run\n\nWritten by `cargo xtask faults COUNT SEED LANES --release`, which adds its run. {} faults in all, of {} jobs; {} \
-         failures.\nAfter each the job ran where it was, or came back from a complete checkpoint; every job ended with what it computes\nundisturbed, and \
-         had said each of its steps once. What is tried and comes too late, such as a kill of a command that has\nended, does not count.\n\n\
+         failures.\nAfter each but these the job ran where it was, or came back from a complete checkpoint, and every job ended with what it \
+         computes\nundisturbed, and had said each of its steps once. What is tried and comes too late, such as a kill of a command that \
+         has\nended, does not count.\n\n\
          | date | machine | seed | lanes | jobs | faults | failures | s |\n|---|---|---|---|---|---|---|---|\n",
         sum("faults"),
         sum("jobs"),
@@ -196,6 +200,12 @@ fn page(runs: &[Value]) -> String {
             others\ncan see, of a command's first thread, of CRIU or of any thread of the job.\n\n| what | steps | the last of them |\n|---|---|---|\n";
     for (what, (seen, all)) in steps(runs) {
         let _ = writeln!(out, "| {what} | {seen} | {all} |");
+    }
+    let failed = runs.iter().flat_map(|run| run["failed"].as_array().into_iter().flatten());
+    let failed: Vec<String> =
+        failed.filter_map(Value::as_str).map(|text| format!("- {}\n", text.replace('\n', " "))).collect();
+    if !failed.is_empty() {
+        out += &format!("\n## What failed\n\n{}", failed.concat());
     }
     out
 }
