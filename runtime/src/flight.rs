@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 /// Between two stop words, so that each is on a line of its own.
 const STRIDE: u64 = 64;
 /// Nanoseconds; who asks a shorter kernel to stop waits for its end.
-pub(crate) const SHORT: u64 = 1_500_000;
+pub(crate) const SHORT: u64 = 2_000_000;
 /// Bytes of all stop words of a device; launches beyond them run to their end.
 const BYTES: u64 = 4096;
 

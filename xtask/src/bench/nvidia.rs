@@ -353,7 +353,7 @@ fn page(figures: &Value) -> String {
          Made by `cargo xtask bench nvidia`; the figures are in `nvidia.json`. One program runs with either library, in turn;\n\
          a ratio is the native time by ours, so that above 1 we are faster: the middle of all turns, with half the distance\n\
          of their quartiles. Results are compared by checksums.\n\n\
-         Plain: no kernel stops in the middle of its blocks (`HETGPU_SUSPEND=never`). Ours: as it comes. In both, launches of more than 1.5 ms\n\
+         Plain: no kernel stops in the middle of its blocks (`HETGPU_SUSPEND=never`). Ours: as it comes. In both, launches of more than 2 ms\n\
          go to the card in parts, so that they stop between two; where blocks take more than a millisecond, ours are in a form that stops in\n\
          the middle of them. Always: that form wherever there is one (`HETGPU_SUSPEND=always`); launches of more than a million threads have\n\
          none. Pauses: from a request at some moment of the launches until everything stands still, of 20, as it comes.\n",
