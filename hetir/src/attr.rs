@@ -391,6 +391,30 @@ attributes! {
     }
 }
 
+impl IntCmp {
+    /// What holds where this does not.
+    pub const fn opposite(self) -> Self {
+        match self {
+            Self::Eq => Self::Ne,
+            Self::Ne => Self::Eq,
+            Self::Lt => Self::Ge,
+            Self::Le => Self::Gt,
+            Self::Gt => Self::Le,
+            Self::Ge => Self::Lt,
+        }
+    }
+    /// The same with its sides exchanged.
+    pub const fn swapped(self) -> Self {
+        match self {
+            Self::Lt => Self::Gt,
+            Self::Le => Self::Ge,
+            Self::Gt => Self::Lt,
+            Self::Ge => Self::Le,
+            equal => equal,
+        }
+    }
+}
+
 impl Elements {
     /// The type of one.
     pub const fn element(self) -> Type {

@@ -266,14 +266,7 @@ impl Costs<'_> {
         let Range { mut low, mut high } = range;
         let mut compare = data.attr::<IntCmp>();
         if !holds {
-            compare = match compare {
-                IntCmp::Eq => IntCmp::Ne,
-                IntCmp::Ne => IntCmp::Eq,
-                IntCmp::Lt => IntCmp::Ge,
-                IntCmp::Le => IntCmp::Gt,
-                IntCmp::Gt => IntCmp::Le,
-                IntCmp::Ge => IntCmp::Lt,
-            };
+            compare = compare.opposite();
         }
         let same_sign = data.attr::<Sign>() == Sign::U || c < half && high < half;
         match compare {

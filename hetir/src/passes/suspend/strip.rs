@@ -122,11 +122,11 @@ impl Loop<'_> {
             return None;
         }
         let (how, sign) = (data.attr::<IntCmp>(), data.attr::<Sign>());
-        let how = if stays == 0 { how } else { opposite(how) };
+        let how = if stays == 0 { how } else { how.opposite() };
         let [a, b] = [body.args(compare)[0], body.args(compare)[1]];
         let params = &body.blocks[self.header.index()].params;
         let fixed = |v: Value| body.constant(v).is_some() || (self.is_before)(v);
-        [(a, b, how), (b, a, swapped(how))].into_iter().find_map(|(tested, bound, how)| {
+        [(a, b, how), (b, a, how.swapped())].into_iter().find_map(|(tested, bound, how)| {
             let ty = body.ty(tested);
             if !fixed(bound) || ty != Type::I32 && ty != Type::I64 {
                 return None;
@@ -286,26 +286,4 @@ fn added(body: &Body, sum: Value, to: Value) -> Option<Value> {
 fn distance(step: u64, ty: Type) -> Option<(u64, bool)> {
     let back = step.wrapping_neg() & ty.mask();
     [(step, true), (back, false)].into_iter().find(|(length, _)| length.is_power_of_two() && *length <= ty.mask() / 2)
-}
-
-fn opposite(how: IntCmp) -> IntCmp {
-    match how {
-        IntCmp::Eq => IntCmp::Ne,
-        IntCmp::Ne => IntCmp::Eq,
-        IntCmp::Lt => IntCmp::Ge,
-        IntCmp::Le => IntCmp::Gt,
-        IntCmp::Gt => IntCmp::Le,
-        IntCmp::Ge => IntCmp::Lt,
-    }
-}
-
-/// The same with its sides exchanged.
-fn swapped(how: IntCmp) -> IntCmp {
-    match how {
-        IntCmp::Lt => IntCmp::Gt,
-        IntCmp::Le => IntCmp::Ge,
-        IntCmp::Gt => IntCmp::Lt,
-        IntCmp::Ge => IntCmp::Le,
-        equal => equal,
-    }
 }
