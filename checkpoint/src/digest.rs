@@ -1,6 +1,8 @@
 //! Digests and checksums.
 
+use std::collections::HashMap;
 use std::fmt;
+use std::hash::{BuildHasher, Hasher, RandomState};
 
 /// What names contents: BLAKE3, 32 bytes. It is as strong as SHA-256 and, by vector code, several times as fast on large
 /// inputs, needs no instruction that a processor may lack, and the same function keyed is what authenticates messages.
@@ -28,6 +30,58 @@ impl fmt::Display for Digest {
 impl fmt::Debug for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.short())
+    }
+}
+
+/// Something for each of many contents.
+pub(crate) type ByDigest<T> = HashMap<Digest, T, Keyed>;
+
+/// Where a digest is found in a table. It is spread over all numbers already; two words that nobody knows keep those who write files from
+/// choosing digests that are found at the same place.
+#[derive(Clone)]
+pub(crate) struct Keyed([u64; 2]);
+
+impl Default for Keyed {
+    fn default() -> Self {
+        let word = |number: u64| RandomState::new().hash_one(number);
+        Self([word(1), word(2)])
+    }
+}
+
+impl BuildHasher for Keyed {
+    type Hasher = Folded;
+
+    fn build_hasher(&self) -> Folded {
+        Folded { keys: self.0, state: 0 }
+    }
+}
+
+pub(crate) struct Folded {
+    keys: [u64; 2],
+    state: u64,
+}
+
+impl Folded {
+    fn add(&mut self, one: u64, two: u64) {
+        let product = u128::from(one ^ self.keys[0] ^ self.state) * u128::from(two ^ self.keys[1]);
+        self.state = product as u64 ^ (product >> 64) as u64;
+    }
+}
+
+impl Hasher for Folded {
+    fn write(&mut self, bytes: &[u8]) {
+        let (words, rest) = bytes.as_chunks::<8>();
+        for pair in words.chunks(2) {
+            self.add(u64::from_le_bytes(pair[0]), pair.get(1).map_or(0, |word| u64::from_le_bytes(*word)));
+        }
+        rest.iter().for_each(|&byte| self.add(byte.into(), 0));
+    }
+
+    /// The number of bytes, which is the same of all.
+    fn write_usize(&mut self, _count: usize) {}
+
+    fn finish(&self) -> u64 {
+        self.state
     }
 }
 
@@ -80,6 +134,21 @@ pub fn crc32c(bytes: &[u8]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn digests_are_found_wherever_they_differ_and_elsewhere_in_each_table() {
+        let keyed = Keyed::default();
+        let mut all = std::collections::BTreeSet::from([keyed.hash_one(Digest::default())]);
+        for byte in 0..32 {
+            for bit in 0..8 {
+                let mut digest = Digest::default();
+                digest.0[byte] = 1 << bit;
+                all.insert(keyed.hash_one(digest));
+            }
+        }
+        assert_eq!(all.len(), 1 + 256);
+        assert_ne!(Keyed::default().hash_one(Digest::of(b"a")), keyed.hash_one(Digest::of(b"a")));
+    }
 
     #[test]
     fn known_values() {

@@ -2,6 +2,7 @@
 
 use crate::codec::{Wire, decode};
 use crate::container::{Header, Section, SectionKind, read_header, read_section};
+use crate::digest::ByDigest;
 use crate::disk::{Aligned, BLOCK, Disk, DiskFile, folder_of, read_all};
 use crate::map::{
     BaseLink, CHUNK, CHUNKS, Chunk, DEPTH, Extent, Form, Map, Run, What, ZEROS, patched, piece_count, pieces, too_many,
@@ -9,7 +10,6 @@ use crate::map::{
 use crate::source::Sink;
 use crate::wire::{Address, Blob, Job, Range};
 use crate::{Digest, Error, ErrorKind, Result};
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -113,7 +113,7 @@ pub struct Snapshot {
     pub(crate) regions: Vec<Laid>,
     pub(crate) blobs: Vec<Laid>,
     pub(crate) chunks: Vec<Chunk>,
-    by_digest: HashMap<Digest, u32>,
+    by_digest: ByDigest<u32>,
     data: u64,
     link: Option<BaseLink>,
     base: Option<Arc<Self>>,
@@ -574,6 +574,36 @@ impl Snapshot {
             self.read_extent(region, from, &mut out[(from - at) as usize..(to - at) as usize])?;
         }
         Ok(())
+    }
+
+    /// The same of a file that was written just now and lies in memory still: pages that this snapshot has by themselves are taken as they
+    /// are, where all of their chunk would have to be put together to be checked.
+    pub fn read_fresh(&self, at: u64, out: &mut [u8]) -> Result<()> {
+        if let Some(place) = self.fresh(at, out.len()) {
+            return read_all(self.file.as_ref(), out, place)
+                .map_err(|refused| Error::disk(&self.path, "reading it", &refused));
+        }
+        self.read(at, out)
+    }
+
+    /// Where pages lie in the file that are stored one behind the other, apart from their chunk.
+    fn fresh(&self, at: u64, bytes: usize) -> Option<u64> {
+        let after = self.regions.partition_point(|region| region.start <= at);
+        let region = self.regions.get(after.checked_sub(1)?)?;
+        let (first, last) = ((at - at % CHUNK).max(region.start), (at - at % CHUNK + CHUNK).min(region.end()));
+        let digest = self.contents_at(first, last.checked_sub(first)?)??;
+        let chunk = &self.chunks[*self.by_digest.get(&digest)? as usize];
+        let Form::Patch { pages, .. } = chunk.form else { return None };
+        let (mut next, mut place, mut found) = ((at - first) as usize, chunk.offset, None);
+        let end = next + bytes;
+        for page in patched(chunk.bytes as usize, pages) {
+            if page.start == next && next < end {
+                found = found.or(Some(self.data + place));
+                next = page.end;
+            }
+            place += page.len() as u64;
+        }
+        found.filter(|_| next == end)
     }
 
     /// Contents without an address, which must not have more bytes than that.

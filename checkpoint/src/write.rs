@@ -2,6 +2,7 @@
 
 use crate::codec::encode;
 use crate::container::{HEADER, Header, SECTION, Section, SectionKind, VERSION};
+use crate::digest::ByDigest;
 use crate::disk::{Aligned, BLOCK, DiskFile, folder_of, write_all};
 use crate::map::{BaseLink, CHUNK, Chunk, Extent, Form, Map, PAGE, ZEROS, patched, pieces, runs, too_many};
 use crate::read::Snapshot;
@@ -9,7 +10,6 @@ use crate::source::Source;
 use crate::store::Store;
 use crate::wire::{Address, Blob, Job, Range};
 use crate::{Digest, Error, ErrorKind, Result, crc32c};
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -81,7 +81,7 @@ fn count(counter: &AtomicU64, bytes: usize) {
 #[derive(Default)]
 struct Contents {
     digests: Vec<Digest>,
-    by_digest: HashMap<Digest, u32>,
+    by_digest: ByDigest<u32>,
     chunks: Vec<Chunk>,
 }
 

@@ -182,7 +182,14 @@ fn what_is_known_to_be_unchanged_is_not_read() {
     // It says which page that was; a snapshot whose base is at hand is the same.
     let base = Arc::new(store.load("base").unwrap());
     let page = Range { start: Address(BASE + (9 << 20)), bytes: 4096 };
-    assert_eq!(next.changed_since(Some(&base)), [page]);
+    assert_eq!(next.changed_since(Some(&base)), std::slice::from_ref(&page));
+    // That page is taken as it lies, what is beside it, or more than it, as always.
+    for (at, bytes) in [(page.start.0, 4096), (page.start.0 + 4096, 4096), (page.start.0, 8192), (BASE + 5, 100)] {
+        let (mut fresh, from) = (vec![0; bytes], (at - BASE) as usize);
+        next.read_fresh(at, &mut fresh).unwrap();
+        assert!(fresh == ram.0[&BASE][from..from + bytes], "{bytes} bytes at {at:#x}");
+    }
+    assert!(next.read_fresh(BASE + (16 << 20) - 4096, &mut [0; 8192]).is_err());
     assert!(Arc::ptr_eq(store.load_on("next", Some(&base)).unwrap().base().unwrap(), &base));
 }
 

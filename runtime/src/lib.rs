@@ -96,7 +96,7 @@ pub use queue::{Lane, in_host_function};
 pub use session::{Attribute, Limits, Local, Session};
 pub use settings::{Check, SETTINGS, Setting, Settings};
 pub use share::{Ticket, adopt_program_file, program_file};
-pub use snapshot::{Filed, MemoryFile, SaveRequest, Saved, Then, memory_file};
+pub use snapshot::{Filed, MemoryFile, SaveRequest, Saved, Then, memory_file, named_pipe};
 pub use stream::{Stream, StreamRef};
 pub use system::{CopyAsked, CopyRequest, DeviceState, FillRequest, Runtime};
 pub use twin::Suspending;

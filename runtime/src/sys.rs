@@ -131,6 +131,17 @@ pub(crate) fn memory_file(bytes: u64) -> Result<OwnedFd, Refused> {
     }
 }
 
+/// A pipe with a name, of this user alone.
+pub(crate) fn named_pipe(path: &std::path::Path) -> Result<(), Refused> {
+    use std::os::unix::ffi::OsStrExt;
+    let name = std::ffi::CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: the name is a C string, and the call makes a file and nothing else.
+    match unsafe { libc::mkfifo(name.as_ptr(), 0o600) } {
+        0 => Ok(()),
+        _ => Err(Refused::last_os_error()),
+    }
+}
+
 /// The beginning of a file.
 pub(crate) fn contents(file: OwnedFd) -> Result<Vec<u8>, Refused> {
     use std::os::unix::fs::FileExt;
@@ -250,6 +261,15 @@ pub(crate) fn close_in_children(file: i32) {
         // SAFETY: the function may be called in any child: it only uses an atomic and closes a file.
         unsafe { libc::pthread_atfork(None, None, Some(close_in_child)) };
     }
+}
+
+/// Gives the system back what the program's allocator keeps of memory that nobody uses any more.
+pub(crate) fn give_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it looks at nothing that is in use.
+    unsafe {
+        libc::malloc_trim(0)
+    };
 }
 
 /// The calling thread, as the system numbers it.

@@ -43,6 +43,13 @@ impl Spans {
         let after = self.0.partition_point(|range| range.end <= at);
         self.0.get(after).is_some_and(|range| range.start < at + bytes)
     }
+
+    /// What of a range is in it.
+    pub(crate) fn within(&self, all: Range<u64>) -> Vec<Range<u64>> {
+        let after = self.0.partition_point(|range| range.end <= all.start);
+        let those = self.0[after..].iter().take_while(|range| range.start < all.end);
+        those.map(|range| range.start.max(all.start)..range.end.min(all.end)).collect()
+    }
 }
 
 struct Entry {
@@ -190,6 +197,8 @@ mod tests {
         assert_eq!(spans.0, [10..25, 30..40]);
         assert!(!spans.meets(0, 10) && spans.meets(0, 11) && spans.meets(24, 1) && !spans.meets(25, 5));
         assert!(spans.meets(25, 6) && spans.meets(39, 100) && !spans.meets(40, 100));
+        assert_eq!(spans.within(12..31), [12..25, 30..31]);
+        assert!(spans.within(25..30).is_empty() && spans.within(0..10).is_empty() && spans.within(40..50).is_empty());
         let mut more = spans;
         more.add(&Spans::of(vec![25..30, 100..101]));
         assert_eq!(more.0, [10..40, 100..101]);

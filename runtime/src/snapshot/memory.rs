@@ -142,24 +142,23 @@ impl<'w> Parts<'w> {
         self.changed.as_ref().is_some_and(|changed| !changed.meets(at, bytes))
     }
 
-    /// Pieces of so many bytes, at multiples of them, of which some may differ.
-    pub(super) fn changed_pieces(&self, piece: u64) -> Vec<(u64, u64)> {
-        let mut all = Vec::new();
-        for part in &self.parts {
-            let (mut at, end) = (part.at, part.at + part.bytes);
-            while at < end {
-                let bytes = (piece - at % piece).min(end - at);
-                if !self.is_same(at, bytes) {
-                    all.push((at, bytes));
-                }
-                at += bytes;
+    /// The memory that may differ, in order, in pieces of at most so many bytes.
+    pub(super) fn changed(&self, piece: u64) -> impl Iterator<Item = (u64, u64)> {
+        let spans = self.parts.iter().flat_map(|part| {
+            let all = part.at..part.at + part.bytes;
+            match &self.changed {
+                Some(changed) => changed.within(all),
+                None => vec![all],
             }
-        }
-        all
+        });
+        spans.flat_map(move |span| {
+            let end = span.end;
+            span.step_by(piece as usize).map(move |at| (at, piece.min(end - at)))
+        })
     }
 
     pub(super) fn changed_bytes(&self) -> u64 {
-        self.changed_pieces(hetgpu_checkpoint::CHUNK).iter().map(|(_, bytes)| bytes).sum()
+        self.changed(u64::from(u32::MAX)).map(|(_, bytes)| bytes).sum()
     }
 
     pub(super) fn ranges(&self) -> Vec<wire::Range> {

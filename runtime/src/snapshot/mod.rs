@@ -100,6 +100,11 @@ pub fn memory_file(bytes: u64) -> std::io::Result<OwnedFd> {
     sys::memory_file(bytes)
 }
 
+/// A pipe with a name, of this user alone.
+pub fn named_pipe(path: &std::path::Path) -> std::io::Result<()> {
+    sys::named_pipe(path)
+}
+
 fn refused(error: &hetgpu_checkpoint::Error) -> Trouble {
     trouble(TroubleKind::Snapshot, error.to_string())
 }
@@ -166,6 +171,13 @@ fn base_of(store: &Store, name: &str, latest: Option<Arc<Snapshot>>) -> hetgpu_c
 impl Runtime {
     /// Saves what is on the job's devices. Where it fails the job goes on, and no snapshot is left.
     pub fn save(&self, request: &SaveRequest, progress: MoveProgress<'_>) -> Result<Saved, Trouble> {
+        let saved = self.save_all(request, progress);
+        // Who saves the process saves what its allocator keeps too, used or not.
+        sys::give_back();
+        saved
+    }
+
+    fn save_all(&self, request: &SaveRequest, progress: MoveProgress<'_>) -> Result<Saved, Trouble> {
         let devices = self.picked(None)?;
         if request.shared.is_none() {
             self.alone(&devices)?;
@@ -278,7 +290,8 @@ impl Runtime {
         let parts = Parts::new(held.iter().flat_map(|held| held.parts(&held_here)), watch, false).since(changed);
         let levels = describe::levels(&held).map_err(|error| trouble(TroubleKind::Failed, error.to_string()))?;
         let ranges = parts.ranges();
-        let copy = if request.copy && goes_on && copy::fits(parts.changed_bytes()) { Aside::of(&parts) } else { None };
+        let copies = request.copy && goes_on && copy::fits(parts.changed_bytes());
+        let copy = if copies { Aside::of(&parts, base.map(Arc::as_ref)) } else { None };
         match copy {
             Some(copy) => {
                 still.thaw();

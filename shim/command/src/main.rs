@@ -157,6 +157,9 @@ fn serve(tool: &Tool, words: Vec<String>) -> Outcome {
 }
 
 fn main() -> ExitCode {
+    if let Some(status) = migrate::waits() {
+        return status;
+    }
     let mut words = std::env::args();
     let called = words.next().unwrap_or_default();
     let words: Vec<String> = words.collect();

@@ -26,6 +26,8 @@ use show::{Show, size};
 use std::path::Path;
 use std::time::Duration;
 
+pub(crate) use criu::waits;
+
 /// The name by which the command is called for this.
 pub(crate) const NAME: &str = "hetgpu-migrate";
 

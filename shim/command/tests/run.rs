@@ -75,6 +75,32 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// CRIU's part is played by a shell, which begins the command as CRIU begins what it is to ask at each of its steps.
+#[test]
+fn who_saves_a_process_waits_until_it_may_and_gives_up_where_nobody_is_left() {
+    use std::io::Write;
+    use std::process::Stdio;
+    let ask = |step: &str, said: Option<&[u8]>| {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "\"$0\"; status=$?; exit $status", env!("CARGO_BIN_EXE_hetgpu")]);
+        shell.env("HETGPU_CRIU_WAITS", "1").env("CRTOOLS_SCRIPT_ACTION", step);
+        let mut child = shell.stdin(Stdio::piped()).spawn().unwrap();
+        let mut input = child.stdin.take();
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        let waits = child.try_wait().unwrap().is_none();
+        if let Some(said) = said {
+            // It may have ended.
+            let _ = input.as_mut().unwrap().write_all(said);
+        } else {
+            drop(input.take());
+        }
+        (waits, child.wait().unwrap().code())
+    };
+    assert_eq!(ask("pre-dump", Some(b"\n")), (true, Some(0)));
+    assert_eq!(ask("pre-dump", None), (true, Some(1)));
+    assert_eq!(ask("post-dump", Some(b"")), (false, Some(0)));
+}
+
 #[test]
 fn a_program_gets_our_library_whatever_path_it_has_to_another() {
     let work = Work::new("paths");

@@ -402,6 +402,47 @@ fn what_was_not_written_since_the_snapshot_below_is_not_read_again() {
 }
 
 #[test]
+fn what_a_job_writes_while_its_copy_is_written_is_not_in_it() {
+    let (runtime, folder) = (start("cpu"), Scratch::new("beside"));
+    let at = runtime.allocate(LARGE).unwrap();
+    let mut contents = noise(LARGE);
+    runtime.write(at, contents.clone()).unwrap();
+    save(&runtime, &folder.0, "s-0", None, Then::GoesOn);
+    let (chunk, page) = (64 << 10, 4096);
+    for round in 1..=4u8 {
+        // One page of each chunk has changed by then, and its neighbour is changed as soon as the job may.
+        for place in (0..LARGE as usize).step_by(chunk) {
+            contents[place] = round;
+            runtime.write(at + place as u64, vec![round]).unwrap();
+        }
+        let (name, base) = (format!("s-{round}"), format!("s-{}", round - 1));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                enter(&runtime);
+                while runtime.stage(0) != Stage::Saving {
+                    std::thread::yield_now();
+                }
+                for place in (page..LARGE as usize).step_by(chunk) {
+                    runtime.write(at + place as u64, vec![round]).unwrap();
+                }
+            });
+            save(&runtime, &folder.0, &name, Some(&base), Then::GoesOn);
+        });
+        // What was written before it stood still is there, and nothing of what came after that; all of it can be read.
+        let now = runtime.read(at, LARGE).unwrap();
+        runtime.rewind(&folder.0, &name, false, &|_, _| {}).unwrap();
+        let saved = runtime.read(at, LARGE).unwrap();
+        let neighbours = (page..LARGE as usize).step_by(chunk);
+        let before = neighbours.clone().take_while(|&place| saved[place] == round).count();
+        neighbours.clone().take(before).for_each(|place| contents[place] = round);
+        assert!(saved == contents, "round {round}");
+        let mut after = contents.clone();
+        neighbours.for_each(|place| after[place] = round);
+        assert!(now == after, "round {round}");
+    }
+}
+
+#[test]
 fn memory_that_somebody_holds_is_taken_as_it_lies() {
     let (runtime, folder) = (start("cpu"), Scratch::new("held"));
     let bytes = LARGE + 1234;

@@ -206,6 +206,11 @@ pub(super) fn run(bench: &Bench, random: &mut Random, count: u64) -> Result<Tall
     };
     let mut job = start("sent-0")?;
     let mut tally = Tally::default();
+    let begun = Instant::now();
+    match unreachable(bench, random) {
+        Ok(()) => tally.note("sent, and the memory that it is lent is out of its reach", true, begun.elapsed()),
+        Err(why) => tally.failed.push(format!("transfer of a job that reaches no memory of others: {why}")),
+    }
     for number in 0..count {
         let fault = FAULTS[number as usize % FAULTS.len()];
         if job.last().starts_with("checksum ") || !job.lives() {
@@ -240,6 +245,34 @@ fn ends(child: &mut Child, within: Duration) -> bool {
             Ok(None) if start.elapsed() < within => std::thread::sleep(Duration::from_millis(5)),
             ended => return !matches!(ended, Ok(None)),
         }
+    }
+}
+
+/// Sends a job that may not look into other processes, and so does not reach the memory that the receiver holds for it: it has to read
+/// all of it from a file, and must have all of it.
+fn unreachable(bench: &Bench, random: &mut Random) -> Result<(), String> {
+    const PROGRAM: &str = "large";
+    bench.compile("bench/programs/large.cu", PROGRAM)?;
+    let (key, end) = (key(bench, "key", random)?, bench.work.join("end"));
+    let _ = std::fs::remove_file(&end);
+    let mut command = super::alone();
+    command.args(["setpriv", "--bounding-set=-all", "--inh-caps=-all"]).arg(bench.work.join(PROGRAM));
+    command.args(["64", "10", "scattered"]).arg(&end).env("LD_LIBRARY_PATH", &bench.work).stdin(Stdio::null());
+    let mut job = bench.launch("unreachable", command)?;
+    let receiver = Receiver::start(bench, &key, PROGRAM)?;
+    let (pid, spool) = (job.pid.to_string(), folder(bench, "sending"));
+    let to = format!("127.0.0.1:{}", receiver.port);
+    bench.done(&["send", &pid, &to, "--key", &key, "--spool", &spool])?;
+    let said = std::fs::read_to_string(bench.work.join("receive.log")).unwrap_or_default();
+    if !said.contains("\"unreachable\"") {
+        return Err(format!("it reached what it was not to reach: {said}"));
+    }
+    std::fs::write(&end, "").map_err(|error| error.to_string())?;
+    let ended = wait(|| job.last().starts_with("checksum ").then(|| job.last()));
+    job.kill();
+    match ended.as_deref() {
+        Some("checksum right") => Ok(()),
+        ended => Err(format!("over there it ended with {ended:?}")),
     }
 }
 

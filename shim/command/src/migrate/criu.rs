@@ -3,11 +3,12 @@
 use super::folder::{Folder, Manifest};
 use super::{io_trouble, trouble};
 use crate::Stop;
-use hetgpu_runtime::Settings;
-use std::fs::DirBuilder;
+use hetgpu_runtime::{Settings, named_pipe};
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
 /// Older ones fail with today's kernels.
@@ -18,7 +19,33 @@ const GHOSTS: &str = "256M";
 /// How long others may have a number that comes back: most commands are gone by then.
 pub(super) const TAKEN: Duration = Duration::from_secs(2);
 
+/// Set where CRIU begins this program before it looks at a process, so that it waits until it may.
+const WAITS: &str = "HETGPU_CRIU_WAITS";
+
+/// A CRIU that is about to save a process and its children, and waits until it may. Dropped before that it does nothing, and afterwards
+/// it has ended.
+pub(crate) struct Ready {
+    criu: Criu,
+    pid: u32,
+    log: PathBuf,
+    child: Child,
+}
+
+/// The file that CRIU reads first.
+pub(super) const FIRST: &str = "inventory.img";
+/// What it says when it brings a process back.
+const RESTORED: &str = "restore.log";
+
+/// A CRIU that is about to bring a process back, and waits for its image. Dropped before it has that, it ends.
+pub(crate) struct Expected {
+    /// What it reads first, as long as it has not come.
+    inventory: Option<File>,
+    first: PathBuf,
+    child: Child,
+}
+
 /// A CRIU that can be used.
+#[derive(Clone)]
 pub(crate) struct Criu {
     program: PathBuf,
     /// Somebody who is not root needs leave of the system.
@@ -91,13 +118,48 @@ impl Criu {
 
     /// Saves a process and its children, and leaves them stopped. Where it fails they run.
     pub(crate) fn dump(&self, pid: u32, folder: &Folder) -> Result<(), Stop> {
+        self.ready(pid, folder)?.dump()
+    }
+
+    /// Does what can be done ahead: CRIU finds out what the system can, which takes as long as all the rest. The process runs meanwhile.
+    pub(crate) fn ready(&self, pid: u32, folder: &Folder) -> Result<Ready, Stop> {
         let images = folder.process();
         let made = DirBuilder::new().mode(0o700).create(&images);
         made.map_err(|error| io_trouble(&images, "making it", &error))?;
         let mut command = self.command("dump");
         command.arg("--tree").arg(pid.to_string()).arg("--images-dir").arg(&images);
         command.args(["--leave-stopped", "--shell-job", "--file-locks", "--ghost-limit", GHOSTS]);
-        self.run(command, &images.join("dump.log"), &format!("process {pid} could not be saved"))
+        command.arg("--action-script").arg(format!("/proc/{}/exe", std::process::id())).env(WAITS, "1");
+        command.stdin(Stdio::piped());
+        let log = images.join("dump.log");
+        let child = self.begin(command, &log)?;
+        Ok(Ready { criu: self.clone(), pid, log, child })
+    }
+
+    /// Begins to bring a process back of which nothing is here yet: CRIU finds out what the system can, and waits for the first file that
+    /// it reads.
+    pub(crate) fn expect(&self, folder: &Folder) -> Result<Expected, Stop> {
+        let images = folder.process();
+        let made = DirBuilder::new().mode(0o700).create(&images);
+        made.map_err(|error| io_trouble(&images, "making it", &error))?;
+        let first = images.join(FIRST);
+        let refused = |error: std::io::Error| io_trouble(&first, "making it", &error);
+        named_pipe(&first).map_err(refused)?;
+        // Open in both directions, so that nobody waits for the other end: where this command is gone, CRIU reads nothing and ends.
+        let inventory = OpenOptions::new().read(true).write(true).open(&first).map_err(refused)?;
+        let child = self.begin(self.restoring(&images, &[]), &images.join(RESTORED))?;
+        Ok(Expected { inventory: Some(inventory), first, child })
+    }
+
+    fn restoring(&self, images: &Path, pipes: &[(u32, String)]) -> Command {
+        let mut command = self.command("restore");
+        command.arg("--images-dir").arg(images).args(["--restore-detached", "--shell-job", "--file-locks"]);
+        // What were pipes to somebody else are this command's own input, output and errors.
+        for (file, pipe) in pipes {
+            command.arg("--inherit-fd").arg(format!("fd[{file}]:{pipe}"));
+        }
+        command.stdin(Stdio::inherit()).stdout(Stdio::inherit()).stderr(Stdio::inherit());
+        command
     }
 
     /// Brings a process and its children back, where they were.
@@ -105,17 +167,14 @@ impl Criu {
         /// Each pause is twice as long as the one before: about as long as `TAKEN` together.
         const TRIES: u32 = 6;
         let images = folder.process();
-        let log = images.join("restore.log");
+        let log = images.join(RESTORED);
         let mut tries = 0;
         loop {
-            let mut command = self.command("restore");
-            command.arg("--images-dir").arg(&images).args(["--restore-detached", "--shell-job", "--file-locks"]);
-            // What were pipes to somebody else are this command's own input, output and errors.
-            for (file, pipe) in &manifest.pipes {
-                command.arg("--inherit-fd").arg(format!("fd[{file}]:{pipe}"));
-            }
-            command.stdin(Stdio::inherit()).stdout(Stdio::inherit()).stderr(Stdio::inherit());
-            let outcome = self.run(command, &log, &format!("process {} could not be restored", manifest.pid));
+            let outcome = self.run(
+                self.restoring(&images, &manifest.pipes),
+                &log,
+                &format!("process {} could not be restored", manifest.pid),
+            );
             if outcome.is_ok() || !number_is_taken(&std::fs::read_to_string(&log).unwrap_or_default()) {
                 return outcome;
             }
@@ -132,15 +191,83 @@ impl Criu {
         }
     }
 
-    fn run(&self, mut command: Command, log: &Path, what: &str) -> Result<(), Stop> {
-        command.arg("--log-file").arg(log).arg("-v2");
-        let status = command.status().map_err(|error| trouble(9, format!("{}: {error}", self.program.display())))?;
+    fn run(&self, command: Command, log: &Path, what: &str) -> Result<(), Stop> {
+        self.end(&mut self.begin(command, log)?, log, what)
+    }
+
+    fn failed(&self, error: &std::io::Error) -> Stop {
+        trouble(9, format!("{}: {error}", self.program.display()))
+    }
+
+    fn begin(&self, mut command: Command, log: &Path) -> Result<Child, Stop> {
+        command.arg("--log-file").arg(log).arg("-v2").spawn().map_err(|error| self.failed(&error))
+    }
+
+    fn end(&self, child: &mut Child, log: &Path, what: &str) -> Result<(), Stop> {
+        let status = child.wait().map_err(|error| self.failed(&error))?;
         if status.success() {
             return Ok(());
         }
         let said = std::fs::read_to_string(log).unwrap_or_default();
         let why = errors(&said).unwrap_or_else(|| format!("CRIU ended with {status}"));
         Err(trouble(9, format!("{what}: {why}")))
+    }
+}
+
+/// Where CRIU began this program: waits for a line on CRIU's own input, and lets it give up where none comes any more. CRIU says at which
+/// of its steps it is, and waits at each.
+pub(crate) fn waits() -> Option<ExitCode> {
+    std::env::var_os(WAITS)?;
+    if std::env::var_os("CRTOOLS_SCRIPT_ACTION")? != "pre-dump" {
+        return Some(ExitCode::SUCCESS);
+    }
+    let input = File::open(format!("/proc/{}/fd/0", std::os::unix::process::parent_id()));
+    let said = input.and_then(|mut input| input.read_exact(&mut [0]));
+    Some(if said.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+impl Ready {
+    /// The process stands still and has no devices: it is saved from here on.
+    pub(crate) fn begin(&mut self) {
+        // Who ended already says why.
+        let _ = self.child.stdin.take().map(|mut waits| waits.write_all(b"\n"));
+    }
+
+    /// Waits until the process is saved.
+    pub(crate) fn dump(mut self) -> Result<(), Stop> {
+        self.begin();
+        let what = format!("process {} could not be saved", self.pid);
+        self.criu.end(&mut self.child, &self.log, &what)
+    }
+}
+
+impl Drop for Ready {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+impl Expected {
+    /// All other files are there: here is the first. Whether the process is back; where it is not, it can be brought back by another CRIU.
+    pub(crate) fn restore(mut self, first: &Path) -> std::io::Result<bool> {
+        let contents = std::fs::read(first)?;
+        // Who comes late, or once more, finds it in place of the pipe.
+        std::fs::rename(first, &self.first)?;
+        if let Some(mut inventory) = self.inventory.take() {
+            inventory.write_all(&contents)?;
+        }
+        Ok(self.child.wait()?.success())
+    }
+}
+
+impl Drop for Expected {
+    fn drop(&mut self) {
+        if self.inventory.take().is_some() {
+            // It may not have come to open it.
+            let _ = self.child.kill();
+        }
+        let _ = self.child.wait();
     }
 }
 

@@ -223,11 +223,8 @@ impl Folder {
     pub(crate) fn finish(&self, manifest: &Manifest, lasts: bool) -> Result<(), Stop> {
         let (part, path) = (self.path.join(format!("{MANIFEST}.part")), self.path.join(MANIFEST));
         let written = || -> std::io::Result<()> {
-            if lasts && manifest.images.is_some() {
-                for entry in fs::read_dir(self.process())? {
-                    File::open(entry?.path())?.sync_all()?;
-                }
-                File::open(self.process())?.sync_all()?;
+            if lasts {
+                self.sync(manifest.images.is_some())?;
             }
             let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
             writeln!(file, "{:#}", manifest.show())?;
@@ -240,8 +237,33 @@ impl Folder {
         written().map_err(|error| io_trouble(&path, "writing it", &error))
     }
 
+    /// What lies there lasts from here on.
+    fn sync(&self, with_process: bool) -> std::io::Result<()> {
+        let all = |folder: &Path| -> std::io::Result<()> {
+            for entry in fs::read_dir(folder)? {
+                let entry = entry?;
+                if entry.file_type()?.is_file() {
+                    File::open(entry.path())?.sync_all()?;
+                }
+            }
+            File::open(folder)?.sync_all()
+        };
+        all(&self.path)?;
+        if with_process { all(&self.process()) } else { Ok(()) }
+    }
+
     /// The image of the process, as it lies there.
     pub(crate) fn images(&self) -> Result<Vec<Image>, Stop> {
+        self.images_with(digest)
+    }
+
+    /// The same without digests: for what is sent at once, piece by piece with those of its own. By such a description nothing is restored
+    /// from a folder: what it says is not what is found.
+    pub(crate) fn unread_images(&self) -> Result<Vec<Image>, Stop> {
+        self.images_with(|path| Ok((fs::metadata(path)?.len(), String::new())))
+    }
+
+    fn images_with(&self, look: impl Fn(&Path) -> std::io::Result<(u64, String)>) -> Result<Vec<Image>, Stop> {
         let folder = self.process();
         let mut all = Vec::new();
         let mut names: Vec<String> = fs::read_dir(&folder)
@@ -253,7 +275,7 @@ impl Folder {
         names.sort();
         for name in names {
             let path = folder.join(&name);
-            let (bytes, digest) = digest(&path).map_err(|error| io_trouble(&path, "reading it", &error))?;
+            let (bytes, digest) = look(&path).map_err(|error| io_trouble(&path, "reading it", &error))?;
             all.push(Image { name, bytes, digest });
         }
         Ok(all)
@@ -418,6 +440,9 @@ mod tests {
         fs::write(&file, vec![7; PIECE + 5]).unwrap();
         let images = folder.images().unwrap_or_default();
         assert_eq!((images.len(), images[0].bytes), (1, PIECE as u64 + 5));
+        let unread = folder.unread_images().unwrap_or_default();
+        assert_eq!((unread.len(), unread[0].bytes), (1, PIECE as u64 + 5));
+        assert_eq!(folder.damage(&unread).len(), 1, "nobody restores by it");
         assert!(folder.damage(&images).is_empty());
         let mut other = vec![7; PIECE + 5];
         other[PIECE + 1] = 6;

@@ -130,17 +130,14 @@ fn save(
     criu: Option<&Criu>,
 ) -> Result<Value, Stop> {
     let leaves = line.has("--leave-running");
-    let mut base = line.value("--base").map(|base| folder.link(Path::new(base))).transpose()?;
-    if leaves && criu.is_some() && base.is_none() {
-        // Most of it is written while the job runs.
-        show.phase("running");
-        let early = json!({ "request": "save", "folder": folder.path(), "name": folder::BEFORE, "running": true });
-        ask_shown(show, pid, &early, LONG_PATIENCE)?;
-        base = Some(folder::BEFORE.to_owned());
-    }
+    let base = line.value("--base").map(|base| folder.link(Path::new(base))).transpose()?;
     // It gets back what it had without reading it.
     let whole = leaves && criu.is_some();
-    let mut ahead = base.as_deref().filter(|_| whole).and_then(|base| Ahead::of(folder.path(), base));
+    let Early { base, mut ahead } = match leaves {
+        true => early(show, pid, before, folder, base, whole)?,
+        false => Early { base, ahead: None },
+    };
+    let saver = criu.map(|criu| criu.ready(pid, folder)).transpose()?;
     show.phase("devices");
     let start = Instant::now();
     let request = json!({
@@ -150,19 +147,25 @@ fn save(
         "base": base,
         "let_go": criu.is_some() || !leaves,
         "copy": true,
+        // What outlives the process is made to last when it goes on.
+        "fleeting": whole,
         "max_freeze_ms": number(line, "--max-freeze")?,
     });
     let mut answer = ask_shown(show, pid, &request, LONG_PATIENCE)?;
     let mut manifest = describe(pid, before, &answer["identity"]);
     // So it can be restored into the process, whatever becomes of this command.
-    folder.finish(&manifest, true).inspect_err(|_| put_back(pid, criu.is_some() || !leaves))?;
-    let Some(criu) = criu else { return Ok(answer) };
+    folder.finish(&manifest, !whole).inspect_err(|_| put_back(pid, criu.is_some() || !leaves))?;
+    let Some(saver) = saver else { return Ok(answer) };
     // From here on the job is in the snapshot alone, and its process stands still: whatever fails, it goes on from there.
-    let mut saved = || -> Result<(), Stop> {
+    let saved = || -> Result<(), Stop> {
         show.phase("process");
-        let lent = ahead.as_mut().and_then(|ahead| ahead.lend(folder.path(), SNAPSHOT));
+        let (dumped, lent) = std::thread::scope(|scope| {
+            let lent = scope.spawn(|| ahead.as_mut().and_then(|ahead| ahead.lend(folder.path(), SNAPSHOT)));
+            // Who cannot be lent it reads it.
+            (saver.dump(), lent.join().ok().flatten())
+        });
+        dumped?;
         let memory = lent.as_ref().map_or(Value::Null, |lent| lent.words.clone());
-        criu.dump(pid, folder)?;
         manifest.files = criu::written_files(pid);
         if leaves {
             show.phase("resuming");
@@ -182,6 +185,72 @@ fn save(
         process::end(pid);
     }
     Ok(answer)
+}
+
+/// What is done for a job that is left running before it stops.
+struct Early {
+    /// The snapshot that the last one is built on.
+    base: Option<String>,
+    /// What it gets back then.
+    ahead: Option<Ahead>,
+}
+
+/// Writes most of a job while it runs; of a `whole` one again and again, until little is left to be looked at while it stands still.
+fn early(
+    show: &Show,
+    pid: u32,
+    before: &Value,
+    folder: &Folder,
+    base: Option<String>,
+    whole: bool,
+) -> Result<Early, Stop> {
+    /// What is written in less time leaves next to nothing.
+    const SHORT: Duration = Duration::from_millis(200);
+    const ROUNDS: u32 = 3;
+    /// So many snapshots in a chain are used up by this; what is beyond them is for those who build on them.
+    const DEPTHS: u32 = hetgpu_checkpoint::DEPTH / 2;
+    let tells = tells_changes(pid, before);
+    if !whole && (base.is_some() || !tells) {
+        return Ok(Early { base, ahead: None });
+    }
+    show.phase("running");
+    let write = |name: &str, base: Option<&str>| {
+        let small = base.is_some();
+        let early = json!({
+            "request": "save", "folder": folder.path(), "name": name, "base": base, "running": true, "fleeting": small,
+        });
+        ask_shown(show, pid, &early, LONG_PATIENCE)
+    };
+    let mut base = match base {
+        Some(base) => base,
+        None => {
+            write(folder::BEFORE, None)?;
+            folder::BEFORE.to_owned()
+        }
+    };
+    let mut ahead = if whole { Ahead::of(folder.path(), &base) } else { None };
+    for round in 1..=ROUNDS {
+        let Some(known) = ahead.as_mut().filter(|known| tells && known.depth() + 2 <= DEPTHS) else { break };
+        let (start, name) = (Instant::now(), format!("{}-{round}", folder::BEFORE));
+        write(&name, Some(&base))?;
+        if known.take(folder.path(), &name).is_none() {
+            ahead = None;
+        }
+        base = name;
+        if start.elapsed() < SHORT {
+            break;
+        }
+    }
+    Ok(Early { base: Some(base), ahead })
+}
+
+/// Whether all devices of a job tell what changes on them.
+fn tells_changes(pid: u32, before: &Value) -> bool {
+    let count = before["devices"].as_array().map_or(0, Vec::len);
+    (0..count).all(|device| {
+        let request = json!({ "request": "changes", "device": device, "watch_ms": 0 });
+        control::ask(pid, &request, LONG_PATIENCE, &|_| {}).is_ok_and(|answer| answer["changes"].is_number())
+    })
 }
 
 /// Lets a job go on whose devices were saved, after something else failed.
@@ -303,7 +372,8 @@ pub(super) fn check_files(manifest: &Manifest, cuts: bool) -> Result<(), Stop> {
 /// The process comes back from its image.
 fn restore_process(show: &Show, folder: &Folder, manifest: &Manifest, to: &Value) -> Result<Value, Stop> {
     let from = From { folder, manifest, name: SNAPSHOT, checked: false, memory: &Value::Null };
-    bring_back(show, &Criu::find()?, &from, to, &|| Ok(()))
+    let criu = Criu::find()?;
+    bring_back(show, &from, &mut || criu.restore(manifest, folder), to, &|| Ok(()))
 }
 
 /// Where a job comes back from.
@@ -318,12 +388,12 @@ pub(super) struct From<'f> {
     pub(super) memory: &'f Value,
 }
 
-/// Brings a process back, puts its contents onto devices, and lets it go on after `before` has been done. Where that fails
+/// Brings a process back by `revive`, puts its contents onto devices, and lets it go on after `before` has been done. Where that fails
 /// nothing of it is left but the folder.
 pub(super) fn bring_back(
     show: &Show,
-    criu: &Criu,
     from: &From<'_>,
+    revive: &mut dyn FnMut() -> Result<(), Stop>,
     to: &Value,
     before: &dyn Fn() -> Result<(), Stop>,
 ) -> Result<Value, Stop> {
@@ -346,7 +416,7 @@ pub(super) fn bring_back(
     // It listens there, as it did.
     presence::make_folder(&manifest.sockets)
         .map_err(|error| super::io_trouble(&manifest.sockets, "making it", &error))?;
-    criu.restore(manifest, folder)?;
+    revive()?;
     let back = || {
         let arrived = Instant::now();
         while status(pid).is_err() && arrived.elapsed() < ARRIVAL && process::state(pid).is_some() {

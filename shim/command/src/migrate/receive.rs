@@ -3,7 +3,7 @@
 //! What comes is put into memory, from where the job takes it as it lies. What cannot lie there goes into a snapshot after each round, built
 //! on the one before, so that at the end little is left to write. Until the job runs here the sender has it: nothing else has to last.
 
-use super::criu::Criu;
+use super::criu::{self, Criu, Expected};
 use super::folder::{Folder, Manifest, SNAPSHOT};
 use super::shelf::Shelf;
 use super::show::{Show, size};
@@ -26,6 +26,8 @@ const QUESTIONS: u32 = 1;
 struct Incoming<'s> {
     show: &'s Show,
     criu: Criu,
+    /// Waits for the image of the process.
+    expected: Option<Expected>,
     to: Value,
     cuts: bool,
     /// Where everything is gathered, and what came is remembered.
@@ -41,6 +43,9 @@ struct Incoming<'s> {
     job: Option<(Job, Vec<PathBuf>)>,
     manifest: Option<Manifest>,
 }
+
+/// What CRIU reads first, before it is let have it.
+const FIRST: &str = "first.part";
 
 /// The snapshot with the memory that the job could be lent, where it cannot have it so.
 const WHOLE: &str = "whole";
@@ -106,6 +111,26 @@ impl Incoming<'_> {
     }
 }
 
+/// Brings the process back: by the CRIU that waits for it, if there is one and it is able to.
+fn revive(
+    criu: &Criu,
+    expected: &mut Option<Expected>,
+    folder: &Folder,
+    manifest: &Manifest,
+) -> std::result::Result<(), Stop> {
+    let (first, place) = (folder.path().join(FIRST), folder.process().join(criu::FIRST));
+    // That one has no pipes to give to it.
+    if let Some(expected) = expected.take().filter(|_| manifest.pipes.is_empty())
+        && expected.restore(&first).is_ok_and(|back| back)
+    {
+        return Ok(());
+    }
+    if first.exists() {
+        fs::rename(&first, &place).map_err(|error| io_trouble(&place, "putting it there", &error))?;
+    }
+    criu.restore(manifest, folder)
+}
+
 impl Landing for Incoming<'_> {
     fn offered(&mut self, offer: &Offer) -> Result<()> {
         let pid = offer.manifest.process;
@@ -147,6 +172,10 @@ impl Landing for Incoming<'_> {
 
     fn round(&mut self) -> Result<()> {
         self.rounds += 1;
+        if self.expected.is_none() {
+            // Where that is not to be had it is brought back all the same.
+            self.expected = self.criu.expect(self.folder()?).ok();
+        }
         self.write(&format!("round-{}", self.rounds), &Job::default(), &[], false)
     }
 
@@ -181,9 +210,13 @@ impl Landing for Incoming<'_> {
         jobs::check_files(&manifest, self.cuts).map_err(failed)?;
         let images_from = contents.split_off(contents.len() - images.len());
         let folder = self.folder()?.clone();
-        fs::DirBuilder::new().create(folder.process()).map_err(|error| disk(&folder.process(), &error))?;
+        let made = fs::DirBuilder::new().recursive(true).create(folder.process());
+        made.map_err(|error| disk(&folder.process(), &error))?;
         for (image, from) in images.iter().zip(images_from) {
-            let to = folder.process().join(&image.name);
+            let to = match image.name.as_str() {
+                criu::FIRST => folder.path().join(FIRST),
+                name => folder.process().join(name),
+            };
             fs::rename(from, &to).map_err(|error| disk(&to, &error))?;
         }
         self.write(SNAPSHOT, job, &contents, false)?;
@@ -200,17 +233,25 @@ impl Landing for Incoming<'_> {
         let folder = self.folder()?.clone();
         let lent = self.shelf()?.lend(&hex(session), true).map_err(|error| disk(&self.home, &error))?;
         // What came was authenticated piece by piece, and written just now.
-        let back = |this: &Self, name, memory: &Value| {
+        let mut expected = self.expected.take();
+        let mut back = |this: &Self, name, memory: &Value| {
             let note = || {
                 let noted = this.remember(session, RUNS);
                 noted.map_err(|error| io_trouble(&this.home, "remembering the job", &error))
             };
             let from = jobs::From { folder: &folder, manifest: &manifest, name, checked: true, memory };
-            jobs::bring_back(this.show, &this.criu, &from, &this.to, &note)
+            jobs::bring_back(
+                this.show,
+                &from,
+                &mut || revive(&this.criu, &mut expected, &folder, &manifest),
+                &this.to,
+                &note,
+            )
         };
         let mut done = back(self, SNAPSHOT, &lent.words);
         if done.as_ref().is_err_and(|stop| stop.status == DAMAGED) {
             // It does not reach what is lent, as in containers: it reads all of it.
+            self.show.tell(&json!({ "event": "unreachable", "error": done.as_ref().err().map(|stop| &stop.text) }));
             self.base = None;
             let (job, contents) = self.job.clone().unwrap_or_default();
             self.write(WHOLE, &job, &contents, true)?;
@@ -224,7 +265,7 @@ impl Landing for Incoming<'_> {
 
     fn forget(&mut self) {
         let _ = self.remember(self.session, NEVER);
-        self.shelf = None;
+        (self.shelf, self.expected) = (None, None);
         if let Some(folder) = self.folder.take() {
             for (path, _) in self.contents.drain(..) {
                 let _ = fs::remove_file(path);
@@ -254,6 +295,7 @@ pub(super) fn receive(line: &Line) -> Outcome {
     let mut incoming = Incoming {
         show: &show,
         criu,
+        expected: None,
         to: json!(line.value("--to").map(|names| names.split(',').collect::<Vec<_>>())),
         cuts: line.has("--cut-files"),
         home,

@@ -4,7 +4,7 @@
 //! command's; what differs is sent. At the end the job is saved as `checkpoint` saves it, and its process follows. Until the other side
 //! says that it has everything the job can go on here, with or without this command (`resume`).
 
-use super::criu::{self, Criu};
+use super::criu::{self, Criu, Ready};
 use super::folder::{Folder, Manifest, SNAPSHOT};
 use super::group::Group;
 use super::show::{Show, size};
@@ -58,7 +58,7 @@ impl Latest {
 
 impl Source for Latest {
     fn read(&self, at: u64, out: &mut [u8]) -> io::Result<()> {
-        self.get().and_then(|now| now.read(at, out)).map_err(io::Error::other)
+        self.get().and_then(|now| now.read_fresh(at, out)).map_err(io::Error::other)
     }
 }
 
@@ -74,6 +74,8 @@ struct Outgoing<'s> {
     now: Latest,
     older: Option<Arc<Snapshot>>,
     frozen: bool,
+    /// Saves the process once it stands still.
+    saver: Option<Ready>,
     contents: Vec<Contents>,
     /// The last of the snapshot's that was read.
     read: Mutex<Option<(u32, Vec<u8>)>>,
@@ -91,23 +93,26 @@ impl Outgoing<'_> {
         Error::new(ErrorKind::Memory, text)
     }
 
-    fn save(&mut self, name: &str, last: bool) -> Result<Snapshot> {
+    fn save(&self, name: &str, last: bool) -> Result<()> {
         let base = self.now.0.as_ref().map(|now| now.name());
         let request = json!({
             "request": "save", "folder": self.folder.path(), "name": name, "base": base, "running": !last, "let_go": last,
             "fleeting": true,
         });
         let quiet = |stop| self.failed(stop);
-        ask_shown(self.show, self.pid, &request, LONG_PATIENCE).map_err(quiet)?;
-        let path = self.folder.path().join(format!("{name}.{}", hetgpu_checkpoint::EXTENSION));
-        Snapshot::open_on(&(Arc::new(hetgpu_checkpoint::SystemDisk) as _), &path, self.now.0.as_ref())
+        ask_shown(self.show, self.pid, &request, LONG_PATIENCE).map(drop).map_err(quiet)
     }
 
-    fn take(&mut self, snapshot: Snapshot) {
+    /// Looks at what was saved last.
+    fn look(&mut self, name: &str) -> Result<()> {
+        let path = self.folder.path().join(format!("{name}.{}", hetgpu_checkpoint::EXTENSION));
+        let disk = Arc::new(hetgpu_checkpoint::SystemDisk) as _;
+        let snapshot = Snapshot::open_on(&disk, &path, self.now.0.as_ref())?;
         let before = self.now.0.replace(Arc::new(snapshot));
         if before.is_some() {
             self.older = before;
         }
+        Ok(())
     }
 }
 
@@ -123,8 +128,9 @@ impl Live for Outgoing<'_> {
     fn ranges(&mut self) -> Result<Vec<wire::Range>> {
         if !self.frozen {
             self.rounds += 1;
-            let snapshot = self.save(&format!("round-{}", self.rounds), false)?;
-            self.take(snapshot);
+            let name = format!("round-{}", self.rounds);
+            self.save(&name, false)?;
+            self.look(&name)?;
         }
         Ok(self.now.get()?.memory())
     }
@@ -148,21 +154,29 @@ impl Live for Outgoing<'_> {
 
     fn freeze(&mut self) -> Result<()> {
         self.show.phase("last");
-        let snapshot = self.save(SNAPSHOT, true)?;
-        self.take(snapshot);
+        let mut saver = self.criu.ready(self.pid, &self.folder).map_err(|stop| self.failed(stop))?;
+        self.save(SNAPSHOT, true)?;
+        // The process is saved while what is on devices is sent.
+        saver.begin();
+        self.saver = Some(saver);
+        if let Err(error) = self.look(SNAPSHOT) {
+            self.thaw();
+            return Err(error);
+        }
         self.frozen = true;
         Ok(())
     }
 
     fn record(&mut self) -> Result<(Job, Vec<u64>)> {
-        self.criu.dump(self.pid, &self.folder).map_err(|stop| self.failed(stop))?;
+        let saver = self.saver.take().ok_or_else(|| Error::new(ErrorKind::Memory, "the job does not stand still"))?;
+        saver.dump().map_err(|stop| self.failed(stop))?;
         let snapshot = self.now.get()?;
         let mut contents = Vec::new();
         while let Some(bytes) = snapshot.blob_bytes(wire::Blob(contents.len() as u32)) {
             contents.push(Contents::Blob(wire::Blob(contents.len() as u32), bytes));
         }
         let identity = json!(snapshot.identity().to_string());
-        let images = self.folder.images().map_err(|stop| self.failed(stop))?;
+        let images = self.folder.unread_images().map_err(|stop| self.failed(stop))?;
         for image in &images {
             let path = self.folder.process().join(&image.name);
             let file =
@@ -204,6 +218,8 @@ impl Live for Outgoing<'_> {
     }
 
     fn thaw(&mut self) {
+        // Nobody else has it stopped from here on.
+        drop(self.saver.take());
         self.folder.stays();
         process::go_on(self.pid);
         jobs::put_back(self.pid, true);
@@ -243,6 +259,7 @@ pub(super) fn send(line: &Line) -> Outcome {
         now: Latest::default(),
         older: None,
         frozen: false,
+        saver: None,
         contents: Vec::new(),
         read: Mutex::default(),
         session: [0; 16],

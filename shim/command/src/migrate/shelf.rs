@@ -182,20 +182,33 @@ impl Ahead {
         Some(Self { shelf, known: Arc::new(known) })
     }
 
+    /// How many snapshots the one is built on that is known.
+    pub(super) fn depth(&self) -> u32 {
+        self.known.depth()
+    }
+
     /// The job is saved: what has changed since is taken from there. Lends it all.
     pub(super) fn lend(&mut self, folder: &Path, name: &str) -> Option<Lent> {
-        const PIECE: u64 = 1 << 20;
+        self.take(folder, name)?;
+        self.shelf.lend(&self.known.identity().to_string(), false).ok()
+    }
+
+    /// Takes what has changed since from a later snapshot. None where that failed: then nothing of this is of use.
+    pub(super) fn take(&mut self, folder: &Path, name: &str) -> Option<()> {
         let last = Store::open(folder).and_then(|store| store.load_on(name, Some(&self.known))).ok()?;
         self.shelf.layout(&last.memory()).ok()?;
         let mut piece = Vec::new();
         for range in last.changed_since(Some(&self.known)) {
-            for offset in (0..range.bytes).step_by(PIECE as usize) {
-                piece.resize(PIECE.min(range.bytes - offset) as usize, 0);
-                last.read(range.start.0 + offset, &mut piece).ok()?;
-                self.shelf.write(range.start.0 + offset, &piece).ok()?;
+            let (mut at, end) = (range.start.0, range.start.0 + range.bytes);
+            while at < end {
+                piece.resize((CHUNK - at % CHUNK).min(end - at) as usize, 0);
+                last.read_fresh(at, &mut piece).ok()?;
+                self.shelf.write(at, &piece).ok()?;
+                at += piece.len() as u64;
             }
         }
-        self.shelf.lend(&last.identity().to_string(), false).ok()
+        self.known = Arc::new(last);
+        Some(())
     }
 }
 
