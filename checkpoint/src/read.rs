@@ -326,23 +326,28 @@ impl Snapshot {
                 }
             }
         }
-        // Once for each of the list, and not for each use of it.
-        let sizes: Vec<Option<u64>> =
-            self.digests.iter().map(|digest| self.find(digest).map(|found| u64::from(found.chunk.bytes))).collect();
+        // What the snapshot below has in the same place was looked at when that was opened.
+        let checked = |at: u64, bytes: u64, digest: &Digest| {
+            let below = self.base.as_ref().and_then(|base| base.contents_at(at, bytes));
+            below == Some(Some(*digest)) && !self.by_digest.contains_key(digest)
+        };
+        // Found once for each of the list, and not for each use of it.
+        let mut sizes = vec![None; self.digests.len()];
         for extent in self.regions.iter().chain(&self.blobs) {
             let samples = extent.spans().flat_map(|(at, bytes, run)| Laid::samples(at, bytes, run));
             for (at, bytes, index) in samples {
-                match sizes.get(index as usize) {
-                    Some(Some(size)) if *size == bytes => {}
-                    Some(Some(size)) => return wrong(format!("{bytes} bytes at {at:#x} are contents of {size} bytes")),
-                    Some(None) => {
-                        let digest = self.digests[index as usize];
-                        return wrong(format!("{bytes} bytes at {at:#x} are contents {digest:?}, which are nowhere"));
-                    }
+                let Some(digest) = self.digests.get(index as usize) else {
+                    return wrong(format!("{bytes} bytes at {at:#x} are contents number {index}, and there are fewer"));
+                };
+                if checked(at, bytes, digest) {
+                    continue;
+                }
+                let size = &mut sizes[index as usize];
+                match size.get_or_insert_with(|| self.find(digest).map(|found| u64::from(found.chunk.bytes))) {
+                    Some(size) if *size == bytes => {}
+                    Some(size) => return wrong(format!("{bytes} bytes at {at:#x} are contents of {size} bytes")),
                     None => {
-                        return wrong(format!(
-                            "{bytes} bytes at {at:#x} are contents number {index}, and there are fewer"
-                        ));
+                        return wrong(format!("{bytes} bytes at {at:#x} are contents {digest:?}, which are nowhere"));
                     }
                 }
             }

@@ -104,6 +104,16 @@ fn parse_offset(text: &str) -> Option<i64> {
     Some(seconds.saturating_mul(SECOND).saturating_add(nanoseconds / TICK))
 }
 
+/// Lets a process go on that was stopped. Whether it was told so.
+pub fn let_go_on(process: u32) -> bool {
+    crate::sys::signal(process, libc::SIGCONT)
+}
+
+/// Ends a process, whatever it is at. Whether it was told so.
+pub fn end(process: u32) -> bool {
+    crate::sys::signal(process, libc::SIGKILL)
+}
+
 /// Whether the process of that number is one that began then.
 pub fn began(pid: u32, start: u64) -> bool {
     start_of(pid).is_some_and(|found| found.abs_diff(start) <= 1)

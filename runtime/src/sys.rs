@@ -263,6 +263,12 @@ pub(crate) fn close_in_children(file: i32) {
     }
 }
 
+/// Sends a signal to another process. Whether it got there.
+pub(crate) fn signal(process: u32, signal: i32) -> bool {
+    // SAFETY: the call takes numbers. A process has a number above 0: others stand for several.
+    i32::try_from(process).is_ok_and(|process| process > 0 && unsafe { libc::kill(process, signal) } == 0)
+}
+
 /// Gives the system back what the program's allocator keeps of memory that nobody uses any more.
 pub(crate) fn give_back() {
     #[cfg(target_env = "gnu")]

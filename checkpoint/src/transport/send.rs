@@ -105,7 +105,7 @@ pub struct Sent {
 }
 
 /// A part of the time that a job may stand still which is not worth another round.
-const LITTLE: f64 = 0.02;
+const LITTLE: f64 = 0.005;
 
 /// Bytes of a round that say how fast the link is.
 const TELLING: u64 = 16 << 20;

@@ -2,7 +2,6 @@
 
 use hetgpu_runtime::presence;
 use std::os::unix::fs::MetadataExt;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// The user of a process.
@@ -22,12 +21,6 @@ pub(crate) fn lives(pid: u32, start: u64) -> bool {
     presence::began(pid, start) && state(pid).is_some()
 }
 
-/// Sends a signal by name. Whether it got there.
-pub(crate) fn signal(pid: u32, name: &str) -> bool {
-    let sent = Command::new("sh").args(["-c", &format!("kill -s {name} {pid} 2>/dev/null")]).status();
-    sent.is_ok_and(|status| status.success())
-}
-
 /// Lets a process go on that was stopped, also where CRIU still has it.
 pub(crate) fn go_on(pid: u32) {
     // What CRIU leaves stopped may not have come to that yet, and shows nothing of it: it is told in any case.
@@ -36,7 +29,7 @@ pub(crate) fn go_on(pid: u32) {
         Some('t') => false,
         Some(state) if state == 'T' || !told => {
             told = true;
-            signal(pid, "CONT");
+            presence::let_go_on(pid);
             false
         }
         _ => true,
@@ -60,21 +53,22 @@ pub(crate) fn who_has_the_number_of(pid: u32) -> Option<String> {
 
 /// Ends a process, and waits until it is gone.
 pub(crate) fn end(pid: u32) {
-    signal(pid, "KILL");
+    presence::end(pid);
     wait(Duration::from_secs(20), || state(pid).is_none());
 }
 
 fn wait(most: Duration, mut done: impl FnMut() -> bool) {
     let start = Instant::now();
     while !done() && start.elapsed() < most {
-        std::thread::sleep(Duration::from_millis(2));
+        // Soon after it began more often: some wait while a job stands still.
+        std::thread::sleep((start.elapsed() / 4).clamp(Duration::from_micros(100), Duration::from_millis(2)));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::process::Child;
+    use std::process::{Child, Command};
 
     /// A process that ends with the test, on the first processor and behind all others there.
     struct Ended(Child);
@@ -101,7 +95,8 @@ mod tests {
             std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "sleep")
         });
         for round in 0..20 {
-            assert!(signal(pid, "STOP"));
+            let stopped = Command::new("sh").args(["-c", &format!("kill -s STOP {pid}")]).status();
+            assert!(stopped.unwrap().success());
             go_on(pid);
             std::thread::sleep(Duration::from_millis(50));
             assert_ne!(state(pid), Some('T'), "round {round}");
