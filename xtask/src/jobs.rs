@@ -129,8 +129,13 @@ impl Bench {
 
     /// A program on our library.
     fn command(&self, name: &str) -> Command {
+        self.command_under(&[], name)
+    }
+
+    /// The same, begun by another program.
+    fn command_under(&self, begun_by: &[&str], name: &str) -> Command {
         let mut command = alone();
-        command.arg(self.work.join(name)).env("LD_LIBRARY_PATH", &self.work);
+        command.args(begun_by).arg(self.work.join(name)).env("LD_LIBRARY_PATH", &self.work);
         command.env("HETGPU_LOG", "error").stdin(Stdio::null());
         self.announced(&mut command);
         command
