@@ -1,14 +1,15 @@
 //! CRIU: saves processes and brings them back. Which one: `HETGPU_CRIU`, else the first in the path.
 
 use super::folder::{Folder, Manifest};
-use super::{io_trouble, trouble};
+use super::{io_trouble, process, trouble};
 use crate::Stop;
-use hetgpu_runtime::{Settings, named_pipe};
+use hetgpu_runtime::{Settings, named_pipe, presence};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 /// Older ones fail with today's kernels.
@@ -192,7 +193,7 @@ impl Criu {
     }
 
     fn run(&self, command: Command, log: &Path, what: &str) -> Result<(), Stop> {
-        self.end(&mut self.begin(command, log)?, log, what)
+        self.end(&mut self.begin(command, log)?, log, what, None)
     }
 
     fn failed(&self, error: &std::io::Error) -> Stop {
@@ -203,8 +204,10 @@ impl Criu {
         command.arg("--log-file").arg(log).arg("-v2").spawn().map_err(|error| self.failed(&error))
     }
 
-    fn end(&self, child: &mut Child, log: &Path, what: &str) -> Result<(), Stop> {
-        let status = child.wait().map_err(|error| self.failed(&error))?;
+    /// Waits for its end, which comes also where it is at work with a process that has ended.
+    fn end(&self, child: &mut Child, log: &Path, what: &str, with: Option<u32>) -> Result<(), Stop> {
+        let status =
+            with.map_or_else(|| child.wait(), |pid| wait_for(child, pid)).map_err(|error| self.failed(&error))?;
         if status.success() {
             return Ok(());
         }
@@ -237,14 +240,14 @@ impl Ready {
     pub(crate) fn dump(mut self) -> Result<(), Stop> {
         self.begin();
         let what = format!("process {} could not be saved", self.pid);
-        self.criu.end(&mut self.child, &self.log, &what)
+        self.criu.end(&mut self.child, &self.log, &what, Some(self.pid))
     }
 }
 
 impl Drop for Ready {
     fn drop(&mut self) {
         drop(self.child.stdin.take());
-        let _ = self.child.wait();
+        let _ = wait_for(&mut self.child, self.pid);
     }
 }
 
@@ -269,6 +272,30 @@ impl Drop for Expected {
         }
         let _ = self.child.wait();
     }
+}
+
+/// Waits for a CRIU that is at work with a process. Where that ends at a bad moment CRIU waits for ever for its first thread, which the system
+/// does not give it before the others: nobody would hear of its end.
+fn wait_for(criu: &mut Child, pid: u32) -> std::io::Result<ExitStatus> {
+    /// How often it is looked at, and how often in a row it is gone before CRIU is ended: CRIU may notice by itself.
+    const LOOK: Duration = Duration::from_millis(200);
+    const GONE: u32 = 10;
+    let own = criu.id();
+    std::thread::scope(|scope| {
+        let (ended, waits) = mpsc::channel::<()>();
+        scope.spawn(move || {
+            let mut gone = 0;
+            while waits.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
+                gone = if process::state(pid).is_none() { gone + 1 } else { 0 };
+                if gone == GONE {
+                    presence::end(own);
+                }
+            }
+        });
+        let status = criu.wait();
+        drop(ended);
+        status
+    })
 }
 
 /// Whether CRIU could not make a process or a thread because its number is another's; asks its log.
@@ -365,6 +392,16 @@ mod tests {
         assert!(!number_is_taken(log));
         assert!(number_is_taken("pie: 36: Error (criu/pie/restorer.c:2185): Unable to create a thread: -17\n"));
         assert!(number_is_taken("(00.01) Error (criu/cr-restore.c:1): Can't fork for 36: File exists\n"));
+    }
+
+    #[test]
+    fn a_criu_that_waits_for_a_process_that_is_gone_is_ended() {
+        let mut gone = Command::new("true").spawn().unwrap();
+        gone.wait().unwrap();
+        let mut waits = Command::new("sleep").arg("1000").spawn().unwrap();
+        assert!(!wait_for(&mut waits, gone.id()).unwrap().success());
+        let mut ends = Command::new("sleep").arg("0.1").spawn().unwrap();
+        assert!(wait_for(&mut ends, std::process::id()).unwrap().success());
     }
 
     #[test]
