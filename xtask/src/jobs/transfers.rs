@@ -113,7 +113,7 @@ impl Receiver {
     /// Ends the command there, and not the job if there is one.
     fn kill_command(&self) {
         for pid in self.command() {
-            let _ = Command::new("sh").args(["-c", &format!("kill -KILL {pid} 2>/dev/null")]).status();
+            kill(pid);
         }
     }
 
@@ -240,6 +240,22 @@ fn cut_after(random: &mut Random) -> u64 {
     random.below(most)
 }
 
+/// Whether a job says more, wherever it is.
+fn gets_on(job: &Job) -> bool {
+    /// Far more than a step takes.
+    const STEP: Duration = Duration::from_secs(20);
+    let (before, start) = (job.text(), Instant::now());
+    while job.text() == before && start.elapsed() < STEP {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    job.text() != before
+}
+
+fn kill(pid: u32) {
+    let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).stderr(Stdio::null()).status();
+    wait(|| state_of(pid).is_none_or(|state| state == 'Z').then_some(()));
+}
+
 /// Whether a command ends in that time.
 fn ends(child: &mut Child, within: Duration) -> bool {
     let start = Instant::now();
@@ -318,6 +334,11 @@ fn send(bench: &Bench, random: &mut Random, job: &mut Job, fault: Fault, expecte
             let (status, said) = if job.lives() { bench.said(&["resume", &pid])? } else { (Some(11), String::new()) };
             if status != Some(11) && running(bench).iter().any(|&other| other != job.pid) {
                 return Err(format!("it would run on both sides: {status:?} {said}"));
+            }
+            if fault == Fault::ReceiverKilled && job.lives() && !gets_on(job) {
+                // Its receiver did not come to let it go on: over there it stands still for good, and all of it is here.
+                running(bench).into_iter().filter(|&other| other != job.pid).for_each(kill);
+                continue;
             }
             if job.lives() {
                 job.kill();

@@ -86,6 +86,9 @@ impl Fault {
 /// The stage of a process that is stopped as a whole.
 const STOPPED: &str = "stopped";
 
+/// Microseconds that a job gets on at most between two faults.
+const BETWEEN: u64 = 40_000;
+
 /// A command about the job.
 struct Words {
     words: Vec<String>,
@@ -123,6 +126,7 @@ impl Run<'_> {
         if self.has_ended() {
             self.another()?;
         }
+        self.moment(BETWEEN);
         let whole = self.bench.criu.is_ok();
         let stepped = self.steps.is_some();
         let happened = match fault {
@@ -145,6 +149,15 @@ impl Run<'_> {
         self.recover()?;
         self.clear();
         Ok(happened)
+    }
+
+    /// Brings the job back, which may then end by itself before it has answered.
+    fn restored(&self, words: &[&str]) -> Result<String, String> {
+        match self.bench.said(words)? {
+            (Some(0), said) => Ok(said),
+            (Some(3), said) if self.has_ended() => Ok(said),
+            (status, said) => Err(format!("hetgpu-migrate {}: {status:?}: {said}", words.join(" "))),
+        }
     }
 
     /// Removes all checkpoints but the last of the whole job, which runs.
@@ -540,7 +553,7 @@ impl Run<'_> {
             Some(0) => {
                 if !words.has("--leave-running") {
                     self.job.lives();
-                    self.bench.done(&["restore", &words.folder])?;
+                    self.restored(&["restore", &words.folder])?;
                 }
                 let _ = std::fs::remove_dir_all(&words.folder);
                 Ok(false)
@@ -650,6 +663,8 @@ impl Run<'_> {
         .map_err(|error| error.to_string())?;
         let (verified, _) = self.bench.said(&["verify", &folder])?;
         let (restored, said) = self.bench.said(&["restore", &folder])?;
+        // It may end by itself before it has answered.
+        let restored = if self.has_ended() { Some(0) } else { restored };
         // Bytes between contents are nobody's, and contents that the job has given up since are not read: what it ends with
         // says whether it was given what it needs.
         let unseen = matches!(verified, Some(0 | 8)) && restored == Some(0) && path.ends_with("gpu.snapshot");
@@ -661,7 +676,7 @@ impl Run<'_> {
         }
         std::fs::write(path, &contents).map_err(|error| error.to_string())?;
         if !unseen {
-            self.bench.done(&["restore", &folder])?;
+            self.restored(&["restore", &folder])?;
         }
         self.keep(&folder);
         Ok(true)
@@ -693,7 +708,7 @@ impl Run<'_> {
             return Err(format!("onto a device that is not there: {status:?} {said}"));
         }
         let to = self.device();
-        self.bench.done(&["restore", &folder, "--to", &to])?;
+        self.restored(&["restore", &folder, "--to", &to])?;
         self.keep(&folder);
         Ok(true)
     }
@@ -718,7 +733,7 @@ impl Run<'_> {
             return Err(format!("half of it is back in {kilobytes} KB: {} {}", output.status, text(&output)));
         }
         if !back {
-            self.bench.done(&["restore", &folder])?;
+            self.restored(&["restore", &folder])?;
         }
         self.keep(&folder);
         Ok(!back)
@@ -757,7 +772,7 @@ impl Run<'_> {
         // There is memory again.
         if let Some(folder) = folder {
             if failed && self.job.lives() {
-                self.bench.done(&["restore", &folder])?;
+                self.restored(&["restore", &folder])?;
             }
             let _ = std::fs::remove_dir_all(folder);
         }
@@ -808,7 +823,7 @@ impl Run<'_> {
             if !self.job.lives() {
                 let last =
                     self.last.clone().ok_or_else(|| format!("it is gone, and there is no checkpoint; {said}"))?;
-                said = self.bench.done(&["restore", &last, "--cut-files"])?;
+                said = self.restored(&["restore", &last, "--cut-files"])?;
                 continue;
             }
             match self.stage().as_str() {
