@@ -77,6 +77,8 @@ struct Run<'b> {
     small: Option<PathBuf>,
     /// In front of which steps something was killed, where that can be.
     steps: Option<steps::Steps>,
+    /// What was done last.
+    did: String,
     /// Faults that were tried, and those that happened.
     tries: u64,
     number: u64,
@@ -175,14 +177,28 @@ fn lane(bench: &Bench, lane: u64, lanes: u64, count: u64, seed: u64) -> Result<D
     let (devices, random) = (bench.devices()?, Random(seed));
     let steps = steps::possible().then(steps::Steps::default);
     let job = bench.launch("job-0", size.program(bench))?;
-    let mut run =
-        Run { bench, random, devices, size, expected, job, last: None, small, steps, tries: 0, number: 0, jobs: 1 };
+    let mut run = Run {
+        bench,
+        random,
+        devices,
+        size,
+        expected,
+        job,
+        last: None,
+        small,
+        steps,
+        did: String::new(),
+        tries: 0,
+        number: 0,
+        jobs: 1,
+    };
     let most = if lanes > 1 { FAILURES } else { 1 };
     let mut told = 0;
     while run.number < count && done.counts.failed < most {
         let fault = FAULTS[run.random.below(FAULTS.len() as u64) as usize];
         let start = Instant::now();
         let outcome = run.inject(fault);
+        run.note(fault, &outcome);
         let happened = outcome.as_ref().is_ok_and(|happened| *happened);
         done.tally.note(fault.name(), happened, start.elapsed());
         match outcome {

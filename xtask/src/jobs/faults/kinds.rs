@@ -6,6 +6,7 @@ use super::{PATIENCE, Run};
 use crate::tool::succeeds;
 use serde_json::Value;
 use std::fs::{File, OpenOptions};
+use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -123,6 +124,7 @@ impl Run<'_> {
     /// Lets something go wrong, and sees that nothing is lost. False where that cannot be done here, or came too late.
     pub(super) fn inject(&mut self, fault: Fault) -> Result<bool, String> {
         self.tries += 1;
+        self.did.clear();
         if self.has_ended() {
             self.another()?;
         }
@@ -218,6 +220,14 @@ impl Run<'_> {
         Ok(right)
     }
 
+    /// Notes what was done to the job, for who wants to know why it went wrong later.
+    pub(super) fn note(&self, fault: Fault, outcome: &Result<bool, String>) {
+        let (jobs, job, did) = (self.jobs, self.job.last(), &self.did);
+        let line = format!("{} {fault:?} {outcome:?} job {jobs} {job}: {did}\n", self.tries);
+        let file = OpenOptions::new().create(true).append(true).open(self.bench.work.join("faults.log"));
+        let _ = file.and_then(|mut file| file.write_all(line.as_bytes()));
+    }
+
     /// Keeps what the job has said, after something went wrong; where.
     pub(super) fn kept_log(&self) -> String {
         let kept = self.bench.work.join(format!("failed-{}.log", self.tries));
@@ -264,7 +274,9 @@ impl Run<'_> {
             3 => words.push("--leave-running".into()),
             _ => {}
         }
-        Words { words, folder }
+        let words = Words { words, folder };
+        self.did = words.words.join(" ");
+        words
     }
 
     fn device(&mut self) -> String {
@@ -577,6 +589,7 @@ impl Run<'_> {
         let mut words = vec!["checkpoint".to_owned(), self.pid(), "-o".into(), folder.clone()];
         words.extend((!whole).then(|| "--gpu-only".into()));
         words.extend((self.random.below(2) == 0).then(|| "--leave-running".into()));
+        self.did = words.join(" ");
         Words { words, folder }
     }
 
@@ -656,6 +669,7 @@ impl Run<'_> {
         let contents = std::fs::read(path).map_err(|error| error.to_string())?;
         let file = OpenOptions::new().write(true).open(path).map_err(|error| error.to_string())?;
         let place = self.random.below(contents.len() as u64);
+        self.did = format!("{} torn at {place} of {}", path.display(), contents.len());
         match self.random.below(2) {
             0 => file.set_len(place),
             _ => file.write_all_at(&[contents.get(place as usize).copied().unwrap_or(0) ^ 0x55], place),
@@ -665,6 +679,7 @@ impl Run<'_> {
         let (restored, said) = self.bench.said(&["restore", &folder])?;
         // It may end by itself before it has answered.
         let restored = if self.has_ended() { Some(0) } else { restored };
+        self.did += &format!(": verify {verified:?}, restore {restored:?}");
         // Bytes between contents are nobody's, and contents that the job has given up since are not read: what it ends with
         // says whether it was given what it needs.
         let unseen = matches!(verified, Some(0 | 8)) && restored == Some(0) && path.ends_with("gpu.snapshot");
@@ -725,6 +740,7 @@ impl Run<'_> {
         const MOST: u64 = 400 << 10;
         let Some(folder) = self.standing(true)? else { return Ok(false) };
         let kilobytes = LEAST + self.random.below(MOST - LEAST);
+        self.did = format!("all of it in {kilobytes} KB");
         let script = format!("ulimit -v {kilobytes}; exec \"$@\"");
         let front = ["bash", "-c", &script, "bash"].map(str::to_owned);
         let output = self.heard(self.behind(&front, &["restore".to_owned(), folder.clone()]))?;
@@ -755,6 +771,7 @@ impl Run<'_> {
         if !self.job.lives() {
             return Ok(false);
         }
+        self.did = format!("{what}: {mapping}");
         let watch = Watch::no_memory(self.job.pid, mapping)?;
         let pid = self.pid();
         let (status, said) = match &folder {
@@ -763,6 +780,7 @@ impl Run<'_> {
         };
         drop(watch);
         let failed = status != Some(0);
+        self.did += &format!(": {status:?} {said}");
         if let Some(steps) = &mut self.steps {
             steps.note(what, mapping, failed);
         }

@@ -73,7 +73,7 @@ pub(super) struct Run {
 impl Run {
     fn json(&self) -> Value {
         let kind = |(name, kind): (&String, &Kind)| {
-            let mean = kind.took.as_secs_f64() * 1e3 / kind.happened.max(1) as f64;
+            let mean = kind.took.as_secs_f64() * 1e3 / shared(kind.tried, kind.happened);
             json!({ "kind": name, "tried": kind.tried, "happened": kind.happened, "ms": mean })
         };
         let steps = |(name, (seen, all)): (&String, &(u64, u64))| json!({ "what": name, "seen": seen, "all": all });
@@ -84,6 +84,11 @@ impl Run {
             "steps": self.tally.steps.iter().map(steps).collect::<Vec<_>>(),
         })
     }
+}
+
+/// How many share the time: what happened, or all tries of what is no fault.
+fn shared(tried: u64, happened: u64) -> f64 {
+    if happened > 0 { happened as f64 } else { tried.max(1) as f64 }
 }
 
 fn table(kinds: &Value) -> String {
@@ -156,10 +161,10 @@ fn summed(runs: &[Value]) -> Value {
     for kind in runs.iter().flat_map(|run| run["kinds"].as_array().into_iter().flatten()) {
         let all = kinds.entry(kind["kind"].as_str().unwrap_or("?")).or_default();
         let (tried, happened) = (number(kind, "tried"), number(kind, "happened"));
-        let took = kind["ms"].as_f64().unwrap_or(0.0) * happened.max(1) as f64;
+        let took = kind["ms"].as_f64().unwrap_or(0.0) * shared(tried, happened);
         *all = (all.0 + tried, all.1 + happened, all.2 + took);
     }
-    let shown = |(name, (tried, happened, took)): (&&str, &(u64, u64, f64))| json!({ "kind": name, "tried": tried, "happened": happened, "ms": took / (*happened).max(1) as f64 });
+    let shown = |(name, (tried, happened, took)): (&&str, &(u64, u64, f64))| json!({ "kind": name, "tried": tried, "happened": happened, "ms": took / shared(*tried, *happened) });
     kinds.iter().map(shown).collect()
 }
 
