@@ -206,8 +206,11 @@ impl Criu {
 
     /// Waits for its end, which comes also where it is at work with a process that has ended.
     fn end(&self, child: &mut Child, log: &Path, what: &str, with: Option<u32>) -> Result<(), Stop> {
-        let status =
-            with.map_or_else(|| child.wait(), |pid| wait_for(child, pid)).map_err(|error| self.failed(&error))?;
+        let status = match with {
+            None => child.wait(),
+            Some(pid) => wait_for(child, pid),
+        };
+        let status = status.map_err(|error| self.failed(&error))?;
         if status.success() {
             return Ok(());
         }
