@@ -15,8 +15,8 @@ RUSTUP_SHA256_aarch64=e3853c5a252fca15252d07cb23a1bdd9377a8c6f3efa01531109281ae4
 PACKAGES=(build-essential ca-certificates git pkg-config python3 python3-pip python3-venv)
 # LLVM 19 and what its static libraries link against.
 PACKAGES+=(llvm-19-dev libpolly-19-dev zlib1g-dev libzstd-dev libxml2-dev libffi-dev libncurses-dev)
-# For `check valgrind`.
-PACKAGES+=(valgrind)
+# For `check valgrind`, and for faults in front of each step of a program.
+PACKAGES+=(valgrind strace)
 # One release each: pip would mix releases that do not fit together.
 TOOLKIT_PINS=(nvidia-cuda-nvcc==13.0.88 nvidia-cuda-crt==13.0.88 nvidia-nvvm==13.0.88 nvidia-cuda-runtime==13.0.96
               nvidia-cuda-cccl==13.0.85 nvidia-cuda-nvrtc==13.0.88)
