@@ -11,7 +11,7 @@ use hetgpu_device::{DeviceError, ErrorKind, LoadedModule};
 use hetir::blocks::Blocks;
 use hetir::entity::FuncId;
 use hetir::passes::suspend::state::{Areas, Broken, Control, Shape, State};
-use hetir::passes::suspend::{self, Plan};
+use hetir::passes::suspend::{self, Density, Plan, Strips};
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -78,7 +78,11 @@ impl Twins {
     fn of(&self, module: &Module, kernel: FuncId, block: [u32; 3]) -> Option<Arc<Twin>> {
         let mut known = lock(&self.0);
         let twin = known.entry(block).or_insert_with(|| {
-            let plan = Plan::of(&module.code.module, kernel, block).filter(Plan::has_sites)?;
+            // A device that works on its own is one that computes each thread by itself.
+            let caps = module.session.device.device.caps();
+            let strips = if caps.asynchronous { Strips::Bounded } else { Strips::Counted };
+            let plan = Plan::with(&module.code.module, kernel, block, Density::Enough, strips);
+            let plan = plan.filter(Plan::has_sites)?;
             Some(Arc::new(Twin {
                 plan,
                 device: module.session.device.clone(),

@@ -2,7 +2,7 @@
 
 use hetgpu_nvidia::ptx::{self, Addresses, Part, Request, Target};
 use hetir::entity::FuncId;
-use hetir::passes::suspend::Plan;
+use hetir::passes::suspend::{Density, Plan, Strips};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -22,7 +22,7 @@ fn main() -> ExitCode {
         let kernel = FuncId::new(n);
         let mut module = module.clone();
         if has("suspend") {
-            match Plan::of(&module, kernel, [256, 1, 1]) {
+            match Plan::with(&module, kernel, [256, 1, 1], Density::Enough, Strips::Bounded) {
                 Some(plan) if plan.has_sites() => module = plan.suspendable(),
                 _ => continue,
             }

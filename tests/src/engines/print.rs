@@ -11,7 +11,7 @@ use hetir::attr::Space;
 use hetir::entity::FuncId;
 use hetir::interp::{Arena, initial_image};
 use hetir::ir::Module;
-use hetir::passes::suspend::Plan;
+use hetir::passes::suspend::{Density, Plan, Strips};
 
 use super::interp::{self, Executed, lift};
 use crate::engine::{Engine, Failure, Printed};
@@ -108,7 +108,8 @@ impl Engine for Assemble {
         for addresses in [Addresses::Native, Addresses::Logical] {
             self.assemble(&module, kernel, &globals, addresses)?;
         }
-        if let Some(plan) = Plan::of(&module, kernel, run.block).filter(Plan::has_sites) {
+        let plan = Plan::with(&module, kernel, run.block, Density::Enough, Strips::Bounded);
+        if let Some(plan) = plan.filter(Plan::has_sites) {
             let sites: Vec<u32> = (0..plan.sites.len() as u32).collect();
             for twin in [plan.suspendable(), plan.resuming(&sites, false)] {
                 self.assemble(&twin, kernel, &globals, Addresses::Logical)?;

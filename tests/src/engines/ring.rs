@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use hetgpu_device::{Device, DeviceError, Launch, Listener, LoadedModule, Outcome, Work};
 use hetir::passes::suspend::state::{Areas, Broken, Control, Shape, State};
-use hetir::passes::suspend::{Density, Plan};
+use hetir::passes::suspend::{Density, Plan, Strips};
 
 use super::device::{Contents, FIRST_ADDRESS, Prepared, Printer, Scene, prepare};
 use super::interp::lift;
@@ -240,7 +240,7 @@ impl Engine for Ring {
         if module.function("malloc").is_some() {
             return Some("a device's heap is not moved here".into());
         }
-        let plan = Plan::with(&module, module.function(&run.kernel)?, run.block, Density::Every)?;
+        let plan = Plan::with(&module, module.function(&run.kernel)?, run.block, Density::Every, Strips::Counted)?;
         match plan.refusals.iter().find(|r| r.whole) {
             _ if self.compiles && plan.instructions() > MOST => {
                 Some(format!("{} instructions take long to compile", plan.instructions()))
@@ -257,9 +257,14 @@ impl Engine for Ring {
         let mut scene = Scene::on(&*self.devices[0]);
         let Prepared { launch, printer, places, globals } = prepare(&mut scene, &mut next, &module, run, buffers)?;
         scene.module.take().into_iter().for_each(|module| scene.device.unload(module));
-        // Of three runs one cuts loops into strips.
-        let density = if self.seed % 3 == 1 { Density::Strips } else { Density::Every };
-        let plan = Plan::with(&module, launch.kernel, launch.block, density).ok_or_else(|| broken("no such kernel"))?;
+        // Of four runs two cut loops into strips, of either kind.
+        let (density, strips) = match self.seed % 4 {
+            1 => (Density::Strips, Strips::Bounded),
+            3 => (Density::Strips, Strips::Counted),
+            _ => (Density::Every, Strips::Counted),
+        };
+        let plan = Plan::with(&module, launch.kernel, launch.block, density, strips);
+        let plan = plan.ok_or_else(|| broken("no such kernel"))?;
         let shape = Shape { grid: launch.grid, block: launch.block, dynamic_shared: launch.dynamic_shared };
         let areas = plan.areas(&shape).ok_or_else(|| broken("a launch without sites was not skipped"))?;
         let threads = u64::from(launch.block.iter().product::<u32>());

@@ -57,6 +57,15 @@ pub enum Density {
     Strips,
 }
 
+/// How loops are cut into strips.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Strips {
+    /// By counting turns: all lanes come to the end of a strip together, which devices want that compute them as vectors.
+    Counted,
+    /// By a nearer bound, where a loop counts towards one: a turn is what it was, which devices want that compute each thread by itself.
+    Bounded,
+}
+
 /// Kinds of sites.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum SiteKind {
@@ -133,16 +142,16 @@ pub struct Plan {
 impl Plan {
     /// The sites of a kernel of a verified module when it is launched in blocks of that shape.
     pub fn of(module: &Module, kernel: FuncId, block: [u32; 3]) -> Option<Self> {
-        Self::with(module, kernel, block, Density::Enough)
+        Self::with(module, kernel, block, Density::Enough, Strips::Counted)
     }
 
-    /// The same with as many sites as wanted.
-    pub fn with(module: &Module, kernel: FuncId, block: [u32; 3], density: Density) -> Option<Self> {
+    /// The same with as many sites as wanted, and strips of a kind.
+    pub fn with(module: &Module, kernel: FuncId, block: [u32; 3], density: Density, strips: Strips) -> Option<Self> {
         let function = module.functions.get(kernel.index()).filter(|f| f.is_kernel() && f.unavailable.is_empty())?;
         function.body.as_ref()?;
         let mut module = reached(module, kernel);
         sites::enter_calls(&mut module, kernel);
-        let found = sites::choose(&mut module, kernel, block, density);
+        let found = sites::choose(&mut module, kernel, block, density, strips);
         let function = &module.functions[kernel.index()];
         let (_, local_bytes) = crate::ir::slot_places(&function.slots);
         let mut plan = Self {

@@ -1,7 +1,7 @@
 //! Which places become sites.
 
 use super::cost::Costs;
-use super::{Density, Refusal, SiteKind, split, strip};
+use super::{Density, Refusal, SiteKind, Strips, split, strip};
 use crate::analysis::cfg::{Cfg, Edge};
 use crate::analysis::dom::{Dominators, PostDominators};
 use crate::analysis::live::{Liveness, defining_blocks};
@@ -60,7 +60,7 @@ fn budget(block: [u32; 3]) -> u64 {
 }
 
 /// Gives each site of the kernel a block of its own. Barriers that are sites stand in none any more.
-pub(super) fn choose(module: &mut Module, kernel: FuncId, block: [u32; 3], density: Density) -> Found {
+pub(super) fn choose(module: &mut Module, kernel: FuncId, block: [u32; 3], density: Density, strips: Strips) -> Found {
     let mut found = Found::default();
     let (calls, has_shared) = (Calls::of(module), super::has_shared(module));
     let function = &mut module.functions[kernel.index()];
@@ -88,7 +88,7 @@ pub(super) fn choose(module: &mut Module, kernel: FuncId, block: [u32; 3], densi
     }
     places.extend(loops.before_warp_ops(body));
     places.extend(loops.behind(body));
-    places.extend(loops.at_ends(body));
+    places.extend(loops.at_ends(body, strips));
     if loops.short {
         let why = format!("each block ends soon: its threads execute at most {} instructions", budget(block));
         found.refusals.push(Refusal { span: span_of(body, Body::ENTRY), why, whole: false });
@@ -541,7 +541,7 @@ impl Loops {
     }
 
     /// Sites at the ends of loops.
-    fn at_ends(&self, body: &mut Body) -> Vec<Place> {
+    fn at_ends(&self, body: &mut Body, strips: Strips) -> Vec<Place> {
         let cfg = Cfg::of(body);
         let forest = LoopForest::of(&cfg, &Dominators::of(&cfg));
         let homes = defining_blocks(body);
@@ -564,7 +564,7 @@ impl Loops {
                     contains: &contains,
                     is_before: &is_before,
                 };
-                cut.cut(body, turns)
+                cut.cut(body, turns, strips)
             } else {
                 merge(body, header, latches)
             };

@@ -1,8 +1,10 @@
 //! Loops that are cut into strips of some turns, between which there is a site: a loop in a loop.
 //!
-//! A loop that counts towards a bound runs towards a nearer one in each strip, and looks behind it whether it was the bound: a turn
-//! then takes what it took before. Other loops count their turns beside.
+//! Where that is wanted, a loop that counts towards a bound runs towards a nearer one in each strip, and looks behind it whether it was the
+//! bound: a turn then takes what it took before. Other loops count their turns beside. Vector code wants all of them to: with a bound of its
+//! own each lane leaves by itself, and a sum of many numbers takes eight times as long.
 
+use super::Strips;
 use super::sites::{lead, span_of};
 use crate::analysis::cfg::{Cfg, Edge};
 use crate::attr::{IntCmp, Sat, Sign};
@@ -47,8 +49,9 @@ struct Counts {
 
 impl Loop<'_> {
     /// Cuts the loop into strips of so many turns. Gives the block between two strips.
-    pub(super) fn cut(&self, body: &mut Body, turns: u32) -> Block {
-        match self.counts(body).filter(|counts| counts.can_be_cut(body, turns)) {
+    pub(super) fn cut(&self, body: &mut Body, turns: u32, strips: Strips) -> Block {
+        let counts = if strips == Strips::Bounded { self.counts(body) } else { None };
+        match counts.filter(|counts| counts.can_be_cut(body, turns)) {
             Some(counts) => self.cut_by_bound(body, &counts, turns),
             None => self.cut_by_count(body, turns),
         }
