@@ -200,13 +200,13 @@ impl Printer<'_, '_> {
         self.code.put("setp.eq.s32", first, [all.into(), "0".into()]);
         first
     }
-    /// Reads the word that asks the launch to stop.
-    pub(super) fn read_word(&mut self, word: Reg, leader: Option<Reg>) {
+    /// Reads the word that asks the launch to stop; in some threads only, where a condition is given.
+    pub(super) fn read_word(&mut self, word: Reg, only: Option<Reg>) {
         let address = self.fresh(Type::I64);
         let name = self.cx.hidden(Hidden::Stop);
         self.code.put("ld.param.b64", address, [Operand::at(name, 0)]);
         let outer = self.code.guard;
-        if let Some(pred) = leader {
+        if let Some(pred) = only {
             self.code.guard = Some(Guard { pred, negated: false });
         }
         self.code.act("ld.relaxed.sys.global.b32", [word.into()], [Operand::at(address, 0)]);
