@@ -31,6 +31,8 @@ const RINGS: &[Ring] = &[
         pauses: 300,
         launches: 40,
     },
+    // Lanes of a warp leave at different places, and meet at barriers in loops around.
+    Ring { name: "ring:cpu", part: "loops_of_functions", times: 20, suite: 0, programs: 0, pauses: 100, launches: 20 },
     Ring { name: PROGRAMS, part: "", times: 0, suite: 0, programs: 1, pauses: 200, launches: 30 },
 ];
 

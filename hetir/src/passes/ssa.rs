@@ -2,7 +2,7 @@
 //! several do.
 
 use crate::analysis::cfg::Cfg;
-use crate::analysis::live::{Liveness, defining_blocks};
+use crate::analysis::live::defining_blocks;
 use crate::entity::{Block, Value};
 use crate::ir::Body;
 use std::collections::{BTreeMap, HashMap};
@@ -10,23 +10,18 @@ use std::collections::{BTreeMap, HashMap};
 /// What stands for values at the ends of blocks that define them once more.
 pub(super) type Definitions = BTreeMap<Value, Vec<(Block, Value)>>;
 
-/// Gives every use of the values the definition that reaches it. A block that defines a value once more has no use of
-/// it, and wherever the value is used, every way there comes through a definition.
+/// Gives every use of the values the definition that reaches it. A value need not have one of its own. A block that defines a
+/// value once more has no use of it, and wherever the value is used, every way there comes through a definition.
 pub(super) fn repair(body: &mut Body, definitions: &Definitions) {
     let cfg = Cfg::of(body);
-    let live = Liveness::of(body, &cfg);
     let original = defining_blocks(body);
+    let used = users(body, &cfg, definitions);
     for (&value, others) in definitions {
         let mut ends: HashMap<Block, Value> = others.iter().copied().collect();
-        let Some(home) = original[value.index()] else { continue };
-        ends.insert(home, value);
+        let home = original[value.index()];
+        ends.extend(home.map(|home| (home, value)));
         let mut repair = Repair { cfg: &cfg, value, ends, starts: HashMap::new() };
-        let used: Vec<Block> =
-            cfg.order().iter().copied().filter(|b| *b != home && live.live_in(*b).contains(&value)).collect();
-        for block in used {
-            if !uses(body, block, value) {
-                continue;
-            }
+        for &block in used.get(&value).into_iter().flatten().filter(|b| Some(**b) != home) {
             let at = repair.start(body, block);
             for inst in body.blocks[block.index()].insts.clone() {
                 for arg in body.args_mut(inst).iter_mut().filter(|a| **a == value) {
@@ -43,12 +38,22 @@ pub(super) fn repair(body: &mut Body, definitions: &Definitions) {
     }
 }
 
-fn uses(body: &Body, block: Block, value: Value) -> bool {
-    let mut found = false;
-    for &inst in &body.blocks[block.index()].insts {
-        crate::analysis::live::for_each_use(body, inst, |v| found |= v == value);
+/// The blocks that use each value, as they stand before any changes.
+fn users(body: &Body, cfg: &Cfg, definitions: &Definitions) -> HashMap<Value, Vec<Block>> {
+    let mut users: HashMap<Value, Vec<Block>> = HashMap::new();
+    for &block in cfg.order() {
+        for &inst in &body.blocks[block.index()].insts {
+            crate::analysis::live::for_each_use(body, inst, |value| {
+                if definitions.contains_key(&value) {
+                    let blocks = users.entry(value).or_default();
+                    if blocks.last() != Some(&block) {
+                        blocks.push(block);
+                    }
+                }
+            });
+        }
     }
-    found
+    users
 }
 
 struct Repair<'a> {

@@ -11,7 +11,7 @@ use crate::entity::{Block, Inst, Value};
 use crate::ir::{Body, Def, SlotData};
 use crate::op::{Effects, Op};
 use crate::types::Type;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
 
 /// Most instructions by which a value is computed again instead of being kept.
 const SHORT: usize = 12;
@@ -466,7 +466,7 @@ impl Code<'_> {
 }
 
 /// Copies instructions to a cursor; values that they define are renamed in the map.
-pub(super) fn compute_again(b: &mut Builder<'_>, insts: &[Inst], names: &mut BTreeMap<Value, Value>) {
+pub(super) fn compute_again(b: &mut Builder<'_>, insts: &[Inst], names: &mut HashMap<Value, Value>) {
     for &inst in insts {
         let data = *b.body.inst(inst);
         let args: Vec<Value> = b.body.args(inst).iter().map(|v| names.get(v).copied().unwrap_or(*v)).collect();
