@@ -171,8 +171,7 @@ impl<'m, 'c> Unit<'m, 'c> {
 
     fn function(&self, id: FuncId) -> Result<()> {
         let mut function = Cow::Borrowed(&self.module.functions[id.index()]);
-        let entered_anywhere = function.body.as_ref().is_some_and(has_two_entries);
-        if entered_anywhere {
+        if function.body.as_ref().is_some_and(has_two_entries) {
             function.to_mut().body.as_mut().map(passes::reduce_loops::run);
         }
         if function.body.as_ref().is_some_and(passes::group_products::has_any) {
@@ -202,11 +201,6 @@ impl<'m, 'c> Unit<'m, 'c> {
         let plan = Plan::of(&facts);
         let shapes = Shapes::of(body, &facts, self.shape.block, self.clusters);
         if self.lanes > 1 && wait::lanes_wait(body, &facts, &plan, &shapes) {
-            self.need(|n| n.lanes_wait = true);
-        }
-        // A kernel that goes on where each lane left may come to a barrier with some of them, while others are in a loop.
-        let meets = |b: &Block| body.blocks[b.index()].insts.iter().any(|i| body.inst(*i).op == Op::StopBarrier);
-        if self.lanes > 1 && entered_anywhere && cfg.order().iter().any(meets) {
             self.need(|n| n.lanes_wait = true);
         }
         let live = Liveness::of(body, &cfg);

@@ -5,6 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use hetgpu_device::{Device, DeviceError, Launch, Listener, LoadedModule, Outcome, Work};
+use hetir::analysis::cfg::Cfg;
+use hetir::analysis::dom::Dominators;
+use hetir::analysis::loops::LoopForest;
 use hetir::passes::suspend::state::{Areas, Broken, Control, Shape, State};
 use hetir::passes::suspend::{Density, Plan, Strips};
 
@@ -123,6 +126,10 @@ impl Job<'_> {
             Some(used) => self.plan.resuming(used, true),
         };
         hetir::verify::verify(&module).map_err(|e| Failure::Broken(format!("{e:?}\n{module}")))?;
+        let graph = module.functions[self.launch.kernel.index()].body.as_ref().map(Cfg::of);
+        if graph.is_some_and(|cfg| LoopForest::of(&cfg, &Dominators::of(&cfg)).is_irreducible()) {
+            return Err(broken(format!("a loop of the form for {used:?} is entered in its middle\n{module}")));
+        }
         let loaded = device.load(&Arc::new(module), &self.globals).map_err(broken)?;
         self.loaded.insert((here, used), loaded);
         Ok(loaded)
