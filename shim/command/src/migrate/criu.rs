@@ -348,27 +348,34 @@ pub(crate) fn tree(pid: u32) -> Vec<u32> {
 }
 
 /// Plain files that a process and its children, which are stopped, have open for writing, and their sizes.
-pub(crate) fn written_files(pid: u32) -> Vec<(PathBuf, u64)> {
-    let mut found = std::collections::BTreeMap::new();
-    for pid in tree(pid) {
-        for entry in std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten() {
-            let about = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{}", entry.file_name().to_string_lossy()));
-            let flags = about.ok().and_then(|about| {
-                let line = about.lines().find_map(|line| line.strip_prefix("flags:"))?.trim().to_owned();
-                u32::from_str_radix(&line, 8).ok()
-            });
-            let (Ok(path), Ok(file)) = (std::fs::read_link(entry.path()), std::fs::metadata(entry.path())) else {
-                continue;
-            };
-            // One that is deleted has no place to be found at.
-            let there =
-                std::fs::metadata(&path).is_ok_and(|other| other.ino() == file.ino() && other.dev() == file.dev());
-            if flags.is_some_and(|flags| flags & 3 != 0) && file.is_file() && there {
-                found.insert(path, file.len());
-            }
+pub(crate) fn written_files(pid: u32) -> Result<Vec<(PathBuf, u64)>, Stop> {
+    let all = tree(pid);
+    let found = all.iter().flat_map(|&pid| written_by(pid)).collect::<std::collections::BTreeMap<_, _>>();
+    // One that is killed closes its files: then what was found is less than there was.
+    match all.into_iter().find(|&pid| !process::is_stopped(pid)) {
+        Some(gone) => Err(trouble(3, format!("process {gone} ended while it was saved"))),
+        None => Ok(found.into_iter().collect()),
+    }
+}
+
+fn written_by(pid: u32) -> Vec<(PathBuf, u64)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten() {
+        let about = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{}", entry.file_name().to_string_lossy()));
+        let flags = about.ok().and_then(|about| {
+            let line = about.lines().find_map(|line| line.strip_prefix("flags:"))?.trim().to_owned();
+            u32::from_str_radix(&line, 8).ok()
+        });
+        let (Ok(path), Ok(file)) = (std::fs::read_link(entry.path()), std::fs::metadata(entry.path())) else {
+            continue;
+        };
+        // One that is deleted has no place to be found at.
+        let there = std::fs::metadata(&path).is_ok_and(|other| other.ino() == file.ino() && other.dev() == file.dev());
+        if flags.is_some_and(|flags| flags & 3 != 0) && file.is_file() && there {
+            found.push((path, file.len()));
         }
     }
-    found.into_iter().collect()
+    found
 }
 
 /// The pipes that are a process's standard input, output and errors.
@@ -405,6 +412,22 @@ mod tests {
         assert!(!wait_for(&mut waits, gone.id()).unwrap().success());
         let mut ends = Command::new("sleep").arg("0.1").spawn().unwrap();
         assert!(wait_for(&mut ends, std::process::id()).unwrap().success());
+    }
+
+    #[test]
+    fn files_of_who_is_killed_are_not_taken_for_all() {
+        let path = std::env::temp_dir().join(format!("hetgpu-written-{}", std::process::id()));
+        std::fs::write(&path, "five\n").unwrap();
+        let file = OpenOptions::new().append(true).open(&path).unwrap();
+        let mut stopped = Command::new("sleep").arg("1000").stdout(file).spawn().unwrap();
+        let pid = stopped.id();
+        assert!(Command::new("sh").args(["-c", &format!("kill -s STOP {pid}")]).status().unwrap().success());
+        assert_eq!(written_files(pid).ok().unwrap(), [(path.clone(), 5)]);
+        stopped.kill().unwrap();
+        let Err(stop) = written_files(pid) else { panic!("it was killed") };
+        assert!(stop.text.contains("ended while it was saved"), "{}", stop.text);
+        stopped.wait().unwrap();
+        std::fs::remove_file(path).unwrap();
     }
 
     #[test]

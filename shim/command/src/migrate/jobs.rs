@@ -166,7 +166,7 @@ fn save(
         });
         dumped?;
         let memory = lent.as_ref().map_or(Value::Null, |lent| lent.words.clone());
-        manifest.files = criu::written_files(pid);
+        manifest.files = criu::written_files(pid)?;
         if leaves {
             show.phase("resuming");
             process::go_on(pid);

@@ -21,6 +21,13 @@ pub(crate) fn lives(pid: u32, start: u64) -> bool {
     presence::began(pid, start) && state(pid).is_some()
 }
 
+/// Whether a process is stopped, or comes to be so shortly, as one that CRIU has just left; one that ends does not.
+pub(crate) fn is_stopped(pid: u32) -> bool {
+    let stopped = |state| matches!(state, 'T' | 't');
+    wait(Duration::from_secs(10), || state(pid).is_none_or(stopped));
+    state(pid).is_some_and(stopped)
+}
+
 /// Lets a process go on that was stopped, also where CRIU still has it.
 pub(crate) fn go_on(pid: u32) {
     // What CRIU leaves stopped may not have come to that yet, and shows nothing of it: it is told in any case.

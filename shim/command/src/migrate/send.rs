@@ -183,7 +183,7 @@ impl Live for Outgoing<'_> {
                 File::open(&path).map_err(|error| self.failed(super::io_trouble(&path, "opening it", &error)))?;
             contents.push(Contents::File(file, image.bytes));
         }
-        let files = criu::written_files(self.pid);
+        let files = criu::written_files(self.pid).map_err(|stop| self.failed(stop))?;
         let manifest = Manifest { images: Some(images), files, ..jobs::describe(self.pid, &self.before, &identity) };
         contents.push(Contents::Text(manifest.show().to_string().into_bytes()));
         let job = snapshot.job().clone();

@@ -125,7 +125,7 @@ pub(super) fn save(
         let mut whole = || -> Result<(), Stop> {
             show.phase("process");
             criu.dump(pid, root)?;
-            manifests[0].files = criu::written_files(pid);
+            manifests[0].files = criu::written_files(pid)?;
             if leaves {
                 show.phase("resuming");
                 all.iter().for_each(|&pid| process::go_on(pid));
