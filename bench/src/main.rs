@@ -33,6 +33,7 @@ hetgpu-bench ring RING TIMES [NAME...]
 hetgpu-bench suspend [FLAGS]
   the suite's kernels in their plain form and in the one that can be suspended, and how soon they stop
   --size, --only, --rounds, --ptx, --json as below
+  --places N                 how often code and data are made anew, each time with so many rounds (7)
   --pauses N                 requests to stop each kernel (200)
   --threads N                threads of the device (as many as there are processors)
   --page FILE                where a page with the figures goes (nowhere)
@@ -136,7 +137,8 @@ fn suspend_options(flags: &[&str]) -> Result<suspend::Options, String> {
     let mut options = suspend::Options {
         size: Size::Normal,
         only: Vec::new(),
-        rounds: 15,
+        rounds: 9,
+        places: 7,
         pauses: 200,
         threads: 0,
         ptx: kernels,
@@ -149,6 +151,7 @@ fn suspend_options(flags: &[&str]) -> Result<suspend::Options, String> {
             "--size" => options.size = Size::parse(value)?,
             "--only" => options.only = value.split(',').map(String::from).collect(),
             "--rounds" => options.rounds = value.parse().map_err(|_| USAGE)?,
+            "--places" => options.places = value.parse().map_err(|_| USAGE)?,
             "--pauses" => options.pauses = value.parse().map_err(|_| USAGE)?,
             "--threads" => options.threads = value.parse().map_err(|_| USAGE)?,
             "--ptx" => options.ptx = value.into(),

@@ -9,10 +9,14 @@ use crate::{Error, Result, Runtime};
 use hetgpu_device::Access;
 
 impl Runtime {
-    /// Whether a device can be let reach another's memory.
+    /// Whether a device can be let reach another's memory. Where it can, no devices take the places of the two from then on that cannot.
     pub fn can_reach(&self, device: usize, peer: usize) -> Result<bool> {
-        let uuid = self.device(peer)?.device.caps().uuid;
-        Ok(device != peer && self.device(device)?.device.caps().peers.contains(&uuid))
+        let (own, other) = (self.device(device)?, self.device(peer)?);
+        if device == peer || !own.seat.began_as().peers.contains(&other.seat.began_as().uuid) {
+            return Ok(false);
+        }
+        let both = [&own.seat, &other.seat];
+        Ok(both.iter().all(|seat| seat.is_neighbourly(false)) && both.iter().all(|seat| seat.is_neighbourly(true)))
     }
 
     /// Lets the current context reach what there is and will be in another's memory.

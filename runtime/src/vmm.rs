@@ -291,9 +291,9 @@ impl Runtime {
     pub fn set_access(&self, at: u64, bytes: u64, rights: &[(usize, Access)]) -> Result<()> {
         let mappings = self.mappings(at, bytes)?;
         for &(device, _) in rights {
-            let peer = self.device(device).map_err(|_| Error::invalid(format!("no device {device}")))?;
+            self.device(device).map_err(|_| Error::invalid(format!("no device {device}")))?;
             for (_, mapping) in mappings.iter().filter(|(_, mapping)| mapping.memory.device != device) {
-                if !peer.device.caps().peers.contains(&mapping.memory.home.caps().uuid) {
+                if !self.can_reach(device, mapping.memory.device)? {
                     return Err(Error::invalid(format!("device {device} does not reach that memory")));
                 }
             }

@@ -43,16 +43,16 @@ static int right(CUdeviceptr memory, int factor) {
 
 int main() {
     CUcontext one, two;
+    int can, numbers[N];
     OK(cuInit(0));
+    OK(cuDeviceCanAccessPeer(&can, 0, 1));
+    IS(1, can);
     OK(cuDevicePrimaryCtxRetain(&one, 0));
     OK(cuDevicePrimaryCtxRetain(&two, 1));
-    int can, numbers[N];
     for (int i = 0; i < N; i++) numbers[i] = i;
     CUuuid uuids[2];
     for (int i = 0; i < 2; i++) OK(cuDeviceGetUuid(&uuids[i], i));
     IS(1, std::memcmp(&uuids[0], &uuids[1], sizeof(CUuuid)) != 0);
-    OK(cuDeviceCanAccessPeer(&can, 0, 1));
-    IS(1, can);
     OK(cuDeviceCanAccessPeer(&can, 1, 1));
     IS(0, can);
     OK(cuDeviceGetP2PAttribute(&can, CU_DEVICE_P2P_ATTRIBUTE_ACCESS_SUPPORTED, 0, 1));

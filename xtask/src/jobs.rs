@@ -406,6 +406,13 @@ pub(crate) fn demo() -> Result<Counts, String> {
         println!("  {}", bench.done(&["move", &pid, "--to", device])?);
     }
     let mut counts = Counts::default();
+    // Who has gone on is not rewound by the way.
+    let devices_alone = folder(&bench, "devices-alone");
+    bench.done(&["checkpoint", &pid, "-o", &devices_alone, "--gpu-only", "--leave-running"])?;
+    let (status, said) = bench.said(&["restore", &devices_alone])?;
+    if status != Some(5) || !said.contains("--rewind") {
+        return Err(format!("a job that went on was rewound: {status:?} {said}"));
+    }
     match &bench.criu {
         Err(why) => {
             counts += skipped("the part with a checkpoint of the whole job", why);

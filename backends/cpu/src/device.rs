@@ -1,7 +1,7 @@
 use crate::compile::Compiler;
 use crate::job::{Job, Said};
 use crate::kernels::{Compile, Kernel, Loaded};
-use crate::peers::{Neighbours, identity};
+use crate::peers::{self, identity};
 use crate::pool::Pool;
 use crate::sys::map;
 use crate::sys::memory::Memory;
@@ -51,8 +51,6 @@ pub struct Options {
     pub number: u32,
     /// How many there are of this kind; 0 for the only one.
     pub count: u32,
-    /// What they have in common.
-    pub neighbours: Neighbours,
     /// What the process offers.
     pub services: Services,
 }
@@ -130,6 +128,7 @@ impl CpuDevice {
                 Features::Native => (0..options.count).filter(|&other| other != options.number).map(identity).collect(),
                 _ => Vec::new(),
             },
+            neighbourly: true,
             compute: options.compute.unwrap_or((9, 0)),
             integrated: true,
             // A quarter is left for the program itself.
@@ -151,7 +150,7 @@ impl CpuDevice {
     pub(crate) fn with_compiler(options: Options, compiler: Option<Box<dyn Compile>>) -> Self {
         let caps = Self::describe(&options);
         let memory = Arc::new(Memory::new(caps.memory));
-        options.neighbours.join(caps.uuid, &memory);
+        peers::join(&memory);
         Self {
             memory,
             caps,
@@ -414,10 +413,10 @@ impl SyncDevice for CpuDevice {
         self.memory.share(host)
     }
 
-    fn reach(&self, peer: [u8; 16], at: u64) -> Result<(), DeviceError> {
-        let none = || DeviceError::new(ErrorKind::NotSupported, "the device has no such peer");
-        let theirs = self.options.neighbours.find(peer).filter(|_| self.caps.peers.contains(&peer)).ok_or_else(none)?;
-        self.memory.reach(&theirs, at)
+    fn reach(&self, _: [u8; 16], at: u64) -> Result<(), DeviceError> {
+        // Whoever has it: addresses are the process's.
+        let none = || DeviceError::new(ErrorKind::NotSupported, format!("no other CPU device has memory at {at:#x}"));
+        self.memory.reach(&*peers::holder(at, &self.memory).ok_or_else(none)?, at)
     }
 
     fn physical(&self) -> Option<&dyn PhysicalMemory> {

@@ -18,7 +18,6 @@ mod sys;
 mod trouble;
 
 pub use device::{Check, CpuDevice, Options};
-pub use peers::Neighbours;
 
 /// The folder where compiled code is kept, where none is named.
 pub use hetgpu_llvm::cache::default_folder as default_cache;

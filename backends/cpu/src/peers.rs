@@ -1,32 +1,25 @@
 //! Devices of one process reach each other's memory: it lies at the same addresses for all of them.
 
 use crate::sys::memory::Memory;
-use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-/// A device's identity and its memory.
-type Neighbour = ([u8; 16], Weak<Memory>);
+/// The memory of each CPU device of this process.
+static ALL: Mutex<Vec<Weak<Memory>>> = Mutex::new(Vec::new());
 
-/// What every device has in common with those that are made beside it.
-#[derive(Clone, Default)]
-pub struct Neighbours(Arc<Mutex<Vec<Neighbour>>>);
-
-impl fmt::Debug for Neighbours {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Neighbours")
-    }
+fn all() -> MutexGuard<'static, Vec<Weak<Memory>>> {
+    ALL.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Neighbours {
-    pub(crate) fn join(&self, uuid: [u8; 16], memory: &Arc<Memory>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((uuid, Arc::downgrade(memory)));
-    }
+pub(crate) fn join(memory: &Arc<Memory>) {
+    let mut all = all();
+    all.retain(|known| known.strong_count() > 0);
+    all.push(Arc::downgrade(memory));
+}
 
-    /// The memory of the device of that identity.
-    pub(crate) fn find(&self, uuid: [u8; 16]) -> Option<Arc<Memory>> {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.iter().find(|(known, _)| *known == uuid)?.1.upgrade()
-    }
+/// The memory, other than this one, that has something of its own at an address.
+pub(crate) fn holder(at: u64, other_than: &Arc<Memory>) -> Option<Arc<Memory>> {
+    let known: Vec<Arc<Memory>> = all().iter().filter_map(Weak::upgrade).collect();
+    known.into_iter().find(|memory| !Arc::ptr_eq(memory, other_than) && memory.owns(at))
 }
 
 /// The identity of the device of a number.
@@ -48,17 +41,13 @@ mod tests {
 
     #[test]
     fn memory_of_a_peer_is_reached_until_it_is_taken_back() {
-        let neighbours = Neighbours::default();
-        let make = |number| {
-            let options = Options { number, count: 2, neighbours: neighbours.clone(), ..Options::default() };
-            CpuDevice::with_compiler(options, None)
-        };
+        let make = |number| CpuDevice::with_compiler(Options { number, count: 2, ..Options::default() }, None);
         let (one, two) = (make(0), make(1));
         let (at, mut found) = (0x28_0000_0000, [0; 2]);
         one.map(at, 4096, "there").unwrap();
         one.write(at, &[7, 8]).unwrap();
         assert!(two.read(at, &mut found).is_err(), "not before it was let");
-        assert!(two.reach(one.caps().uuid, at + 4096).is_err() && two.reach(two.caps().uuid, at).is_err());
+        assert!(two.reach(one.caps().uuid, at + 4096).is_err() && one.reach(two.caps().uuid, at).is_err());
         two.reach(one.caps().uuid, at).unwrap();
         two.read(at, &mut found).unwrap();
         assert_eq!(found, [7, 8]);

@@ -37,6 +37,8 @@ pub struct Caps {
     pub physical: bool,
     /// Devices whose memory `Device::reach` makes accessible, by `uuid`.
     pub peers: Vec<[u8; 16]>,
+    /// So is memory of whatever other device of the process has this, too: such may take the places of each other's peers.
+    pub neighbourly: bool,
     /// Images; none where kernels cannot use any.
     pub images: Option<ImageCaps>,
 
@@ -195,6 +197,7 @@ impl Default for Caps {
             host_atomics: false,
             physical: false,
             peers: Vec::new(),
+            neighbourly: false,
             images: None,
             asynchronous: false,
             concurrent_queues: 1,

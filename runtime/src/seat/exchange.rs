@@ -74,6 +74,21 @@ impl Inner {
         self.record().regions.values().any(|region| matches!(region.kind, Kind::Peer))
     }
 
+    /// What it was at first.
+    pub(crate) fn began_as(&self) -> &hetgpu_device::Caps {
+        &self.looks.caps
+    }
+
+    /// Whether the present device reaches others' memory, and they its. If that is to be kept, no other takes its place then that does
+    /// not.
+    pub(crate) fn is_neighbourly(&self, keeps: bool) -> bool {
+        // No other takes its place while we are inside.
+        let _inside = self.gate.enter();
+        let neighbourly = self.present().caps().neighbourly;
+        self.neighbourly.fetch_or(keeps && neighbourly, Ordering::Relaxed);
+        neighbourly
+    }
+
     /// What speaks against a device in the place of the present one, for a person.
     pub(crate) fn unfit(&self, to: &dyn Device) -> Vec<String> {
         let record = self.record();
@@ -91,6 +106,10 @@ impl Inner {
             let ((a, b), (c, d)) = (self.looks.caps.compute, caps.compute);
             format!("the program was told compute capability {a}.{b}, {name} has {c}.{d}")
         });
+        needs(
+            caps.neighbourly || !self.neighbourly.load(Ordering::Relaxed),
+            format!("the program was told that its devices reach each other's memory, and {name} reaches none"),
+        );
         needs(mine.cooperative <= caps.cooperative, format!("{name} has no cooperative launches"));
         for (what, has, wants) in [
             ("blocks a cluster", caps.cluster_blocks, mine.cluster_blocks),

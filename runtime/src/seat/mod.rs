@@ -27,7 +27,7 @@ use record::Loaded;
 use std::collections::BTreeSet;
 use std::ops::{Deref, Range};
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock, RwLockReadGuard, Weak};
 
 /// What a device in this seat looks like, one for each that was here.
@@ -47,6 +47,8 @@ pub(crate) struct Inner {
     looks: Look,
     /// Which of the looks is the present one's.
     look: AtomicU32,
+    /// The program knows that this device and others reach each other's memory.
+    neighbourly: AtomicBool,
     record: Mutex<Record>,
     /// Queues that are open, to be opened anew on another device.
     lines: Mutex<Vec<Weak<Line>>>,
@@ -67,7 +69,8 @@ impl Seat {
         let looks = Look { caps: device.caps().clone(), next: OnceLock::new() };
         let (gate, look, present) = (Gate::new(), AtomicU32::new(0), RwLock::new(device));
         let (record, lines, assemblies) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self(Arc::new(Inner { gate, present, looks, look, record, lines, assemblies }))
+        let neighbourly = AtomicBool::new(false);
+        Self(Arc::new(Inner { gate, present, looks, look, neighbourly, record, lines, assemblies }))
     }
 }
 

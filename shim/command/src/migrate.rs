@@ -157,6 +157,11 @@ const COMMANDS: &[Command] = &[
                 value: None,
                 about: "files that the job had open for writing, and that have grown since, are cut to what they were",
             },
+            Flag {
+                name: "--rewind",
+                value: None,
+                about: "a job that has gone on since gets the contents of its memory back, and nothing else of then",
+            },
             EVENTS,
         ],
         takes_all: false,

@@ -5,7 +5,7 @@
 
 mod visible;
 
-use hetgpu_cpu::{CpuDevice, Features, Neighbours};
+use hetgpu_cpu::{CpuDevice, Features};
 use hetgpu_device::{Cache, Caps, Device, Importance, Pci, Queued, Services};
 use hetgpu_interp::InterpDevice;
 use hetgpu_nvidia::NvidiaDevice;
@@ -29,13 +29,12 @@ struct Seat {
     /// Which of its kind it is, and how many there are.
     number: u32,
     count: u32,
-    cpus: Neighbours,
 }
 
 impl Seat {
     /// The only one of its kind.
     fn alone(kind: usize) -> Self {
-        Self { kind, number: 0, count: 1, cpus: Neighbours::default() }
+        Self { kind, number: 0, count: 1 }
     }
 }
 
@@ -94,10 +93,9 @@ fn seats(settings: &Settings) -> Vec<Seat> {
         kinds.extend(kind(LAST_RESORT));
     }
     let of_kind = |kinds: &[usize], kind| kinds.iter().filter(|&&other| other == kind).count() as u32;
-    let cpus = Neighbours::default();
     let seat = |(at, &kind): (usize, &usize)| {
         let (number, count) = (of_kind(&kinds[..at], kind), of_kind(&kinds, kind));
-        Seat { kind, number, count, cpus: cpus.clone() }
+        Seat { kind, number, count }
     };
     kinds.iter().enumerate().map(seat).collect()
 }
@@ -217,22 +215,9 @@ fn cpu(settings: &Settings, seat: &Seat, features: Features) -> hetgpu_cpu::Opti
         Check::All => hetgpu_cpu::Check::All,
     };
     let (threads, seed, compute) = (settings.cpu_threads, settings.seed, Some(settings.compute));
-    let Seat { number, count, ref cpus, .. } = *seat;
-    // Devices of certain instructions have no peers.
-    let neighbours = if features == Features::Native { cpus.clone() } else { Neighbours::default() };
+    let Seat { number, count, .. } = *seat;
     let services = services(settings);
-    hetgpu_cpu::Options {
-        check,
-        threads,
-        seed,
-        features,
-        compute,
-        services,
-        number,
-        count,
-        neighbours,
-        ..Default::default()
-    }
+    hetgpu_cpu::Options { check, threads, seed, features, compute, services, number, count, ..Default::default() }
 }
 
 /// A CPU device of certain instructions, where this processor has them.

@@ -168,6 +168,33 @@ fn a_kernel_under_way_ends_on_another_device_with_the_same_result() {
 }
 
 #[test]
+fn devices_that_reach_each_other_do_so_wherever_they_are() {
+    let (settings, _) = Settings::read(|name| (name == "HETGPU_DEVICE").then(|| "cpu,cpu".to_owned()));
+    let devices = hetgpu_registry::devices(&settings).unwrap_or_else(|_| panic!("two devices are one"));
+    let runtime = Runtime::new(settings.clone(), devices);
+    runtime.offer(Arc::new(Kinds(settings)), vec!["cpu".to_owned(); 2]);
+    let [one, two] = [0, 1].map(|device| runtime.retain_primary(device).unwrap());
+    let to = |device, name| runtime.move_to(device, name, Some(LONG), &|_, _| {}).map(drop);
+    // Who was not told has no claim to it.
+    to(1, "interp").unwrap();
+    assert_eq!(runtime.can_reach(0, 1), Ok(false));
+    to(1, "cpu").unwrap();
+    assert_eq!(runtime.can_reach(0, 1), Ok(true));
+    for device in [0, 1] {
+        assert_eq!(to(device, "interp").unwrap_err().kind, TroubleKind::Unfit);
+    }
+    to(0, "cpu:sse2").unwrap();
+    to(1, "cpu:sse2").unwrap();
+    runtime.set_current(Some(two)).unwrap();
+    let there = runtime.allocate(8).unwrap();
+    let fill = hetgpu_runtime::FillRequest { at: there, pattern: vec![5], count: 4, rows: 1, pitch: 0 };
+    runtime.fill(StreamRef::Default, fill, true).unwrap();
+    runtime.set_current(Some(one)).unwrap();
+    runtime.enable_peer(two).unwrap();
+    assert_eq!(looked(&runtime, &kernels(&runtime), there), 0x0505_0505);
+}
+
+#[test]
 fn memory_of_every_kind_is_where_it_was() {
     let runtime = start("cpu");
     let kernels = kernels(&runtime);

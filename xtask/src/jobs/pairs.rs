@@ -163,7 +163,10 @@ fn tour(bench: &Bench) -> Result<Counts, String> {
         bench.done(&["verify", &folder])?;
         both(if running { "running" } else { "released" }, None)?;
         match number {
-            1 => {}
+            1 => match bench.said(&["restore", &folder])? {
+                (Some(5), said) if said.contains("--rewind") => {}
+                other => return Err(format!("two processes that went on were rewound: {other:?}")),
+            },
             2 => println!("  {}", bench.done(&["restore", &folder, "--to", "interp"])?),
             _ => println!("  {}", bench.done(&["resume", &other])?),
         }

@@ -285,6 +285,11 @@ impl Memory {
         Ok(())
     }
 
+    /// Whether something begins at an address that is not a peer's.
+    pub(crate) fn owns(&self, at: u64) -> bool {
+        self.table().regions.get(&at).is_some_and(|region| !matches!(region.backing, Backing::Peer | Backing::Host(_)))
+    }
+
     /// Makes known what another device has mapped at an address.
     pub(crate) fn reach(&self, theirs: &Self, at: u64) -> Result<(), DeviceError> {
         let found = theirs.table().regions.get(&at).map(|region| (region.bytes, region.name.clone()));

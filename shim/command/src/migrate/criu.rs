@@ -419,7 +419,9 @@ mod tests {
         let path = std::env::temp_dir().join(format!("hetgpu-written-{}", std::process::id()));
         std::fs::write(&path, "five\n").unwrap();
         let file = OpenOptions::new().append(true).open(&path).unwrap();
-        let mut stopped = Command::new("sleep").arg("1000").stdout(file).spawn().unwrap();
+        let mut stopped = Command::new("sleep");
+        stopped.arg("1000").stdin(Stdio::null()).stdout(file).stderr(Stdio::null());
+        let mut stopped = stopped.spawn().unwrap();
         let pid = stopped.id();
         assert!(Command::new("sh").args(["-c", &format!("kill -s STOP {pid}")]).status().unwrap().success());
         assert_eq!(written_files(pid).ok().unwrap(), [(path.clone(), 5)]);

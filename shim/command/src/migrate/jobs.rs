@@ -301,7 +301,7 @@ pub(super) fn restore(line: &Line) -> Outcome {
         return Ok(0);
     }
     let answer = match (here, &manifest.images) {
-        (true, _) => restore_living(&show, &folder, &manifest, &json!(to))?,
+        (true, _) => restore_living(line, &show, &folder, &manifest, &json!(to))?,
         (false, Some(_)) => {
             check_files(&manifest, line.has("--cut-files"))?;
             restore_process(&show, &folder, &manifest, &json!(to))?
@@ -318,8 +318,20 @@ pub(super) fn restore(line: &Line) -> Outcome {
     Ok(0)
 }
 
+/// The flag without which nothing is put into a job that has gone on: who asks once more for what was done already must not undo what
+/// the job has done since.
+const REWIND: &str = "--rewind";
+
+/// Whether a job that has gone on may be rewound.
+pub(super) fn may_rewind(line: &Line, who: &str) -> Result<(), Stop> {
+    let text = format!(
+        "{who} went on since this was written: {REWIND} puts the contents of memory back to what they were then, and nothing else"
+    );
+    if line.has(REWIND) { Ok(()) } else { Err(trouble(5, text)) }
+}
+
 /// The process is still there.
-fn restore_living(show: &Show, folder: &Folder, manifest: &Manifest, to: &Value) -> Result<Value, Stop> {
+fn restore_living(line: &Line, show: &Show, folder: &Folder, manifest: &Manifest, to: &Value) -> Result<Value, Stop> {
     let pid = manifest.pid;
     process::go_on(pid);
     let now = status(pid)?;
@@ -333,6 +345,7 @@ fn restore_living(show: &Show, folder: &Folder, manifest: &Manifest, to: &Value)
             format!("process {pid}, of which this is a checkpoint, runs: end it first, since it cannot be there twice");
         return Err(trouble(5, text));
     }
+    may_rewind(line, &format!("process {pid}"))?;
     let request = json!({ "request": "rewind", "folder": folder.path(), "name": SNAPSHOT });
     ask_shown(show, pid, &request, LONG_PATIENCE)
 }

@@ -3,7 +3,7 @@
 use super::criu::{self, Criu};
 use super::folder::{Folder, Manifest, SNAPSHOT};
 use super::group::{self, Group, Member};
-use super::jobs::{ARRIVAL, check_files, describe, status};
+use super::jobs::{ARRIVAL, check_files, describe, may_rewind, status};
 use super::show::Show;
 use super::{number, process, trouble};
 use crate::Stop;
@@ -183,7 +183,7 @@ pub(super) fn restore(
             return Err(trouble(3, text));
         }
         criu_tree(manifest).into_iter().for_each(process::go_on);
-        return put_back(show, &parts, to, manifest.images.is_some());
+        return put_back(line, show, &parts, to, manifest.images.is_some());
     }
     if manifest.images.is_none() {
         let text = format!("process {} is gone, and this is a snapshot of devices alone", manifest.pid);
@@ -207,7 +207,7 @@ pub(super) fn restore(
         std::thread::sleep(std::time::Duration::from_millis(1));
     }
     let all = criu::tree(manifest.pid);
-    put_back(show, &parts, to, true).inspect_err(|_| all.iter().rev().for_each(|&pid| process::end(pid)))
+    put_back(line, show, &parts, to, true).inspect_err(|_| all.iter().rev().for_each(|&pid| process::end(pid)))
 }
 
 fn criu_tree(manifest: &Manifest) -> Vec<u32> {
@@ -216,7 +216,13 @@ fn criu_tree(manifest: &Manifest) -> Vec<u32> {
 
 /// Puts what is on devices back into processes that are there: into those that let their devices go for it, or over what these
 /// have on them now.
-fn put_back(show: &Show, parts: &[(u32, Folder, Manifest)], to: &Value, whole: bool) -> Result<(Value, Group), Stop> {
+fn put_back(
+    line: &Line,
+    show: &Show,
+    parts: &[(u32, Folder, Manifest)],
+    to: &Value,
+    whole: bool,
+) -> Result<(Value, Group), Stop> {
     let pids: Vec<u32> = parts.iter().map(|(pid, ..)| *pid).collect();
     let group = Group::of(pids[0])?;
     if let Some(other) = group.pids().find(|pid| !pids.contains(pid)) {
@@ -246,6 +252,7 @@ fn put_back(show: &Show, parts: &[(u32, Folder, Manifest)], to: &Value, whole: b
             return Err(trouble(5, text));
         }
         0 if !group.is_filed() => {
+            may_rewind(line, &named(pids.clone()))?;
             let rewind = |member: &Member| {
                 let folder = own(member.pid).map(|(_, folder, _)| folder);
                 folder.map(|folder| request("rewind", folder)).into_iter().map(together).collect()

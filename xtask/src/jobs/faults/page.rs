@@ -71,6 +71,15 @@ pub(super) struct Run {
 }
 
 impl Run {
+    /// What failed, without where this is.
+    fn failed(&self) -> Vec<String> {
+        let (own, bare) = (format!("{}/", root().display()), root().display().to_string());
+        // CRIU names files without their first slash.
+        let own_bare = own.trim_start_matches('/').to_owned();
+        let told = self.tally.failed.iter();
+        told.map(|text| text.replace(&own, "").replace(&own_bare, "").replace(&bare, ".")).collect()
+    }
+
     fn json(&self) -> Value {
         let kind = |(name, kind): (&String, &Kind)| {
             let mean = kind.took.as_secs_f64() * 1e3 / shared(kind.tried, kind.happened);
@@ -78,7 +87,7 @@ impl Run {
         };
         let steps = |(name, (seen, all)): (&String, &(u64, u64))| json!({ "what": name, "seen": seen, "all": all });
         json!({
-            "seed": self.seed, "lanes": self.lanes, "release": self.release, "jobs": self.jobs, "failures": self.failures, "failed": self.tally.failed,
+            "seed": self.seed, "lanes": self.lanes, "release": self.release, "jobs": self.jobs, "failures": self.failures, "failed": self.failed(),
             "seconds": self.took.as_secs(), "faults": self.tally.happened(),
             "kinds": self.tally.kinds.iter().map(kind).collect::<Vec<_>>(),
             "steps": self.tally.steps.iter().map(steps).collect::<Vec<_>>(),
