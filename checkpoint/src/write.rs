@@ -120,6 +120,13 @@ impl Writer {
     pub(crate) fn new(store: Store, name: &str, path: PathBuf, part: PathBuf, options: WriteOptions) -> Result<Self> {
         let file = store.disk.create(&part, options.direct);
         let file = file.map_err(|refused| Error::disk(&part, "making the file", &refused))?;
+        // Most of what stands below is in it again.
+        let below = options.base.as_ref().map_or(0, |base| base.digests.len());
+        let contents = Contents {
+            digests: Vec::with_capacity(below),
+            by_digest: ByDigest::with_capacity_and_hasher(below, Default::default()),
+            chunks: Vec::new(),
+        };
         Ok(Self {
             store,
             name: name.into(),
@@ -127,7 +134,7 @@ impl Writer {
             part,
             path,
             options,
-            contents: Mutex::default(),
+            contents: Mutex::new(contents),
             end: AtomicU64::new(HEADER as u64),
             regions: Vec::new(),
             blobs: Vec::new(),
@@ -270,13 +277,14 @@ impl Writer {
                 Error::new(ErrorKind::Memory, text)
             })?;
         }
-        let mut indices = Vec::new();
+        let known = self.known(all.iter().map(|(_, _, same)| *same));
+        let mut indices = Vec::with_capacity(all.len());
         // What is new is moved together at the front of the memory that was read.
         let mut kept = 0;
         let mut chunks = Vec::new();
-        for (at, bytes, same) in all {
-            if let Some(contents) = same {
-                indices.push(self.known(contents));
+        for ((at, bytes, _), known) in all.into_iter().zip(known) {
+            if let Some(index) = known {
+                indices.push(index);
                 continue;
             }
             let (from, bytes) = ((at - group.start) as usize, bytes as usize);
@@ -339,17 +347,17 @@ impl Writer {
         Ok((index, !below))
     }
 
-    /// The number of contents that the snapshot below has.
-    fn known(&self, contents: Option<Digest>) -> u32 {
-        let Some(digest) = contents else { return ZEROS };
+    /// The numbers of contents that the snapshot below has; they are many, and most of a snapshot.
+    fn known(&self, contents: impl Iterator<Item = Option<Option<Digest>>>) -> Vec<Option<u32>> {
         let mut all = self.contents();
-        if let Some(&index) = all.by_digest.get(&digest) {
-            return index;
-        }
-        let index = all.digests.len() as u32;
-        all.digests.push(digest);
-        all.by_digest.insert(digest, index);
-        index
+        let Contents { digests, by_digest, .. } = &mut *all;
+        let mut number = |digest: Digest| {
+            *by_digest.entry(digest).or_insert_with(|| {
+                digests.push(digest);
+                digests.len() as u32 - 1
+            })
+        };
+        contents.map(|same| same.map(|contents| contents.map_or(ZEROS, &mut number))).collect()
     }
 
     fn gather_patch(

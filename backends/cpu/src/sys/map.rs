@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 use std::ptr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 /// What the host maps at a time.
@@ -222,10 +223,40 @@ pub(crate) fn protect(at: u64, access: Access) -> io::Result<()> {
     }
 }
 
+/// Memory from this on is emptied by several threads before it is taken away, which the system does by one: a job that is to let its
+/// devices go stands still meanwhile.
+const MUCH: u64 = 256 << 20;
+/// What a thread empties at once.
+const EMPTIED: u64 = 32 << 20;
+
+/// Gives back the pages of a range that nothing uses any more.
+fn empty(at: u64, bytes: u64) {
+    let next = AtomicU64::new(0);
+    let work = || {
+        loop {
+            let from = next.fetch_add(EMPTIED, Ordering::Relaxed);
+            if from >= bytes {
+                return;
+            }
+            let place = ptr::without_provenance_mut::<libc::c_void>((at + from) as usize);
+            // SAFETY: the caller's range, which nothing uses; where the system does not want to, it goes as a whole.
+            unsafe { libc::madvise(place, EMPTIED.min(bytes - from) as usize, libc::MADV_DONTNEED) };
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, |all| all.get().min(8));
+    std::thread::scope(|scope| {
+        (1..threads).for_each(|_| drop(std::thread::Builder::new().spawn_scoped(scope, work)));
+        work();
+    });
+}
+
 /// Takes away what `map` put at an address.
 pub(crate) fn unmap(at: u64) {
     let mut all = pages();
     let Some(gone) = all.remove(&at) else { return };
+    if gone.bytes >= MUCH {
+        empty(at, gone.bytes);
+    }
     let place = ptr::without_provenance_mut::<libc::c_void>(at as usize);
     // SAFETY: the range was mapped by `map`, and by the contract of `Device::unmap` nothing uses it.
     unsafe {
