@@ -1,8 +1,9 @@
-//! Loops that may wait for other threads.
+//! Loops that may wait for other threads, and barriers that lanes may have to wait at while others of their warp wait at another one.
 
 use super::cfg::Cfg;
+use super::dom::PostDominators;
 use super::loops::{LoopForest, LoopId};
-use crate::attr::{Order, Space};
+use crate::attr::{Aligned, Order, Space};
 use crate::entity::{Block, Inst, Value};
 use crate::ir::{Body, Def};
 use crate::op::Op;
@@ -21,6 +22,56 @@ pub struct Waiter<'a> {
     pub definitions: &'a [Option<Block>],
     /// Which of them.
     pub id: LoopId,
+}
+
+/// What lies on the sides of branches.
+#[derive(Clone, Copy)]
+pub struct Sides<'a> {
+    /// All blocks.
+    pub cfg: &'a Cfg,
+    /// Where sides meet again.
+    pub post: &'a PostDominators,
+    /// Blocks that do not count.
+    pub left_out: &'a HashSet<Block>,
+}
+
+impl Sides<'_> {
+    /// The blocks on each side of a branch until the sides meet again, and not beyond those at which one `ends`.
+    pub fn of(self, branch: Block, ends: impl Fn(Block) -> bool) -> Vec<HashSet<Block>> {
+        let join = self.post.immediate(branch);
+        let on = |block: Block| self.cfg.successors(block).iter().copied().filter(|to| !self.left_out.contains(to));
+        let side = |first: Block| {
+            let (mut seen, mut work) = (HashSet::new(), vec![first]);
+            while let Some(block) = work.pop() {
+                if Some(block) != join && block != branch && seen.insert(block) && !ends(block) {
+                    work.extend(on(block));
+                }
+            }
+            seen
+        };
+        on(branch).map(side).collect()
+    }
+
+    /// Whether a branch that parts lanes has a barrier on one side and another one on another: who waits at the first cannot be held back
+    /// until the others have come to theirs. Barriers that all lanes are promised to come to together (`aligned`) are none of these.
+    pub fn both_have_barriers(self, body: &Body, parts: impl Fn(Block) -> bool) -> bool {
+        let waits = |inst: &Inst| {
+            let data = body.inst(*inst);
+            matches!(data.op, Op::Barrier | Op::BarrierRed) && data.attr::<Aligned>() == Aligned::No
+        };
+        let has_one = |block: &Block| body.blocks[block.index()].insts.iter().any(waits);
+        let blocks = self.cfg.order().iter().copied().filter(|block| !self.left_out.contains(block));
+        let with: HashSet<Block> = blocks.clone().filter(has_one).collect();
+        with.len() > 1
+            && blocks.filter(|block| parts(*block)).any(|branch| {
+                let sides = self.of(branch, |_| false);
+                let own = |side: &HashSet<Block>| {
+                    let others = |b: &Block| sides.iter().any(|other| !std::ptr::eq(other, side) && other.contains(b));
+                    side.iter().any(|b| with.contains(b) && !others(b))
+                };
+                sides.iter().filter(|side| own(side)).count() > 1
+            })
+    }
 }
 
 /// Whether what an instruction reads may be changed by another thread meanwhile.

@@ -9,6 +9,9 @@
 //!   there only because another one succeeded;
 //! - if whoever leaves it, or is not in it, comes to a barrier of the whole block, or ends, before doing anything that
 //!   others see: so does a barrier of the grid, at which one thread of each block waits for the other blocks.
+//!
+//! Lanes also wait for each other where a branch parts them and there is a barrier on either side: the first of them cannot go on before
+//! the others have come to theirs. A barrier that all lanes are promised to come to together (`aligned`) is none of these.
 
 use super::plan::{Facts, Plan};
 use super::shape::{Shape, Shapes};
@@ -16,7 +19,7 @@ use hetir::analysis::cfg::Cfg;
 use hetir::analysis::dom::PostDominators;
 use hetir::analysis::loops::LoopId;
 use hetir::analysis::uniform::Uniformity;
-use hetir::analysis::wait::{Waiter, reads_others};
+use hetir::analysis::wait::{Sides, Waiter, reads_others};
 use hetir::attr::{AtomOp, IntCmp};
 use hetir::build::Builder;
 use hetir::entity::{Block, Inst, Value};
@@ -28,10 +31,10 @@ use std::collections::HashSet;
 pub(super) fn lanes_wait(body: &Body, facts: &Facts<'_>, plan: &Plan, shapes: &Shapes) -> bool {
     let staying = staying(body, facts);
     let post = staying.as_ref().unwrap_or(facts.post);
-    facts
-        .loops
-        .ids()
-        .any(|l| waiter(body, facts, l).waits() && !is_harmless(body, &Facts { post, ..*facts }, plan, shapes, l))
+    let facts = &Facts { post, ..*facts };
+    let mut loops = facts.loops.ids();
+    loops.any(|l| waiter(body, facts, l).waits() && !is_harmless(body, facts, plan, shapes, l))
+        || Sides { cfg: facts.cfg, post, left_out: facts.leaving }.both_have_barriers(body, |b| facts.branches_apart(b))
 }
 
 /// Where lanes meet that the launch does not ask to stop; none where it never asks.
@@ -186,19 +189,8 @@ fn others_work(body: &Body, facts: &Facts<'_>, l: LoopId, alone: Option<Block>) 
         |b: &Block| uniform.branch(*b) == Uniformity::Divergent && !alone.is_some_and(|a| facts.dom.dominates(a, *b));
     let meets = |b: Block| body.blocks[b.index()].insts.iter().any(|i| is_block_barrier(body, *i));
     facts.cfg.order().iter().copied().filter(divergent).any(|branch| {
-        let end = facts.post.immediate(branch);
         // Until a barrier of the block, at which they wait for those in the loop.
-        let side = |first: Block| -> Vec<Block> {
-            let mut seen = HashSet::new();
-            let mut work = vec![first];
-            while let Some(b) = work.pop() {
-                if Some(b) != end && b != branch && seen.insert(b) && !meets(b) {
-                    work.extend(goes_on(facts, b));
-                }
-            }
-            seen.into_iter().collect()
-        };
-        let sides: Vec<Vec<Block>> = goes_on(facts, branch).map(side).collect();
+        let sides = Sides { cfg: facts.cfg, post: facts.post, left_out: facts.leaving }.of(branch, meets);
         if !sides.iter().any(|s| s.contains(&header)) || sides.iter().all(|s| s.contains(&header)) {
             return false;
         }

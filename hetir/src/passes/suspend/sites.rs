@@ -7,7 +7,7 @@ use crate::analysis::dom::{Dominators, PostDominators};
 use crate::analysis::live::{Liveness, defining_blocks};
 use crate::analysis::loops::LoopForest;
 use crate::analysis::uniform::{Assumptions, Uniform, Uniformity};
-use crate::analysis::wait::Waiter;
+use crate::analysis::wait::{Sides, Waiter};
 use crate::attr::{Order, Space};
 use crate::build::Builder;
 use crate::diag::Span;
@@ -16,7 +16,7 @@ use crate::ir::{Body, Function, Module};
 use crate::op::{Effects, Op};
 use crate::passes::{inline, reduce_loops, ssa};
 use crate::types::Type;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// A site in the body that [`choose`] has changed: its block ends in a jump behind the site.
 pub(super) struct Place {
@@ -69,10 +69,11 @@ pub(super) fn choose(module: &mut Module, kernel: FuncId, block: [u32; 3], densi
     if LoopForest::of(&cfg, &Dominators::of(&cfg)).is_irreducible() {
         reduce_loops::run(body);
     }
-    if let Some((span, why)) = forbidden(body, &calls) {
+    if let Some((span, why)) = forbidden(body, &calls).or_else(|| barriers_apart(function, block)) {
         found.refusals.push(Refusal { span, why, whole: true });
         return found;
     }
+    let Some(body) = function.body.as_mut() else { return found };
     enclose_loops(body);
     let mut places = barriers(body);
     let loops = Loops::of(function, block, &calls, &places, has_shared, density);
@@ -252,6 +253,20 @@ fn forbidden(body: &Body, calls: &Calls) -> Option<(Span, String)> {
         })
     };
     insts(body).find_map(|i| Some((body.spans[i.index()], why(i)?.to_owned())))
+}
+
+/// Barriers that parts of a warp wait at while others wait at another one: what is a site for them would have to be one of all.
+fn barriers_apart(function: &Function, block: [u32; 3]) -> Option<(Span, String)> {
+    let body = function.body.as_ref()?;
+    let cfg = Cfg::of(body);
+    let (post, forest) = (PostDominators::of(&cfg), LoopForest::of(&cfg, &Dominators::of(&cfg)));
+    let assumptions = Assumptions { block: Some(block), lockstep: true };
+    let uniform = Uniform::under(assumptions, function, &cfg, &post, &forest);
+    let sides = Sides { cfg: &cfg, post: &post, left_out: &HashSet::new() };
+    let parts = |block: Block| uniform.branch(block) == Uniformity::Divergent;
+    let first = insts(body).find(|i| is_barrier(body.inst(*i).op))?;
+    let why = "lanes of a warp may wait at different barriers at a time";
+    sides.both_have_barriers(body, parts).then(|| (body.spans[first.index()], why.to_owned()))
 }
 
 /// Splits blocks at the barriers of the whole block. One without result is a part of its site, one with a result stands
