@@ -52,9 +52,9 @@ impl Sides<'_> {
         on(branch).map(side).collect()
     }
 
-    /// Whether a branch that parts lanes has a barrier on one side and another one on another: who waits at the first cannot be held back
+    /// A branch that parts lanes and has a barrier on one side and another one on another: who waits at the first cannot be held back
     /// until the others have come to theirs. Barriers that all lanes are promised to come to together (`aligned`) are none of these.
-    pub fn both_have_barriers(self, body: &Body, parts: impl Fn(Block) -> bool) -> bool {
+    pub fn between_barriers(self, body: &Body, parts: impl Fn(Block) -> bool) -> Option<Block> {
         let waits = |inst: &Inst| {
             let data = body.inst(*inst);
             matches!(data.op, Op::Barrier | Op::BarrierRed) && data.attr::<Aligned>() == Aligned::No
@@ -62,15 +62,15 @@ impl Sides<'_> {
         let has_one = |block: &Block| body.blocks[block.index()].insts.iter().any(waits);
         let blocks = self.cfg.order().iter().copied().filter(|block| !self.left_out.contains(block));
         let with: HashSet<Block> = blocks.clone().filter(has_one).collect();
-        with.len() > 1
-            && blocks.filter(|block| parts(*block)).any(|branch| {
-                let sides = self.of(branch, |_| false);
-                let own = |side: &HashSet<Block>| {
-                    let others = |b: &Block| sides.iter().any(|other| !std::ptr::eq(other, side) && other.contains(b));
-                    side.iter().any(|b| with.contains(b) && !others(b))
-                };
-                sides.iter().filter(|side| own(side)).count() > 1
-            })
+        let mut parting = blocks.filter(|block| with.len() > 1 && parts(*block));
+        parting.find(|&branch| {
+            let sides = self.of(branch, |_| false);
+            let own = |side: &HashSet<Block>| {
+                let others = |b: &Block| sides.iter().any(|other| !std::ptr::eq(other, side) && other.contains(b));
+                side.iter().any(|b| with.contains(b) && !others(b))
+            };
+            sides.iter().filter(|side| own(side)).count() > 1
+        })
     }
 }
 

@@ -34,7 +34,9 @@ pub(super) fn lanes_wait(body: &Body, facts: &Facts<'_>, plan: &Plan, shapes: &S
     let facts = &Facts { post, ..*facts };
     let mut loops = facts.loops.ids();
     loops.any(|l| waiter(body, facts, l).waits() && !is_harmless(body, facts, plan, shapes, l))
-        || Sides { cfg: facts.cfg, post, left_out: facts.leaving }.both_have_barriers(body, |b| facts.branches_apart(b))
+        || Sides { cfg: facts.cfg, post, left_out: facts.leaving }
+            .between_barriers(body, |b| facts.branches_apart(b))
+            .is_some()
 }
 
 /// Where lanes meet that the launch does not ask to stop; none where it never asks.

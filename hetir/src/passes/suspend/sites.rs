@@ -264,9 +264,11 @@ fn barriers_apart(function: &Function, block: [u32; 3]) -> Option<(Span, String)
     let uniform = Uniform::under(assumptions, function, &cfg, &post, &forest);
     let sides = Sides { cfg: &cfg, post: &post, left_out: &HashSet::new() };
     let parts = |block: Block| uniform.branch(block) == Uniformity::Divergent;
-    let first = insts(body).find(|i| is_barrier(body.inst(*i).op))?;
-    let why = "lanes of a warp may wait at different barriers at a time";
-    sides.both_have_barriers(body, parts).then(|| (body.spans[first.index()], why.to_owned()))
+    let branch = body.terminator(sides.between_barriers(body, parts)?)?;
+    Some((
+        body.spans[branch.index()],
+        "lanes of a warp that part here may wait at different barriers at a time".to_owned(),
+    ))
 }
 
 /// Splits blocks at the barriers of the whole block. One without result is a part of its site, one with a result stands

@@ -353,7 +353,11 @@ pub(crate) fn written_files(pid: u32) -> Result<Vec<(PathBuf, u64)>, Stop> {
     let found = all.iter().flat_map(|&pid| written_by(pid)).collect::<std::collections::BTreeMap<_, _>>();
     // One that is killed closes its files: then what was found is less than there was.
     match all.into_iter().find(|&pid| !process::is_stopped(pid)) {
-        Some(gone) => Err(trouble(3, format!("process {gone} ended while it was saved"))),
+        Some(gone) => {
+            let text =
+                format!("process {gone} did not stand still while it was saved: it ended, or somebody let it go on");
+            Err(trouble(3, text))
+        }
         None => Ok(found.into_iter().collect()),
     }
 }
@@ -427,7 +431,7 @@ mod tests {
         assert_eq!(written_files(pid).ok().unwrap(), [(path.clone(), 5)]);
         stopped.kill().unwrap();
         let Err(stop) = written_files(pid) else { panic!("it was killed") };
-        assert!(stop.text.contains("ended while it was saved"), "{}", stop.text);
+        assert!(stop.text.contains("did not stand still while it was saved"), "{}", stop.text);
         stopped.wait().unwrap();
         std::fs::remove_file(path).unwrap();
     }
