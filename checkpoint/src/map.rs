@@ -193,6 +193,20 @@ impl Run {
         }
     }
 
+    /// A part of it.
+    pub(crate) fn part(&self, from: u32, count: u32) -> Self {
+        let what = match &self.what {
+            What::Ascending { index } => What::Ascending { index: index.saturating_add(from) },
+            same => same.clone(),
+        };
+        Self { count, what }
+    }
+
+    /// Whether each of its chunks is the next in the list of contents.
+    pub(crate) fn rises(&self) -> bool {
+        matches!(self.what, What::Ascending { .. })
+    }
+
     /// How many of its chunks are looked at one by one.
     pub(crate) fn distinct(&self) -> u64 {
         match self.what {

@@ -80,7 +80,8 @@ impl Laid {
     }
 
     /// The chunks of a run that stand for all of them: as many as there are contents in it, and those of other sizes.
-    pub(crate) fn samples(at: u64, bytes: u64, run: &Run) -> impl Iterator<Item = (u64, u64, u32)> {
+    pub(crate) fn samples(at: u64, bytes: u64, run: &Run) -> impl Iterator<Item = (u64, u64, u32)> + use<> {
+        let run = run.clone();
         let most = match run.what {
             What::Zeros => 0,
             What::Same { .. } => 2,
@@ -91,7 +92,54 @@ impl Laid {
             let from = (at + bytes - 1) / CHUNK * CHUNK;
             (run.count as usize - 1, (from, at + bytes - from))
         });
-        first.chain(last).map(|(number, (at, bytes))| (at, bytes, run.index(number as u32)))
+        first.chain(last).map(move |(number, (at, bytes))| (at, bytes, run.index(number as u32)))
+    }
+
+    /// Those of its chunks, by number, that may be other contents than in another extent with as many. Both have a list of contents, of which
+    /// the first `common` are the same.
+    fn differing(&self, other: &Self, common: u32) -> Vec<std::ops::Range<u64>> {
+        let mut differing: Vec<std::ops::Range<u64>> = Vec::new();
+        let (mut number, mut here, mut there) = (0, 0, 0);
+        while let (Some(run), Some(old)) = (self.runs.get(here), other.runs.get(there)) {
+            let ends = [self.firsts[here] + u64::from(run.count), other.firsts[there] + u64::from(old.count)];
+            let end = ends[0].min(ends[1]);
+            let index = |run: &Run, first: u64, at: u64| run.index((at - first) as u32);
+            let agrees = |at: u64| {
+                let (now, before) = (index(run, self.firsts[here], at), index(old, other.firsts[there], at));
+                now == before && now < common
+            };
+            let same = match (&run.what, &old.what) {
+                (What::Zeros, What::Zeros) => true,
+                // Both rise, or neither does: then they agree everywhere, if they do at their ends.
+                _ => agrees(number) && agrees(end - 1) && (run.rises() == old.rises() || end - number <= 2),
+            };
+            if !same && number < end {
+                match differing.last_mut().filter(|last| last.end == number) {
+                    Some(last) => last.end = end,
+                    None => differing.push(number..end),
+                }
+            }
+            (here, there) = (here + usize::from(ends[0] == end), there + usize::from(ends[1] == end));
+            number = end;
+        }
+        differing
+    }
+
+    /// A part of its runs, chunks by number: address, bytes and run.
+    fn between(&self, part: std::ops::Range<u64>) -> impl Iterator<Item = (u64, u64, Run)> {
+        let first = self.firsts.partition_point(|&first| first <= part.start).saturating_sub(1);
+        let runs =
+            self.runs[first..].iter().zip(&self.firsts[first..]).take_while(move |(_, first)| **first < part.end);
+        runs.filter_map(move |(run, &first)| {
+            let (from, to) = (first.max(part.start), (first + u64::from(run.count)).min(part.end));
+            let (at, end) = (self.place(from), self.place(to));
+            (from < to).then(|| (at, end - at, run.part((from - first) as u32, (to - from) as u32)))
+        })
+    }
+
+    /// How many chunks it has.
+    fn count(&self) -> u64 {
+        piece_count(self.start, self.bytes)
     }
 
     /// All of its chunks.
@@ -326,29 +374,30 @@ impl Snapshot {
                 }
             }
         }
-        // What the snapshot below has in the same place was looked at when that was opened.
-        let checked = |at: u64, bytes: u64, digest: &Digest| {
-            let below = self.base.as_ref().and_then(|base| base.contents_at(at, bytes));
-            below == Some(Some(*digest)) && !self.by_digest.contains_key(digest)
-        };
-        // Found once for each of the list, and not for each use of it.
-        let mut sizes = vec![None; self.digests.len()];
+        // What the snapshot below has in the same place was looked at when that was opened, and is found there if it is nowhere above.
+        let below = self.base.as_deref().filter(|base| !self.chunks.iter().any(|chunk| base.has(&chunk.digest)));
+        let common = below.map_or(0, |below| self.common(below));
+        // Found once for each of the list, and not for each use of it. Another snapshot may have the list as it is: all of it has to be somewhere.
+        let mut sizes: Vec<Option<u64>> = vec![None; self.digests.len()];
+        for (size, digest) in sizes.iter_mut().zip(&self.digests).skip(common as usize) {
+            let Some(found) = self.find(digest) else {
+                return wrong(format!("it lists contents {digest:?}, which are nowhere"));
+            };
+            *size = Some(found.chunk.bytes.into());
+        }
         for extent in self.regions.iter().chain(&self.blobs) {
-            let samples = extent.spans().flat_map(|(at, bytes, run)| Laid::samples(at, bytes, run));
-            for (at, bytes, index) in samples {
+            let others = below.and_then(|below| below.alike(extent)).map(|old| extent.differing(old, common));
+            let others = others.unwrap_or_else(|| vec![0..extent.count()]);
+            let samples = others.into_iter().flat_map(|part| extent.between(part));
+            for (at, bytes, index) in samples.flat_map(|(at, bytes, run)| Laid::samples(at, bytes, &run)) {
                 let Some(digest) = self.digests.get(index as usize) else {
                     return wrong(format!("{bytes} bytes at {at:#x} are contents number {index}, and there are fewer"));
                 };
-                if checked(at, bytes, digest) {
-                    continue;
-                }
-                let size = &mut sizes[index as usize];
-                match size.get_or_insert_with(|| self.find(digest).map(|found| u64::from(found.chunk.bytes))) {
-                    Some(size) if *size == bytes => {}
-                    Some(size) => return wrong(format!("{bytes} bytes at {at:#x} are contents of {size} bytes")),
-                    None => {
-                        return wrong(format!("{bytes} bytes at {at:#x} are contents {digest:?}, which are nowhere"));
-                    }
+                // What is listed below is found there.
+                let size = *sizes[index as usize]
+                    .get_or_insert_with(|| self.find(digest).map_or(0, |found| u64::from(found.chunk.bytes)));
+                if size != bytes {
+                    return wrong(format!("{bytes} bytes at {at:#x} are contents of {size} bytes"));
                 }
             }
         }
@@ -472,6 +521,54 @@ impl Snapshot {
         Some((index != ZEROS).then(|| self.digests[index as usize]))
     }
 
+    /// How many of the first in the list of contents are those of another snapshot.
+    fn common(&self, other: &Self) -> u32 {
+        self.digests.iter().zip(&other.digests).take_while(|(one, other)| one == other).count() as u32
+    }
+
+    /// Its memory of the same place and size.
+    fn alike(&self, extent: &Laid) -> Option<&Laid> {
+        let found = self.regions.binary_search_by_key(&extent.start, |region| region.start).ok();
+        found.map(|found| &self.regions[found]).filter(|found| found.bytes == extent.bytes)
+    }
+
+    /// What the chunks of a range are, by their numbers in the list of contents; none for what is no chunk here.
+    pub(crate) fn numbers(&self, at: u64, bytes: u64) -> impl Iterator<Item = Option<u32>> {
+        let after = self.regions.partition_point(|region| region.start <= at);
+        let region = after.checked_sub(1).map(|index| &self.regions[index]);
+        let mut run = region.map_or(0, |region| {
+            let first = piece_count(region.start, (at - region.start).saturating_add(1)) - 1;
+            region.firsts.partition_point(|&other| other <= first).saturating_sub(1)
+        });
+        pieces(at, bytes).map(move |(at, bytes)| {
+            let region = region.filter(|region| at + bytes <= region.end())?;
+            let whole = (at == region.start || at.is_multiple_of(CHUNK))
+                && (at + bytes == region.end() || (at + bytes).is_multiple_of(CHUNK));
+            let number = piece_count(region.start, at - region.start + 1) - 1;
+            while region.firsts.get(run + 1).is_some_and(|&first| first <= number) {
+                run += 1;
+            }
+            whole.then(|| region.runs.get(run).map_or(ZEROS, |found| found.index((number - region.firsts[run]) as u32)))
+        })
+    }
+
+    /// Whether its list of contents has few that are nowhere in its memory: another may have the same list and more.
+    pub(crate) fn uses_its_list(&self) -> bool {
+        let runs = self.regions.iter().chain(&self.blobs).flat_map(|extent| &extent.runs);
+        self.digests.len() as u64 / 2 <= runs.map(Run::distinct).sum::<u64>()
+    }
+
+    /// Which of the list of contents are somewhere in its memory.
+    pub(crate) fn used(&self) -> Vec<bool> {
+        let mut used = vec![false; self.digests.len()];
+        for run in self.regions.iter().chain(&self.blobs).flat_map(|extent| &extent.runs) {
+            if let (Some(last), first) = (run.last(), run.index(0) as usize) {
+                used[first..=last as usize].fill(true);
+            }
+        }
+        used
+    }
+
     /// The memory that is not known to hold what it held in another snapshot, in order; all of it where there is none. Where this one
     /// knows which pages of a chunk have changed, it is those.
     pub fn changed_since(&self, other: Option<&Self>) -> Vec<Range> {
@@ -481,8 +578,12 @@ impl Snapshot {
             Some(last) => last.bytes += bytes,
             None => changed.push(Range { start: Address(at), bytes }),
         };
+        let common = self.common(other);
         for region in &self.regions {
-            for (at, bytes) in pieces(region.start, region.bytes) {
+            let others = other.alike(region).map(|old| region.differing(old, common));
+            let others = others.unwrap_or_else(|| vec![0..region.count()]);
+            let places = others.into_iter().map(|part| (region.place(part.start), region.place(part.end)));
+            for (at, bytes) in places.flat_map(|(at, end)| pieces(at, end - at)) {
                 let (now, before) = (self.contents_at(at, bytes), other.contents_at(at, bytes));
                 if now.is_some() && now == before {
                     continue;
@@ -861,6 +962,51 @@ mod tests {
                 assert_eq!(laid.part(chunk.0, chunk.1).collect::<Vec<_>>(), [*chunk]);
             }
         }
+    }
+
+    #[test]
+    fn what_differs_is_found_run_by_run_as_it_is_one_by_one() {
+        const COMMON: u32 = 12;
+        let mut state = 1u64;
+        let mut below = |most: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % most
+        };
+        let mut differences = 0;
+        for _ in 0..2000 {
+            let (mut now, mut before) = (Vec::new(), Vec::new());
+            while now.len() < 20 {
+                let (count, first, other) = (1 + below(6), below(16) as u32, below(16) as u32);
+                let (rises, differs) = (below(2) as u32, below(3));
+                for number in 0..count as u32 {
+                    let index = |first: u32| if first == 15 { ZEROS } else { first + rises * number };
+                    now.push(index(first));
+                    before.push(if differs == 0 || below(20) == 0 { index(other) } else { index(first) });
+                }
+            }
+            let (now_laid, before_laid) = (laid(&now), laid(&before));
+            let differing = now_laid.differing(&before_laid, COMMON);
+            assert!(differing.windows(2).all(|pair| pair[0].end < pair[1].start), "{differing:?}");
+            for (number, (&one, &other)) in now.iter().zip(&before).enumerate() {
+                let same = one == other && (one == ZEROS || one < COMMON);
+                let listed = differing.iter().any(|part| part.contains(&(number as u64)));
+                // More may be named than differs, where runs are of different kinds or go on in what is not common.
+                assert!(listed || same, "{now:?} {before:?} {differing:?}");
+                differences += usize::from(!listed);
+            }
+            let chunks: Vec<_> = now_laid.all().collect();
+            for part in differing {
+                let pieces = now_laid.between(part.clone()).flat_map(|(at, bytes, run)| {
+                    pieces(at, bytes)
+                        .enumerate()
+                        .map(move |(number, (at, bytes))| (at, bytes, run.index(number as u32)))
+                });
+                assert_eq!(pieces.collect::<Vec<_>>(), chunks[part.start as usize..part.end as usize]);
+            }
+        }
+        assert!(differences > 20_000, "next to nothing was found to be the same: {differences}");
+        assert_eq!(laid(&[0, 1, 2, 3, 3, 3]).differing(&laid(&[0, 1, 2, 3, 3, 3]), 4), []);
+        assert_eq!(laid(&[0, 1, 2, 3, 3, 3]).differing(&laid(&[0, 1, 2, 3, 3, 3]), 3), [0..6]);
     }
 
     #[test]

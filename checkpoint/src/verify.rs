@@ -112,6 +112,7 @@ fn contents(snapshot: &Snapshot, threads: usize, verdict: &mut Verdict) {
     let processors = || std::thread::available_parallelism().map_or(1, usize::from);
     let threads = if threads == 0 { processors() } else { threads };
     let mut uses: HashMap<u32, Vec<Range>> = HashMap::new();
+    let used = snapshot.used();
     let (next, right, wrong) = (AtomicUsize::new(0), AtomicU64::new(0), Mutex::new(Vec::new()));
     let work = || {
         let mut out = vec![0; CHUNK as usize];
@@ -124,7 +125,7 @@ fn contents(snapshot: &Snapshot, threads: usize, verdict: &mut Verdict) {
             }
             let last = (first + STEP).min(snapshot.digests.len());
             for (index, digest) in snapshot.digests[first..last].iter().enumerate() {
-                let Some(place) = snapshot.place(digest) else { continue };
+                let Some(place) = snapshot.place(digest).filter(|_| used[first + index]) else { continue };
                 match snapshot.read_contents(digest, &mut out[..place.size]) {
                     Ok(()) => drop(right.fetch_add(place.size as u64, Ordering::Relaxed)),
                     Err(error) => {

@@ -77,7 +77,7 @@ fn count(counter: &AtomicU64, bytes: usize) {
     counter.fetch_add(bytes as u64, Ordering::Relaxed);
 }
 
-/// Contents so far.
+/// Contents so far: behind those of the snapshot below, where their list is taken as it is.
 #[derive(Default)]
 struct Contents {
     digests: Vec<Digest>,
@@ -93,6 +93,8 @@ pub struct Writer {
     part: PathBuf,
     path: PathBuf,
     options: WriteOptions,
+    /// How many of the list of contents are those of the snapshot below, with the same numbers.
+    shared: u32,
     contents: Mutex<Contents>,
     /// Where the next contents go.
     end: AtomicU64,
@@ -120,13 +122,12 @@ impl Writer {
     pub(crate) fn new(store: Store, name: &str, path: PathBuf, part: PathBuf, options: WriteOptions) -> Result<Self> {
         let file = store.disk.create(&part, options.direct);
         let file = file.map_err(|refused| Error::disk(&part, "making the file", &refused))?;
-        // Most of what stands below is in it again.
-        let below = options.base.as_ref().map_or(0, |base| base.digests.len());
-        let contents = Contents {
-            digests: Vec::with_capacity(below),
-            by_digest: ByDigest::with_capacity_and_hasher(below, Default::default()),
-            chunks: Vec::new(),
-        };
+        // Most of what stands below is in it again, and need not be looked for then.
+        let digests = options.base.as_ref().filter(|base| base.uses_its_list()).map(|base| base.digests.clone());
+        let digests = digests.unwrap_or_default();
+        let by_digest = digests.iter().zip(0..).map(|(digest, number)| (*digest, number)).collect();
+        let shared = digests.len() as u32;
+        let contents = Contents { digests, by_digest, chunks: Vec::new() };
         Ok(Self {
             store,
             name: name.into(),
@@ -134,6 +135,7 @@ impl Writer {
             part,
             path,
             options,
+            shared,
             contents: Mutex::new(contents),
             end: AtomicU64::new(HEADER as u64),
             regions: Vec::new(),
@@ -260,9 +262,12 @@ impl Writer {
         gathered: &mut Option<Gathered>,
     ) -> Result<Vec<u32>> {
         let base = self.options.base.as_deref();
-        let same =
-            |at, bytes| base.filter(|_| source.unchanged(at, bytes)).and_then(|base| base.contents_at(at, bytes));
-        let all: Vec<_> = pieces(group.start, group.bytes).map(|(at, bytes)| (at, bytes, same(at, bytes))).collect();
+        let below =
+            base.into_iter().flat_map(|base| base.numbers(group.start, group.bytes)).chain(std::iter::repeat(None));
+        let unchanged = base.is_some() && source.unchanged(group.start, group.bytes);
+        let same = |at, bytes| unchanged || source.unchanged(at, bytes);
+        let all = pieces(group.start, group.bytes).zip(below);
+        let all: Vec<_> = all.map(|((at, bytes), below)| (at, bytes, below.filter(|_| same(at, bytes)))).collect();
         let memory = &mut input.as_mut()[..group.bytes as usize];
         // What has to be looked at is read in as few pieces as it is.
         for run in all.chunk_by(|one, next| one.2.is_some() == next.2.is_some()) {
@@ -347,17 +352,19 @@ impl Writer {
         Ok((index, !below))
     }
 
-    /// The numbers of contents that the snapshot below has; they are many, and most of a snapshot.
-    fn known(&self, contents: impl Iterator<Item = Option<Option<Digest>>>) -> Vec<Option<u32>> {
+    /// The numbers of contents that have others in the snapshot below; they are many, and most of a snapshot.
+    fn known(&self, below: impl Iterator<Item = Option<u32>>) -> Vec<Option<u32>> {
+        let Some(base) = self.options.base.as_deref().filter(|_| self.shared == 0) else { return below.collect() };
         let mut all = self.contents();
         let Contents { digests, by_digest, .. } = &mut *all;
-        let mut number = |digest: Digest| {
-            *by_digest.entry(digest).or_insert_with(|| {
-                digests.push(digest);
+        let mut number = |number: u32| match base.digests.get(number as usize) {
+            None => ZEROS,
+            Some(digest) => *by_digest.entry(*digest).or_insert_with(|| {
+                digests.push(*digest);
                 digests.len() as u32 - 1
-            })
+            }),
         };
-        contents.map(|same| same.map(|contents| contents.map_or(ZEROS, &mut number))).collect()
+        below.map(|same| same.map(&mut number)).collect()
     }
 
     fn gather_patch(

@@ -1,7 +1,7 @@
 //! Files of every released version of the format, in `tests/data`: they are read for ever, and today's writer makes the latest.
 //!
-//! A file is never made anew. Where the writer's bytes change, the version of a section or of the format has changed, and there
-//! are new files beside the old ones: `cargo xtask bless` makes those that are missing.
+//! A file is never made anew. Where the writer's bytes change, the version of a section or of the format has changed, or it chooses among what
+//! all readers read, and there are new files beside the old ones: `cargo xtask bless` makes those that are missing.
 
 mod common;
 
@@ -13,7 +13,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 const FULL: &str = "v1-full";
+/// Lists the contents that it has itself, as the first writers did.
 const CHANGED: &str = "v1-changed";
+/// Lists those of the snapshot below first, used or not.
+const LISTED: &str = "v1-listed";
 const TEXT: &[u8] = b".version 9.0\n.target sm_90\n";
 
 fn data(name: &str) -> PathBuf {
@@ -37,7 +40,7 @@ fn memory() -> [Ram; 2] {
 
 fn write(store: &Store) {
     let [before, after] = memory();
-    for (name, ram, base) in [(FULL, before, None), (CHANGED, after, Some(FULL))] {
+    for (name, ram, base) in [(FULL, before, None), (LISTED, after, Some(FULL))] {
         let base = base.map(|name| Arc::new(store.load(name).unwrap()));
         let mut writer =
             store.write(name, WriteOptions { threads: 1, direct: false, base, ..WriteOptions::default() }).unwrap();
@@ -52,7 +55,7 @@ fn todays_writer_makes_the_files_of_the_latest_version() {
     let folder = Folder::new();
     let store = Store::open(folder.path()).unwrap();
     write(&store);
-    for name in [FULL, CHANGED] {
+    for name in [FULL, LISTED] {
         let bytes = std::fs::read(folder.path().join(format!("{name}.snapshot"))).unwrap();
         let path = data(name);
         if std::env::var_os("HETGPU_BLESS").is_some() && !path.exists() {
@@ -63,7 +66,7 @@ fn todays_writer_makes_the_files_of_the_latest_version() {
         assert!(
             first.is_none() && golden.len() == bytes.len(),
             "{name}: {} bytes, and {} in the golden file; they differ from byte {first:?} on. What was released is read for ever: \
-             give the section a new version, keep the old record, and add files of another name",
+             where its meaning has changed give the section a new version and keep the old record, and add files of another name",
             bytes.len(),
             golden.len()
         );
@@ -74,12 +77,13 @@ fn todays_writer_makes_the_files_of_the_latest_version() {
 fn files_of_every_version_are_read() {
     let folder = Folder::new();
     let store = Store::open(folder.path()).unwrap();
-    for name in [FULL, CHANGED] {
+    for name in [FULL, CHANGED, LISTED] {
         let copy = folder.path().join(format!("{name}.snapshot"));
         std::fs::copy(data(name), &copy).unwrap();
         std::fs::set_permissions(&copy, PermissionsExt::from_mode(0o600)).unwrap();
     }
-    for (name, ram) in [FULL, CHANGED].into_iter().zip(memory()) {
+    let [before, after] = memory();
+    for (name, ram) in [(FULL, before), (CHANGED, after.clone()), (LISTED, after)] {
         let snapshot = store.load(name).unwrap();
         assert_eq!(snapshot.job(), &job(Blob(0)), "{name}");
         assert_eq!(snapshot.blob(Blob(0), 1000).unwrap(), TEXT);
@@ -88,6 +92,8 @@ fn files_of_every_version_are_read() {
         assert!(target.0.into_inner().unwrap() == ram, "{name}");
         assert!(store.verify(name, 1).unwrap().is_whole());
     }
-    assert_eq!(store.load(CHANGED).unwrap().depth(), 1);
-    assert_eq!(store.load(CHANGED).unwrap().summary().memory.patches, 1);
+    for name in [CHANGED, LISTED] {
+        let snapshot = store.load(name).unwrap();
+        assert_eq!((snapshot.depth(), snapshot.summary().memory.patches), (1, 1), "{name}");
+    }
 }

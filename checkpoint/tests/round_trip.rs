@@ -4,7 +4,7 @@ mod common;
 
 use common::{BASE, CHUNK, Folder, Ram, Random, Target, job, ram};
 use hetgpu_checkpoint::wire::{Address, Range};
-use hetgpu_checkpoint::{ErrorKind, Pages, ReadOptions, Snapshot, Source, Store, WriteOptions, Written};
+use hetgpu_checkpoint::{ErrorKind, Pages, ReadOptions, SectionKind, Snapshot, Source, Store, WriteOptions, Written};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Mutex};
 
@@ -191,6 +191,85 @@ fn what_is_known_to_be_unchanged_is_not_read() {
     }
     assert!(next.read_fresh(BASE + (16 << 20) - 4096, &mut [0; 8192]).is_err());
     assert!(Arc::ptr_eq(store.load_on("next", Some(&base)).unwrap().base().unwrap(), &base));
+}
+
+/// Memory that knows which of its chunks have changed.
+struct Watched<'r> {
+    ram: &'r Ram,
+    changed: Vec<Range>,
+}
+
+impl Source for Watched<'_> {
+    fn read(&self, at: u64, out: &mut [u8]) -> std::io::Result<()> {
+        self.ram.read(at, out)
+    }
+
+    fn unchanged(&self, at: u64, bytes: u64) -> bool {
+        !self.changed.iter().any(|range| range.start.0 < at + bytes && at < range.start.0 + range.bytes)
+    }
+}
+
+#[test]
+fn a_chain_of_which_each_has_the_list_of_the_one_below() {
+    let folder = Folder::new();
+    let store = Store::open(folder.path()).unwrap();
+    let mut random = Random(11);
+    let mut ram = ram(12);
+    let mut changed = ram.ranges();
+    let mut below: Option<Arc<Snapshot>> = None;
+    let (mut before, mut earlier) = (0, Ram::default());
+    for number in 0..hetgpu_checkpoint::DEPTH {
+        let name = format!("s{number}");
+        let mut writer = store.write(&name, WriteOptions { base: below.clone(), ..WriteOptions::default() }).unwrap();
+        let text = writer.blob(format!(".version {number}\n").as_bytes()).unwrap();
+        writer.memory(&ram.ranges(), &Watched { ram: &ram, changed: changed.clone() }).unwrap();
+        writer.finish(&job(text)).unwrap();
+        let snapshot = Arc::new(store.load_on(&name, below.as_ref()).unwrap());
+        assert!(restored(&snapshot, &ram, ReadOptions::default()) == ram, "{name}");
+        assert!(restored(&store.load(&name).unwrap(), &ram, ReadOptions::default()) == ram, "{name}");
+        let said = snapshot.changed_since(below.as_deref());
+        let inside = |at: u64| said.iter().any(|range| (range.start.0..range.start.0 + range.bytes).contains(&at));
+        for (start, contents) in &ram.0 {
+            let old = earlier.0.get(start).map_or(&[][..], |old| &old[..]);
+            for at in (0..contents.len()).step_by(4096) {
+                let end = contents.len().min(at + 4096);
+                let same = old.get(at..end) == Some(&contents[at..end]);
+                assert!(below.is_none() || same || inside(start + at as u64), "{name}: {at} bytes behind {start:#x}");
+            }
+        }
+        earlier.clone_from(&ram);
+        let verdict = store.verify(&name, 2).unwrap();
+        assert!(verdict.is_whole(), "{name}");
+        let memory = snapshot.summary().memory;
+        let distinct = memory.bytes + memory.blobs - memory.zeros - memory.repeated;
+        assert_eq!(verdict.right, distinct, "{name}: what is used is verified, and once");
+        // What is nowhere in memory any more is not listed for ever.
+        let map = snapshot.header().sections.iter().find(|section| section.kind() == Some(SectionKind::Map)).unwrap();
+        let (now, few) = (distinct / CHUNK as u64, 60);
+        assert!(map.length < (2 * before + now + few) * 32, "{name}: {} bytes, {before} and {now} chunks", map.length);
+        before = now;
+        // A page somewhere, a range made anew, and one that is there in another size.
+        changed.clear();
+        let starts: Vec<u64> = ram.0.keys().copied().collect();
+        for _ in 0..3 {
+            let start = starts[random.below(starts.len() as u64) as usize];
+            let contents = ram.0.get_mut(&start).unwrap();
+            let at = random.below(contents.len() as u64) as usize;
+            contents[at] ^= 0x55;
+            changed.push(Range { start: Address(start + at as u64), bytes: 1 });
+        }
+        let start = starts[random.below(starts.len() as u64) as usize];
+        let bytes = ram.0[&start].len();
+        let contents = if number % 3 == 0 { vec![0; bytes] } else { random.bytes(bytes) };
+        ram.0.insert(start, contents);
+        changed.push(Range { start: Address(start), bytes: bytes as u64 });
+        if number % 4 == 3 {
+            let start = *starts.last().unwrap();
+            ram.0.get_mut(&start).unwrap().push(number as u8);
+            changed.push(Range { start: Address(start), bytes: ram.0[&start].len() as u64 });
+        }
+        below = Some(snapshot);
+    }
 }
 
 #[test]
