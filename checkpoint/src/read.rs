@@ -95,9 +95,10 @@ impl Laid {
         first.chain(last).map(move |(number, (at, bytes))| (at, bytes, run.index(number as u32)))
     }
 
-    /// Those of its chunks, by number, that may be other contents than in another extent with as many. Both have a list of contents, of which
-    /// the first `common` are the same.
-    fn differing(&self, other: &Self, common: u32) -> Vec<std::ops::Range<u64>> {
+    /// Those of its chunks, by number, that may be other contents than in another extent with as many: all where there is none. Both have a
+    /// list of contents, of which the first `common` are the same.
+    fn differing(&self, other: Option<&Self>, common: u32) -> Vec<std::ops::Range<u64>> {
+        let Some(other) = other else { return std::iter::once(0..piece_count(self.start, self.bytes)).collect() };
         let mut differing: Vec<std::ops::Range<u64>> = Vec::new();
         let (mut number, mut here, mut there) = (0, 0, 0);
         while let (Some(run), Some(old)) = (self.runs.get(here), other.runs.get(there)) {
@@ -135,11 +136,6 @@ impl Laid {
             let (at, end) = (self.place(from), self.place(to));
             (from < to).then(|| (at, end - at, run.part((from - first) as u32, (to - from) as u32)))
         })
-    }
-
-    /// How many chunks it has.
-    fn count(&self) -> u64 {
-        piece_count(self.start, self.bytes)
     }
 
     /// All of its chunks.
@@ -386,8 +382,7 @@ impl Snapshot {
             *size = Some(found.chunk.bytes.into());
         }
         for extent in self.regions.iter().chain(&self.blobs) {
-            let others = below.and_then(|below| below.alike(extent)).map(|old| extent.differing(old, common));
-            let others = others.unwrap_or_else(|| vec![0..extent.count()]);
+            let others = extent.differing(below.and_then(|below| below.alike(extent)), common);
             let samples = others.into_iter().flat_map(|part| extent.between(part));
             for (at, bytes, index) in samples.flat_map(|(at, bytes, run)| Laid::samples(at, bytes, &run)) {
                 let Some(digest) = self.digests.get(index as usize) else {
@@ -580,8 +575,7 @@ impl Snapshot {
         };
         let common = self.common(other);
         for region in &self.regions {
-            let others = other.alike(region).map(|old| region.differing(old, common));
-            let others = others.unwrap_or_else(|| vec![0..region.count()]);
+            let others = region.differing(other.alike(region), common);
             let places = others.into_iter().map(|part| (region.place(part.start), region.place(part.end)));
             for (at, bytes) in places.flat_map(|(at, end)| pieces(at, end - at)) {
                 let (now, before) = (self.contents_at(at, bytes), other.contents_at(at, bytes));
@@ -985,7 +979,7 @@ mod tests {
                 }
             }
             let (now_laid, before_laid) = (laid(&now), laid(&before));
-            let differing = now_laid.differing(&before_laid, COMMON);
+            let differing = now_laid.differing(Some(&before_laid), COMMON);
             assert!(differing.windows(2).all(|pair| pair[0].end < pair[1].start), "{differing:?}");
             for (number, (&one, &other)) in now.iter().zip(&before).enumerate() {
                 let same = one == other && (one == ZEROS || one < COMMON);
@@ -1005,8 +999,11 @@ mod tests {
             }
         }
         assert!(differences > 20_000, "next to nothing was found to be the same: {differences}");
-        assert_eq!(laid(&[0, 1, 2, 3, 3, 3]).differing(&laid(&[0, 1, 2, 3, 3, 3]), 4), []);
-        assert_eq!(laid(&[0, 1, 2, 3, 3, 3]).differing(&laid(&[0, 1, 2, 3, 3, 3]), 3), [0..6]);
+        let one = laid(&[0, 1, 2, 3, 3, 3]);
+        assert!(one.differing(Some(&one), 4).is_empty());
+        for (other, common) in [(Some(&one), 3), (None, 4)] {
+            assert!(one.differing(other, common).iter().eq([&(0..6)]));
+        }
     }
 
     #[test]

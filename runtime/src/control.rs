@@ -4,11 +4,13 @@
 //! request is one line of JSON, an object with a `request`. The answer is lines too: events, and an object with `ok`
 //! at the end. What is no request, too long or only half there is answered with an error, or not at all, and does nothing.
 
+mod limit;
 mod requests;
 pub mod session;
 
 use crate::presence::{self, folder, start_of};
 use crate::{Runtime, log, sys};
+use limit::Limits;
 use serde_json::{Value, json};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::AsRawFd;
@@ -76,6 +78,7 @@ fn start(folder: &Path, serve: Arc<Serve>) -> io::Result<()> {
 
 fn accept(listener: &UnixListener, serve: &Arc<Serve>) {
     let (served, held) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicBool::new(false)));
+    let limits = Arc::new(Limits::default());
     loop {
         let Ok((stream, _)) = listener.accept() else {
             // Files may have run out; they do not come back sooner for being asked for.
@@ -88,9 +91,10 @@ fn accept(listener: &UnixListener, serve: &Arc<Serve>) {
             continue;
         }
         let (serve, leave, held) = (Arc::clone(serve), Arc::clone(&served), Arc::clone(&held));
+        let limits = Arc::clone(&limits);
         let thread = std::thread::Builder::new().name("hetgpu-control".into()).spawn(move || {
             sys::leave_signals_to_others();
-            converse(&stream, serve.as_ref(), &held);
+            converse(&stream, &serve, &held, &limits);
             leave.fetch_sub(1, Ordering::AcqRel);
         });
         if thread.is_err() {
@@ -103,7 +107,7 @@ fn accept(listener: &UnixListener, serve: &Arc<Serve>) {
 const ALWAYS: [&str; 4] = ["status", "check", "changes", "abort"];
 
 /// Serves one request, or all of a session. `held` says whether the job is held by one.
-fn converse(stream: &UnixStream, serve: &Serve, held: &AtomicBool) {
+fn converse(stream: &UnixStream, serve: &Arc<Serve>, held: &AtomicBool, limits: &Arc<Limits>) {
     let own = presence::user();
     match sys::peer(stream.as_raw_fd()) {
         Some((_, user)) if user == own || user == 0 => {}
@@ -120,7 +124,7 @@ fn converse(stream: &UnixStream, serve: &Serve, held: &AtomicBool) {
     let parsed = serde_json::from_slice::<Value>(&line).ok().filter(Value::is_object);
     let last = match parsed {
         Some(parsed) if parsed["request"] == json!(session::FIRST) => {
-            return session::serve(stream, &parsed, serve, held);
+            return session::serve(stream, &parsed, serve.as_ref(), held);
         }
         Some(parsed)
             if held.load(Ordering::Acquire)
@@ -128,7 +132,11 @@ fn converse(stream: &UnixStream, serve: &Serve, held: &AtomicBool) {
         {
             session::is_held()
         }
-        Some(parsed) => guarded(stream, serve, &parsed),
+        Some(parsed) => {
+            let answer = guarded(stream, serve.as_ref(), &parsed);
+            limits.note(serve, &parsed, &answer);
+            answer
+        }
         None => {
             log::warn(format_args!("a request about the job of this process is no object of JSON"));
             refusal("request", "a request is one line with an object of JSON")
@@ -145,8 +153,11 @@ fn converse(stream: &UnixStream, serve: &Serve, held: &AtomicBool) {
 
 /// Serves a request, whatever becomes of it.
 fn guarded(stream: &UnixStream, serve: &Serve, request: &Value) -> Value {
-    let tell = |event: Value| _ = reply(stream, &event);
-    let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| serve(request, &tell)));
+    safely(serve, request, &|event| _ = reply(stream, &event))
+}
+
+fn safely(serve: &Serve, request: &Value, tell: Tell<'_>) -> Value {
+    let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| serve(request, tell)));
     done.unwrap_or_else(|_| refusal("failed", "internal error"))
 }
 

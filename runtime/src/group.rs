@@ -139,8 +139,11 @@ impl Runtime {
                 let text = format!("the job is {} on one device and {} on another", all[0], all[1]);
                 Err(trouble(TroubleKind::Stage, text))
             }
-            Stage::Running => self.pause(None, within).map(|()| Stage::Running),
-            Stage::Paused | Stage::Released => Ok(stage),
+            Stage::Running => self.pause(None, within).map(|_| Stage::Running),
+            Stage::Paused | Stage::Released => {
+                self.control.next_turn();
+                Ok(stage)
+            }
             Stage::Pausing | Stage::Moving | Stage::Saving => {
                 Err(trouble(TroubleKind::Stage, format!("the job is {}", stage.name())))
             }

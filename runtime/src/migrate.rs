@@ -38,6 +38,11 @@ pub enum Stage {
 }
 
 impl Stage {
+    /// Neither paused nor released.
+    fn is_under_way(self) -> bool {
+        !matches!(self, Self::Paused | Self::Released)
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             Self::Running => "running",
@@ -154,6 +159,8 @@ pub(crate) struct Control {
     first_use: Mutex<Option<Box<dyn FnOnce() + Send>>>,
     targets: OnceLock<Arc<dyn Targets>>,
     devices: Mutex<Vec<Entry>>,
+    /// Counts those who took charge of the job: who has it stop or go on, saves it, or puts it back.
+    turns: AtomicU64,
     /// Where the contents were that were put on devices last, and what these were called before.
     pub(crate) loaded: Mutex<Option<(Filed, Vec<String>)>>,
 }
@@ -167,6 +174,11 @@ pub(crate) struct Entry {
 }
 
 impl Control {
+    /// Somebody takes charge of the job.
+    pub(crate) fn next_turn(&self) -> u64 {
+        self.turns.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
     /// Somebody uses a device.
     pub(crate) fn used(&self) {
         let first = self.first_use.lock().unwrap_or_else(|e| e.into_inner()).take();
@@ -269,20 +281,51 @@ impl Runtime {
         self.control.lock(self.device_count()).get(device).map_or(Stage::Running, |entry| entry.stage)
     }
 
-    /// Pauses the job on a device, or on all. Where work does not stop within a time, it goes on.
-    pub fn pause(&self, device: Option<usize>, within: Duration) -> Result<(), Trouble> {
+    /// Pauses the job on a device, or on all: the number of this turn. Where work does not stop within a time, it goes on.
+    pub fn pause(&self, device: Option<usize>, within: Duration) -> Result<u64, Trouble> {
         let devices = self.picked(device)?;
         self.change_stage(&devices, &[Stage::Running], Stage::Pausing)?;
         let stopped = self.stop(&devices, Instant::now() + within);
         let stage = if stopped.is_ok() { Stage::Paused } else { Stage::Running };
+        let turn = self.control.next_turn();
         let _ = self.change_stage(&devices, &[Stage::Pausing], stage);
-        stopped
+        stopped.map(|()| turn)
+    }
+
+    /// The turn of who has the job stand still.
+    pub fn turn_of_pause(&self, device: Option<usize>) -> Result<u64, Trouble> {
+        let devices = self.picked(device)?;
+        let turn = self.control.turns.load(Ordering::Acquire);
+        match devices
+            .iter()
+            .map(|device| (device.index, self.stage(device.index)))
+            .find(|(_, stage)| stage.is_under_way())
+        {
+            Some((index, stage)) => {
+                Err(trouble(TroubleKind::Stage, format!("the job is {} on device {index}", stage.name())))
+            }
+            None => Ok(turn),
+        }
+    }
+
+    /// Lets a job go on that stands still since a turn, on devices as it had. Whether it was still that turn.
+    pub fn end_turn(&self, device: Option<usize>, turn: u64) -> Result<bool, Trouble> {
+        if self.control.turns.load(Ordering::Acquire) != turn {
+            return Ok(false);
+        }
+        if self.picked(device)?.iter().any(|device| self.stage(device.index) == Stage::Released) {
+            self.restore_devices(device)?;
+        }
+        self.resume(device)?;
+        log::warn(format_args!("the job goes on: who had it stand still did not let it within his limit"));
+        Ok(true)
     }
 
     /// Lets a paused job go on.
     pub fn resume(&self, device: Option<usize>) -> Result<(), Trouble> {
         let devices = self.picked(device)?;
         self.change_stage(&devices, &[Stage::Paused], Stage::Running)?;
+        self.control.next_turn();
         // From here on what it has is not what was put there.
         *self.control.loaded.lock().unwrap_or_else(|e| e.into_inner()) = None;
         go_on(&devices);

@@ -231,7 +231,7 @@ fn a_released_job_leaves_its_device_empty_and_goes_on_when_it_is_restored() {
     let _ = runtime.query_stream(StreamRef::Default);
     first.wait_for_blocks(20);
     assert_eq!(runtime.release_devices(None).unwrap_err().kind, TroubleKind::Stage, "it runs");
-    runtime.pause(None, LONG).unwrap();
+    let turn = runtime.pause(None, LONG).unwrap();
     runtime.release_devices(None).unwrap();
     assert_eq!((first.mapped(), first.modules(), runtime.stage(0)), (vec![], 0, Stage::Released));
     assert_eq!(runtime.resume(None).unwrap_err().kind, TroubleKind::Stage, "it has no device");
@@ -239,10 +239,9 @@ fn a_released_job_leaves_its_device_empty_and_goes_on_when_it_is_restored() {
     spare.fail_after(0);
     assert_eq!(runtime.restore_devices(None).unwrap_err().kind, TroubleKind::Failed);
     assert_eq!((runtime.stage(0), spare.mapped()), (Stage::Released, vec![]));
+    assert_eq!(runtime.end_turn(None, turn).unwrap_err().kind, TroubleKind::Failed, "who let it go may be gone");
     spare.fail_after(100);
-    runtime.restore_devices(None).unwrap();
-    assert_eq!(runtime.stage(0), Stage::Paused);
-    runtime.resume(None).unwrap();
+    assert_eq!((runtime.end_turn(None, turn), runtime.stage(0)), (Ok(true), Stage::Running));
     runtime.synchronise_stream(StreamRef::Default).unwrap();
     assert_eq!(runtime.read(at, 300).unwrap(), [1; 300]);
     assert_eq!(first.blocks() + spare.blocks(), 300);

@@ -342,3 +342,20 @@ fn stages_are_kept_apart_and_a_pause_can_be_given_up() {
     assert_eq!(runtime.pause(None, LONG).unwrap_err().kind, TroubleKind::Stage);
     runtime.resume(None).unwrap();
 }
+
+#[test]
+fn who_has_a_job_stand_still_does_so_for_his_own_turn() {
+    let (runtime, _) = stopping_runtime();
+    let at = runtime.allocate(4).unwrap();
+    runtime.fill(StreamRef::Default, fill(at, 3, 4), true).unwrap();
+    assert_eq!(runtime.turn_of_pause(None).unwrap_err().kind, TroubleKind::Stage, "it runs");
+    let first = runtime.pause(None, LONG).unwrap();
+    assert_eq!(runtime.turn_of_pause(None), Ok(first));
+    runtime.resume(None).unwrap();
+    assert_eq!(runtime.end_turn(None, first), Ok(false), "somebody else was quicker");
+    let second = runtime.pause(None, LONG).unwrap();
+    assert_eq!((runtime.end_turn(None, first), runtime.stage(0)), (Ok(false), Stage::Paused), "it is another's");
+    assert_eq!((runtime.end_turn(None, second), runtime.stage(0)), (Ok(true), Stage::Running));
+    assert_eq!(runtime.end_turn(None, second), Ok(false), "and once");
+    assert_eq!(runtime.read(at, 4).unwrap(), [3; 4]);
+}

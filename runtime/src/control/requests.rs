@@ -46,6 +46,8 @@ pub(super) fn serve(runtime: &Runtime, request: &Value, tell: Tell<'_>) -> Value
         Some("resume") => device(request)
             .and_then(|device| runtime.resume(device).map_err(|trouble| failed(&trouble)))
             .map(|()| json!({ "ok": true })),
+        Some("limit") => limit(runtime, request),
+        Some("go-on") => go_on(runtime, request),
         Some("hold") => hold(runtime, request),
         Some("release") => release(runtime, request).map(|()| json!({ "ok": true })),
         Some("unload") => runtime.unload().map(|()| json!({ "ok": true })).map_err(|trouble| failed(&trouble)),
@@ -151,8 +153,22 @@ fn release(runtime: &Runtime, request: &Value) -> Result<(), Value> {
 fn pause(runtime: &Runtime, request: &Value) -> Result<Value, Value> {
     let (device, within) = (device(request)?, milliseconds(request, "within_ms")?);
     let start = Instant::now();
-    runtime.pause(device, within.unwrap_or(PATIENCE)).map_err(|trouble| failed(&trouble))?;
-    Ok(json!({ "ok": true, "stop_ms": start.elapsed().as_secs_f64() * 1e3 }))
+    let turn = runtime.pause(device, within.unwrap_or(PATIENCE)).map_err(|trouble| failed(&trouble))?;
+    Ok(json!({ "ok": true, "turn": turn, "stop_ms": start.elapsed().as_secs_f64() * 1e3 }))
+}
+
+/// Another limit for a job that stands still: `limit` in `control` takes it from the request.
+fn limit(runtime: &Runtime, request: &Value) -> Result<Value, Value> {
+    number(request, "limit_ms")?.ok_or_else(|| refusal("request", "a limit is a number of milliseconds"))?;
+    let turn = runtime.turn_of_pause(device(request)?).map_err(|trouble| failed(&trouble))?;
+    Ok(json!({ "ok": true, "turn": turn }))
+}
+
+/// Lets a job go on that stands still since a turn.
+fn go_on(runtime: &Runtime, request: &Value) -> Result<Value, Value> {
+    let turn = number(request, "turn")?.ok_or_else(|| refusal("request", "a turn is a number"))?;
+    let done = runtime.end_turn(device(request)?, turn).map_err(|trouble| failed(&trouble))?;
+    Ok(json!({ "ok": true, "done": done }))
 }
 
 /// Says how far something is, from time to time.

@@ -228,6 +228,7 @@ impl Runtime {
         let after = if saved.is_ok() && request.then == Then::LetsGo { Stage::Released } else { before };
         let _ = self.change_stage(&devices, &[Stage::Saving], after);
         if after == Stage::Released {
+            self.control.next_turn();
             // The process may come back as another, somewhere else.
             self.memory.hide();
         }
@@ -421,6 +422,7 @@ impl Runtime {
         let changed = self.change_each(&devices, make, from, |_| Contents::Left, &told);
         let after = if changed.is_ok() { Stage::Paused } else { Stage::Released };
         if changed.is_ok() {
+            self.control.next_turn();
             *self.control.loaded.lock().unwrap_or_else(|e| e.into_inner()) = Some((filed, names.clone()));
             self.set_filed(&devices, None);
             devices.iter().for_each(|device| self.set_name(device.index, name_of(device)));

@@ -8,7 +8,8 @@
 //! {"do": "thaw"}
 //! ```
 //! All jobs are frozen or none. With `release` they let their devices go, into memory of the host. What was frozen goes on after
-//! `limit_s`, whether somebody thaws it or not; jobs that were paused already stay as they are.
+//! `limit_s`, whether somebody thaws it or not, and whatever has become of the agent: each job sees to that itself. Jobs that were paused
+//! already stay as they are.
 
 use super::{PATIENCE, io_trouble, number, trouble};
 use crate::line::Line;
@@ -20,7 +21,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// Bytes of a request.
@@ -39,6 +40,7 @@ struct Frozen {
 #[derive(Default)]
 struct State {
     frozen: Vec<Frozen>,
+    /// When it goes on by itself.
     until: Option<Instant>,
 }
 
@@ -47,7 +49,6 @@ type Ask = dyn Fn(u32, &Value, Duration) -> Result<(), String> + Send + Sync;
 
 struct Agent {
     state: Mutex<State>,
-    changed: Condvar,
     jobs: Box<dyn Fn() -> Vec<(u32, String)> + Send + Sync>,
     ask: Box<Ask>,
 }
@@ -75,7 +76,11 @@ fn jobs() -> Vec<(u32, String)> {
 
 impl Agent {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(|e| e.into_inner())
+        let mut state = self.state.lock().unwrap_or_else(|e| e.into_inner());
+        if state.until.is_some_and(|until| until <= Instant::now()) {
+            *state = State::default();
+        }
+        state
     }
 
     fn serve(&self, request: &Value) -> Value {
@@ -100,9 +105,13 @@ impl Agent {
         }
         let within = request["within_ms"].as_u64().unwrap_or(WITHIN);
         let release = request["release"] == json!(true);
+        let limit = Duration::from_secs(request["limit_s"].as_u64().unwrap_or(LIMIT));
+        let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let patience = Duration::from_millis(within).saturating_add(PATIENCE);
+        // Until all stand still: from then on the limit counts.
+        let first = milliseconds(limit.saturating_add(patience));
         for (pid, _) in (self.jobs)().into_iter().filter(|(_, stage)| stage == "running") {
-            match (self.ask)(pid, &json!({ "request": "pause", "within_ms": within }), patience) {
+            match (self.ask)(pid, &json!({ "request": "pause", "within_ms": within, "limit_ms": first }), patience) {
                 Ok(()) => state.frozen.push(Frozen { pid, released: false }),
                 Err(why) => return Err(self.given_up(&mut state, pid, &why)),
             }
@@ -115,9 +124,16 @@ impl Agent {
                 Err(why) => return Err(self.given_up(&mut state, pid, &why)),
             }
         }
-        let limit = request["limit_s"].as_u64().unwrap_or(LIMIT);
-        state.until = Some(Instant::now() + Duration::from_secs(limit));
-        self.changed.notify_all();
+        let until = Instant::now().checked_add(limit);
+        for at in 0..state.frozen.len() {
+            let pid = state.frozen[at].pid;
+            let left = until.map_or(limit, |until| until.saturating_duration_since(Instant::now()));
+            let asked = json!({ "request": "limit", "limit_ms": milliseconds(left) });
+            if let Err(why) = (self.ask)(pid, &asked, PATIENCE) {
+                return Err(self.given_up(&mut state, pid, &why));
+            }
+        }
+        state.until = until;
         Ok(())
     }
 
@@ -149,24 +165,6 @@ impl Agent {
         if wrong.is_empty() { Ok(()) } else { Err(wrong.join("; ")) }
     }
 
-    /// Thaws what nobody thaws.
-    fn watch(&self) {
-        let mut state = self.lock();
-        loop {
-            let now = Instant::now();
-            state = match state.until {
-                Some(until) if until <= now => {
-                    if let Err(why) = self.thaw(&mut state) {
-                        eprintln!("{}: after the limit: {why}", super::NAME);
-                    }
-                    state
-                }
-                Some(until) => self.changed.wait_timeout(state, until - now).unwrap_or_else(|e| e.into_inner()).0,
-                None => self.changed.wait(state).unwrap_or_else(|e| e.into_inner()),
-            };
-        }
-    }
-
     /// Answers requests until there are no more.
     fn converse(&self, from: &mut dyn Read, to: &mut dyn Write) {
         let mut lines = BufReader::new(from);
@@ -191,14 +189,7 @@ pub(super) fn run(line: &Line) -> Outcome {
     if let Some(what) = line.value("--ask") {
         return client(line, at, what);
     }
-    let agent = Arc::new(Agent {
-        state: Mutex::default(),
-        changed: Condvar::new(),
-        jobs: Box::new(jobs),
-        ask: Box::new(asked),
-    });
-    let watching = Arc::clone(&agent);
-    std::thread::spawn(move || watching.watch());
+    let agent = Arc::new(Agent { state: Mutex::default(), jobs: Box::new(jobs), ask: Box::new(asked) });
     let device = std::fs::metadata(at).is_ok_and(|about| about.file_type().is_char_device());
     if device {
         loop {
@@ -263,7 +254,7 @@ mod tests {
         let jobs =
             || [(1, "running"), (2, "paused"), (3, "running")].map(|(pid, stage)| (pid, stage.to_owned())).into();
         let (jobs, ask) = (Box::new(jobs), Box::new(ask));
-        (Arc::new(Agent { state: Mutex::default(), changed: Condvar::new(), jobs, ask }), asked)
+        (Arc::new(Agent { state: Mutex::default(), jobs, ask }), asked)
     }
 
     fn log(asked: &Asked) -> String {
@@ -274,7 +265,7 @@ mod tests {
     fn what_runs_is_frozen_and_thawed_and_nothing_else() {
         let (agent, asked) = agent(None);
         assert_eq!(agent.serve(&json!({ "do": "freeze" }))["state"], "frozen");
-        assert_eq!(log(&asked), "1 pause, 3 pause");
+        assert_eq!(log(&asked), "1 pause, 3 pause, 1 limit, 3 limit");
         assert_eq!(agent.serve(&json!({ "do": "freeze" }))["ok"], false);
         let thawed = agent.serve(&json!({ "do": "thaw" }));
         assert_eq!((&thawed["ok"], &thawed["state"]), (&json!(true), &json!("thawed")));
@@ -292,19 +283,17 @@ mod tests {
         let (stubborn, asked) = agent(Some((3, "release")));
         assert_eq!(stubborn.serve(&json!({ "do": "freeze", "release": true }))["ok"], false);
         assert_eq!(log(&asked), "1 pause, 3 pause, 1 release, 3 release, 1 restore, 1 resume, 3 resume");
+        let (stubborn, asked) = agent(Some((3, "limit")));
+        assert_eq!(stubborn.serve(&json!({ "do": "freeze" }))["ok"], false, "it may go on before the others");
+        assert_eq!(log(&asked), "1 pause, 3 pause, 1 limit, 3 limit, 1 resume, 3 resume");
     }
 
     #[test]
     fn jobs_go_on_by_themselves_when_the_limit_is_over() {
         let (agent, asked) = agent(None);
-        let watching = Arc::clone(&agent);
-        std::thread::spawn(move || watching.watch());
-        agent.serve(&json!({ "do": "freeze", "limit_s": 0 }));
-        let start = Instant::now();
-        while !agent.lock().frozen.is_empty() && start.elapsed() < Duration::from_secs(20) {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        assert_eq!(log(&asked), "1 pause, 3 pause, 1 resume, 3 resume");
+        assert_eq!(agent.serve(&json!({ "do": "freeze", "limit_s": 0 }))["state"], "thawed");
+        assert_eq!(log(&asked), "1 pause, 3 pause, 1 limit, 3 limit", "and nobody has to ask them");
+        assert_eq!(agent.serve(&json!({ "do": "freeze", "limit_s": u64::MAX }))["state"], "frozen");
     }
 
     #[test]

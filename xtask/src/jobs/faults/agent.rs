@@ -1,4 +1,5 @@
-//! An agent that freezes a job is killed before, while and after it does that, and another one begins where it was.
+//! An agent that freezes a job is killed before, while and after it does that; the job goes on by itself after its limit, or is let go on,
+//! and another agent begins where that one was.
 
 use super::super::Bench;
 use super::{PATIENCE, Run};
@@ -68,7 +69,12 @@ impl Run<'_> {
         let Some(sockets) = &self.bench.sockets else { return Ok(false) };
         let at = sockets.join("agent");
         let release = self.random.below(2) == 0;
-        let (freeze, thaw) = (json!({ "do": "freeze", "release": release }), json!({ "do": "thaw" }));
+        let by_itself = self.random.below(2) == 0;
+        let mut freeze = json!({ "do": "freeze", "release": release });
+        if by_itself {
+            (freeze["limit_s"], freeze["within_ms"]) = (json!(1), json!(1000));
+        }
+        let thaw = json!({ "do": "thaw" });
         let agent = Agent::start(self.bench, &at)?;
         let moment = match self.random.below(3) {
             0 => Moment::Freezing,
@@ -89,11 +95,26 @@ impl Run<'_> {
         drop(agent);
         drop(told);
         self.settle(&at.display().to_string(), true)?;
+        if by_itself {
+            self.goes_on()?;
+        }
         self.recover()?;
         if self.random.below(2) == 0 {
             self.another_agent(&at, &freeze, &thaw)?;
         }
         Ok(true)
+    }
+
+    /// Nobody lets the job go on: it does so by itself.
+    fn goes_on(&mut self) -> Result<(), String> {
+        let start = Instant::now();
+        while self.job.lives() && self.stage() != "running" {
+            if start.elapsed() > PATIENCE {
+                return Err(format!("it does not go on after the limit of an agent that is gone: {}", self.stage()));
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        Ok(())
     }
 
     fn another_agent(&mut self, at: &Path, freeze: &Value, thaw: &Value) -> Result<(), String> {
