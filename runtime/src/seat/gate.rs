@@ -82,6 +82,10 @@ fn is_operation() -> bool {
     OPERATION.try_with(|here| here.borrow().is_some()).unwrap_or(false)
 }
 
+fn is_held() -> bool {
+    COUNTED.try_with(Cell::get).unwrap_or(true)
+}
+
 /// Does what the operation that the thread runs has to do between two pieces of work. Of devices it uses single calls, in front of which
 /// it stays in a pause: so a pause does not wait for all of it.
 pub(crate) fn aside<R>(act: impl FnOnce() -> R) -> R {
@@ -129,16 +133,28 @@ impl Gate {
 
     /// Passes, when that may be.
     pub(crate) fn enter(&self) -> Inside<'_> {
+        let entered = self.enter_settled(&|| Ok::<(), std::convert::Infallible>(()));
+        entered.unwrap_or_else(|never| match never {})
+    }
+
+    /// Passes, when that may be. An operation that stays in front does something first: until that is done it does not count as held, and
+    /// who closes the gate waits for it.
+    pub(crate) fn enter_settled<E>(&self, settle: &dyn Fn() -> Result<(), E>) -> Result<Inside<'_>, E> {
         loop {
             // Counted before it looks: who closes the gate looks at the count afterwards.
             self.inside.fetch_add(1, Ordering::SeqCst);
             let inside = Inside(self);
             if self.admits() {
-                return inside;
+                return Ok(inside);
             }
             drop(inside);
             match operation() {
-                Some(held) => held.during(|| self.stay()),
+                Some(held) => {
+                    if !is_held() {
+                        settle()?;
+                    }
+                    held.during(|| self.stay());
+                }
                 None => self.stay(),
             }
         }

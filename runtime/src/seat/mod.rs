@@ -16,7 +16,7 @@ pub(crate) use record::{Bulk, Exposure, Kind, PLACES, Picture, Record, Region};
 pub(crate) use vault::Vault;
 
 use assembly::SeatAssembly;
-use gate::Gate;
+use gate::{Gate, Inside};
 use hetgpu_device::{
     Access, Assembly, Caps, Device, DeviceError, ErrorKind, Extent, Fetched, HeapState, HostSpan, ImageDescription,
     ImageId, ImageObject, KernelAttributes, Launch, LoadedModule, Mark, PhysicalId, PhysicalMemory, Queue, Step, Work,
@@ -535,45 +535,141 @@ impl SeatQueue {
             }
         }
     }
+
+    /// Passes the gate. What an operation has submitted before is done when it stays in front: in a pause nothing is under way that
+    /// nobody knows of.
+    fn enter(&self) -> Result<Inside<'_>, DeviceError> {
+        self.seat.gate.enter_settled(&|| {
+            let here = self.line.lock().clone();
+            here.map_or(Ok(()), |queue| queue.finish())
+        })
+    }
 }
 
 /// What is submitted without being waited for is not seen by who closes the gate: the runtime runs its work.
 impl Queue for SeatQueue {
     fn submit(&self, work: Work) -> Result<(), DeviceError> {
-        let _inside = self.seat.gate.enter();
+        let _inside = self.enter()?;
         let work = self.seat.record().work(work)?;
         self.here()?.submit(work)
     }
 
     fn mark(&self, timed: bool) -> Result<Arc<dyn Mark>, DeviceError> {
-        let _inside = self.seat.gate.enter();
+        let _inside = self.enter()?;
         self.here()?.mark(timed)
     }
 
     fn follow(&self, mark: &dyn Mark) -> Result<(), DeviceError> {
-        let _inside = self.seat.gate.enter();
+        let _inside = self.enter()?;
         self.here()?.follow(mark)
     }
 
     fn submit_assembly(&self, assembly: &Arc<dyn Assembly>) -> Result<(), DeviceError> {
-        let _inside = self.seat.gate.enter();
+        let _inside = self.enter()?;
         self.submit_steps(assembly)
     }
 
     fn finish(&self) -> Result<(), DeviceError> {
-        let _inside = self.seat.gate.enter();
+        let _inside = self.enter()?;
         self.here()?.finish()
     }
 
     fn run(&self, work: Work) -> Result<(), DeviceError> {
-        let _inside = self.seat.gate.enter();
+        let _inside = self.enter()?;
         let work = self.seat.record().work(work)?;
         self.here()?.run(work)
     }
 
     fn run_parts(&self, launch: &Launch, next: &mut dyn FnMut() -> Option<Range<u64>>) -> Result<(), DeviceError> {
-        let _inside = self.seat.gate.enter();
+        let _inside = self.enter()?;
         let module = self.seat.module(launch.module)?;
         self.here()?.run_parts(&Launch { module, ..launch.clone() }, next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hetgpu_device::{Fill, Pattern, Queued};
+    use std::sync::{Condvar, mpsc};
+    use std::time::Duration;
+
+    const SOON: Duration = Duration::from_millis(50);
+    const LONG: Duration = Duration::from_secs(20);
+
+    /// A queue whose work ends when it is let, and fails then if it is to.
+    struct Slow {
+        told: mpsc::Sender<&'static str>,
+        ends: Mutex<bool>,
+        changed: Condvar,
+        fails: bool,
+    }
+
+    impl Slow {
+        fn end(&self) {
+            *self.ends.lock().unwrap() = true;
+            self.changed.notify_all();
+        }
+    }
+
+    impl Queue for Slow {
+        fn submit(&self, _work: Work) -> Result<(), DeviceError> {
+            self.told.send("submit").unwrap();
+            Ok(())
+        }
+
+        fn mark(&self, _timed: bool) -> Result<Arc<dyn Mark>, DeviceError> {
+            Err(DeviceError::new(ErrorKind::NotSupported, "nobody asks for it"))
+        }
+
+        fn follow(&self, _mark: &dyn Mark) -> Result<(), DeviceError> {
+            Ok(())
+        }
+
+        fn finish(&self) -> Result<(), DeviceError> {
+            self.told.send("finish").unwrap();
+            drop(self.changed.wait_while(self.ends.lock().unwrap(), |ends| !*ends).unwrap());
+            if self.fails { Err(DeviceError::new(ErrorKind::LaunchFailed, "it failed")) } else { Ok(()) }
+        }
+    }
+
+    #[test]
+    fn an_operation_that_stays_in_front_of_the_gate_has_nothing_under_way() {
+        for fails in [false, true] {
+            let (told, heard) = mpsc::channel();
+            let slow = Arc::new(Slow { told, ends: Mutex::default(), changed: Condvar::new(), fails });
+            let seat = Seat::new(Arc::new(Queued::new(Vault::new(&Caps::default()))));
+            let here: Arc<dyn Queue> = slow.clone();
+            let line = Arc::new(Line { priority: 0, here: Mutex::new(Some(here)) });
+            let queue = SeatQueue { seat: seat.clone(), line };
+            let held = Arc::new(Held::default());
+            let (close, closed) = mpsc::channel();
+            let of = Arc::clone(&held);
+            let operation = std::thread::spawn(move || {
+                let _operation = InOperation::begin(&of);
+                let work = || Work::Fill(Fill::line(0, Pattern::byte(0), 0));
+                queue.submit(work()).unwrap();
+                closed.recv().unwrap();
+                queue.submit(work())
+            });
+            assert_eq!(heard.recv_timeout(LONG).unwrap(), "submit");
+            seat.gate.set(Mode::Calls);
+            close.send(()).unwrap();
+            assert_eq!(heard.recv_timeout(LONG).unwrap(), "finish");
+            std::thread::sleep(SOON);
+            assert_eq!(held.count(), 0, "what it submitted is still under way");
+            slow.end();
+            if fails {
+                assert_eq!(operation.join().unwrap().unwrap_err().kind, ErrorKind::LaunchFailed);
+                continue;
+            }
+            while held.count() == 0 {
+                std::thread::yield_now();
+            }
+            assert!(heard.try_recv().is_err(), "it stays");
+            seat.gate.set(Mode::Open);
+            operation.join().unwrap().unwrap();
+            assert_eq!(heard.recv_timeout(LONG).unwrap(), "submit");
+        }
     }
 }
