@@ -159,24 +159,29 @@ fn save(
     // From here on the job is in the snapshot alone, and its process stands still: whatever fails, it goes on from there.
     let saved = || -> Result<(), Stop> {
         show.phase("process");
-        let (dumped, lent) = std::thread::scope(|scope| {
+        let (dumped, back) = std::thread::scope(|scope| {
             let lent = scope.spawn(|| ahead.as_mut().and_then(|ahead| ahead.lend(folder.path(), SNAPSHOT)));
-            // Who cannot be lent it reads it.
             (saver.dump(), lent.join().ok().flatten())
         });
         dumped?;
-        let memory = lent.as_ref().map_or(Value::Null, |lent| lent.words.clone());
         manifest.files = criu::written_files(pid)?;
         if leaves {
             show.phase("resuming");
             process::go_on(pid);
-            load(show, pid, folder, &Value::Null, &memory)?;
+            let lent = back.map(|back| load(show, pid, folder, back.snapshot, &Value::Null, &back.lent.words));
+            Ahead::over(folder.path());
+            // Who cannot be lent it reads it.
+            if lent.is_none_or(|lent| lent.is_err()) {
+                load(show, pid, folder, SNAPSHOT, &Value::Null, &Value::Null)?;
+            }
+            resume(show, pid)?;
             answer["freeze_ms"] = json!(start.elapsed().as_secs_f64() * 1e3);
         }
         manifest.images = Some(folder.images()?);
         folder.finish(&manifest, true)
     };
     if let Err(stop) = saved() {
+        Ahead::over(folder.path());
         process::go_on(pid);
         put_back(pid, true);
         return Err(stop);
@@ -261,12 +266,14 @@ pub(super) fn put_back(pid: u32, let_go: bool) {
     }
 }
 
-/// Puts the contents of a folder onto devices, and lets the job go on.
-fn load(show: &Show, pid: u32, folder: &Folder, to: &Value, memory: &Value) -> Result<Value, Stop> {
-    let request = json!({ "request": "load", "folder": folder.path(), "name": SNAPSHOT, "to": to, "memory": memory });
-    let answer = ask_shown(show, pid, &request, LONG_PATIENCE)?;
-    ask_shown(show, pid, &json!({ "request": "resume" }), PATIENCE)?;
-    Ok(answer)
+/// Puts the contents of a folder onto devices.
+fn load(show: &Show, pid: u32, folder: &Folder, name: &str, to: &Value, memory: &Value) -> Result<Value, Stop> {
+    let request = json!({ "request": "load", "folder": folder.path(), "name": name, "to": to, "memory": memory });
+    ask_shown(show, pid, &request, LONG_PATIENCE)
+}
+
+fn resume(show: &Show, pid: u32) -> Result<(), Stop> {
+    ask_shown(show, pid, &json!({ "request": "resume" }), PATIENCE).map(drop)
 }
 
 pub(super) fn restore(line: &Line) -> Outcome {
@@ -338,7 +345,9 @@ fn restore_living(line: &Line, show: &Show, folder: &Folder, manifest: &Manifest
     let devices = now["devices"].as_array().map(Vec::as_slice).unwrap_or_default();
     show.phase("devices");
     if devices.iter().any(|device| device["snapshot"]["identity"] == json!(manifest.identity)) {
-        return load(show, pid, folder, to, &Value::Null);
+        let answer = load(show, pid, folder, SNAPSHOT, to, &Value::Null)?;
+        resume(show, pid)?;
+        return Ok(answer);
     }
     if manifest.images.is_some() {
         let text =
@@ -439,7 +448,7 @@ pub(super) fn bring_back(
         let request = json!({ "request": "load", "folder": folder.path(), "name": name, "to": to, "memory": memory });
         let answer = ask_shown(show, pid, &request, LONG_PATIENCE)?;
         before()?;
-        ask_shown(show, pid, &json!({ "request": "resume" }), PATIENCE)?;
+        resume(show, pid)?;
         Ok(answer)
     };
     // It has done nothing yet, and the checkpoint is whole: it can be restored again.

@@ -3,8 +3,8 @@
 //! Large ranges lie in files of memory, one each, whose pages the job takes as they are: nothing is copied when it goes on. What is
 //! small, and everything where the host has too little memory, lies in one file on the disk and is read from a snapshot.
 
-use hetgpu_checkpoint::wire::{Address, Range};
-use hetgpu_checkpoint::{ReadOptions, Sink, Snapshot, Source, Store};
+use hetgpu_checkpoint::wire::{Address, Blob, Range};
+use hetgpu_checkpoint::{ReadOptions, Sink, Snapshot, Source, Store, WriteOptions};
 use hetgpu_runtime::memory_file;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,6 +53,17 @@ pub(super) struct Lent {
     /// What the job is told.
     pub(super) words: Value,
 }
+
+/// What a job gets back: the snapshot that it reads, and what it is lent beside.
+pub(super) struct Back {
+    pub(super) snapshot: &'static str,
+    pub(super) lent: Lent,
+}
+
+/// A snapshot of what no job can be lent, built on nothing: it is opened at once, where a whole chain would have to be.
+const REST: &str = "rest";
+/// What has more contents without an address is not written anew for that.
+const MOST_REST: u64 = 64 << 20;
 
 fn chunks(at: u64, bytes: u64) -> std::ops::RangeInclusive<u64> {
     at / CHUNK..=(at + bytes.max(1) - 1) / CHUNK
@@ -188,9 +199,32 @@ impl Ahead {
     }
 
     /// The job is saved: what has changed since is taken from there. Lends it all.
-    pub(super) fn lend(&mut self, folder: &Path, name: &str) -> Option<Lent> {
+    pub(super) fn lend(&mut self, folder: &Path, name: &'static str) -> Option<Back> {
         self.take(folder, name)?;
-        self.shelf.lend(&self.known.identity().to_string(), false).ok()
+        let snapshot = if self.write_rest(folder).is_some() { REST } else { name };
+        let lent = self.shelf.lend(&self.known.identity().to_string(), snapshot == REST).ok()?;
+        Some(Back { snapshot, lent })
+    }
+
+    /// Writes what the job cannot be lent into a snapshot of its own.
+    fn write_rest(&self, folder: &Path) -> Option<()> {
+        let blobs = (0..).map_while(|number| Some((Blob(number), self.known.blob_bytes(Blob(number))?)));
+        let blobs: Vec<(Blob, u64)> = blobs.collect();
+        if blobs.iter().map(|(_, bytes)| bytes).sum::<u64>() > MOST_REST {
+            return None;
+        }
+        let options = WriteOptions { threads: 1, direct: false, lasts: false, base: None };
+        let mut writer = Store::open(folder).and_then(|store| store.write(REST, options)).ok()?;
+        for (blob, bytes) in blobs {
+            writer.blob(&self.known.blob(blob, bytes).ok()?).ok()?;
+        }
+        writer.memory(&self.shelf.list(false), &self.shelf).ok()?;
+        writer.finish(self.known.job()).ok().map(drop)
+    }
+
+    /// The job has what it was lent, or does not want it.
+    pub(super) fn over(folder: &Path) {
+        let _ = Store::open(folder).and_then(|store| store.remove(REST));
     }
 
     /// Takes what has changed since from a later snapshot. None where that failed: then nothing of this is of use.
