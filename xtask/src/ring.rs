@@ -20,6 +20,20 @@ struct Ring {
     launches: u64,
 }
 
+impl Ring {
+    /// For a page.
+    fn what(&self) -> String {
+        let times = |times: u64, what: &str| match times {
+            0 => None,
+            1 => Some(what.to_owned()),
+            _ => Some(format!("{what}, {times} times")),
+        };
+        let part = if self.part.is_empty() { "filetests".to_owned() } else { format!("filetests `{}`", self.part) };
+        let all = [times(self.times, &part), times(self.suite, "the suite"), times(self.programs, "programs")];
+        all.into_iter().flatten().collect::<Vec<_>>().join("; ")
+    }
+}
+
 const RINGS: &[Ring] = &[
     Ring { name: "ring:interp", part: "", times: 5, suite: 2, programs: 0, pauses: 10_000, launches: 500 },
     Ring {
@@ -53,6 +67,18 @@ const LONG: &[Ring] = &[
         programs: 0,
         pauses: 1_000,
         launches: 60,
+    },
+    // Each launch is stopped at other places: what is compiled once is run with many seeds.
+    Ring { name: "ring:cpu+interp", part: "suspend/", times: 8, suite: 0, programs: 0, pauses: 3_000, launches: 400 },
+    Ring { name: "ring:cpu", part: "suspend/", times: 8, suite: 0, programs: 0, pauses: 3_000, launches: 400 },
+    Ring {
+        name: "ring:cpu",
+        part: "loops_of_functions",
+        times: 200,
+        suite: 0,
+        programs: 0,
+        pauses: 1_000,
+        launches: 200,
     },
     Ring { name: "ring:cpu+interp+cpu-avx2", part: "", times: 0, suite: 1, programs: 0, pauses: 80, launches: 10 },
     Ring { name: PROGRAMS, part: "", times: 0, suite: 0, programs: 10, pauses: 2_000, launches: 300 },
@@ -90,14 +116,14 @@ pub(crate) fn run(arguments: &[String]) -> Result<Counts, String> {
             counts += Counts::one(enough);
         }
         let devices = ring.name.trim_start_matches("ring:").replace('+', ", ");
-        rows.push(format!("| {devices} | {launches} | {pauses} | {failed} |\n"));
+        rows.push(format!("| {devices} | {} | {launches} | {pauses} | {failed} |\n", ring.what()));
     }
     if long {
         let text = format!(
             "# Kernels that move in the middle of their blocks\n\nWritten by `cargo xtask ring {FLAG}`. Filetests and the kernels of the \
              CPU suite are suspended at sites chosen at random, again and\nagain, and go on on the next device of a ring each time; \
-             memory is compared byte for byte with what it is without that.\nThe last ring is that of programs (`tests/programs`), which are moved at random times; what they print is compared.\n\n| ring | launches | pauses | differences |\n\
-             |---|---|---|---|\n{}",
+             memory is compared byte for byte with what it is without that.\nThe last ring is that of programs (`tests/programs`), which are moved at random times; what they print is compared.\n\n| ring | what | launches | pauses | differences |\n\
+             |---|---|---|---|---|\n{}",
             rows.concat()
         );
         std::fs::write(root().join(PAGE), text).map_err(|error| format!("{PAGE}: {error}"))?;
