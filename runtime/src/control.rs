@@ -4,6 +4,7 @@
 //! request is one line of JSON, an object with a `request`. The answer is lines too: events, and an object with `ok`
 //! at the end. What is no request, too long or only half there is answered with an error, or not at all, and does nothing.
 
+mod arrival;
 mod limit;
 mod requests;
 pub mod session;
@@ -122,6 +123,7 @@ fn converse(stream: &UnixStream, serve: &Arc<Serve>, held: &AtomicBool, limits: 
         return;
     };
     let parsed = serde_json::from_slice::<Value>(&line).ok().filter(Value::is_object);
+    let mut loads = false;
     let last = match parsed {
         Some(parsed) if parsed["request"] == json!(session::FIRST) => {
             return session::serve(stream, &parsed, serve.as_ref(), held);
@@ -135,6 +137,8 @@ fn converse(stream: &UnixStream, serve: &Arc<Serve>, held: &AtomicBool, limits: 
         Some(parsed) => {
             let answer = guarded(stream, serve.as_ref(), &parsed);
             limits.note(serve, &parsed, &answer);
+            arrival::note(serve, &parsed, &answer);
+            loads = parsed["request"] == json!("load") && answer["ok"] == json!(true);
             answer
         }
         None => {
@@ -142,7 +146,14 @@ fn converse(stream: &UnixStream, serve: &Arc<Serve>, held: &AtomicBool, limits: 
             refusal("request", "a request is one line with an object of JSON")
         }
     };
-    if !reply(stream, &last) && last["let_go"] == json!(true) {
+    if reply(stream, &last) {
+        return;
+    }
+    if loads && arrival::came_back() {
+        // Who brought it back was gone before he heard that it has its devices again.
+        arrival::end();
+    }
+    if last["let_go"] == json!(true) {
         // Who wanted the devices to go is gone: nobody knows where the job is.
         log::warn(format_args!("the job was saved for somebody who is gone: it goes on"));
         for request in ["load", "resume"] {

@@ -1,6 +1,6 @@
 //! How long the job may stand still for somebody who does not let it go on, perhaps because he is gone.
 //!
-//! `pause` and `limit` take `limit_ms`. When that is over the job goes on, unless somebody else has taken charge of it meanwhile: whoever
+//! `pause` and `stands` take `limit_ms`. When that is over the job goes on, unless somebody else has taken charge of it meanwhile: whoever
 //! lets it go on, saves it or puts it back has the next turn, and a limit is for one turn.
 
 use super::Serve;

@@ -46,7 +46,7 @@ pub(super) fn serve(runtime: &Runtime, request: &Value, tell: Tell<'_>) -> Value
         Some("resume") => device(request)
             .and_then(|device| runtime.resume(device).map_err(|trouble| failed(&trouble)))
             .map(|()| json!({ "ok": true })),
-        Some("limit") => limit(runtime, request),
+        Some("stands") => stands(runtime, request),
         Some("go-on") => go_on(runtime, request),
         Some("hold") => hold(runtime, request),
         Some("release") => release(runtime, request).map(|()| json!({ "ok": true })),
@@ -157,9 +157,9 @@ fn pause(runtime: &Runtime, request: &Value) -> Result<Value, Value> {
     Ok(json!({ "ok": true, "turn": turn, "stop_ms": start.elapsed().as_secs_f64() * 1e3 }))
 }
 
-/// Another limit for a job that stands still: `limit` in `control` takes it from the request.
-fn limit(runtime: &Runtime, request: &Value) -> Result<Value, Value> {
-    number(request, "limit_ms")?.ok_or_else(|| refusal("request", "a limit is a number of milliseconds"))?;
+/// Whose turn it is that the job stands still; perhaps from now on for so long and no longer, which `limit` takes from the request.
+fn stands(runtime: &Runtime, request: &Value) -> Result<Value, Value> {
+    number(request, "limit_ms")?;
     let turn = runtime.turn_of_pause(device(request)?).map_err(|trouble| failed(&trouble))?;
     Ok(json!({ "ok": true, "turn": turn }))
 }

@@ -128,7 +128,7 @@ impl Agent {
         for at in 0..state.frozen.len() {
             let pid = state.frozen[at].pid;
             let left = until.map_or(limit, |until| until.saturating_duration_since(Instant::now()));
-            let asked = json!({ "request": "limit", "limit_ms": milliseconds(left) });
+            let asked = json!({ "request": "stands", "limit_ms": milliseconds(left) });
             if let Err(why) = (self.ask)(pid, &asked, PATIENCE) {
                 return Err(self.given_up(&mut state, pid, &why));
             }
@@ -265,7 +265,7 @@ mod tests {
     fn what_runs_is_frozen_and_thawed_and_nothing_else() {
         let (agent, asked) = agent(None);
         assert_eq!(agent.serve(&json!({ "do": "freeze" }))["state"], "frozen");
-        assert_eq!(log(&asked), "1 pause, 3 pause, 1 limit, 3 limit");
+        assert_eq!(log(&asked), "1 pause, 3 pause, 1 stands, 3 stands");
         assert_eq!(agent.serve(&json!({ "do": "freeze" }))["ok"], false);
         let thawed = agent.serve(&json!({ "do": "thaw" }));
         assert_eq!((&thawed["ok"], &thawed["state"]), (&json!(true), &json!("thawed")));
@@ -283,16 +283,16 @@ mod tests {
         let (stubborn, asked) = agent(Some((3, "release")));
         assert_eq!(stubborn.serve(&json!({ "do": "freeze", "release": true }))["ok"], false);
         assert_eq!(log(&asked), "1 pause, 3 pause, 1 release, 3 release, 1 restore, 1 resume, 3 resume");
-        let (stubborn, asked) = agent(Some((3, "limit")));
+        let (stubborn, asked) = agent(Some((3, "stands")));
         assert_eq!(stubborn.serve(&json!({ "do": "freeze" }))["ok"], false, "it may go on before the others");
-        assert_eq!(log(&asked), "1 pause, 3 pause, 1 limit, 3 limit, 1 resume, 3 resume");
+        assert_eq!(log(&asked), "1 pause, 3 pause, 1 stands, 3 stands, 1 resume, 3 resume");
     }
 
     #[test]
     fn jobs_go_on_by_themselves_when_the_limit_is_over() {
         let (agent, asked) = agent(None);
         assert_eq!(agent.serve(&json!({ "do": "freeze", "limit_s": 0 }))["state"], "thawed");
-        assert_eq!(log(&asked), "1 pause, 3 pause, 1 limit, 3 limit", "and nobody has to ask them");
+        assert_eq!(log(&asked), "1 pause, 3 pause, 1 stands, 3 stands", "and nobody has to ask them");
         assert_eq!(agent.serve(&json!({ "do": "freeze", "limit_s": u64::MAX }))["state"], "frozen");
     }
 

@@ -28,9 +28,15 @@ const WAITS: &str = "HETGPU_CRIU_WAITS";
 pub(crate) struct Ready {
     criu: Criu,
     pid: u32,
-    log: PathBuf,
+    images: PathBuf,
     child: Child,
 }
+
+/// What CRIU says when it saves a process.
+const SAVED: &str = "dump.log";
+/// How often it is tried again where somebody was asking the job for something, and how long it is waited for him.
+const ASKED: u32 = 5;
+const ASKING: Duration = Duration::from_millis(20);
 
 /// The file that CRIU reads first.
 pub(super) const FIRST: &str = "inventory.img";
@@ -125,16 +131,19 @@ impl Criu {
     /// Does what can be done ahead: CRIU finds out what the system can, which takes as long as all the rest. The process runs meanwhile.
     pub(crate) fn ready(&self, pid: u32, folder: &Folder) -> Result<Ready, Stop> {
         let images = folder.process();
-        let made = DirBuilder::new().mode(0o700).create(&images);
-        made.map_err(|error| io_trouble(&images, "making it", &error))?;
+        let child = self.begin_to_save(pid, &images)?;
+        Ok(Ready { criu: self.clone(), pid, images, child })
+    }
+
+    fn begin_to_save(&self, pid: u32, images: &Path) -> Result<Child, Stop> {
+        let made = DirBuilder::new().mode(0o700).create(images);
+        made.map_err(|error| io_trouble(images, "making it", &error))?;
         let mut command = self.command("dump");
-        command.arg("--tree").arg(pid.to_string()).arg("--images-dir").arg(&images);
+        command.arg("--tree").arg(pid.to_string()).arg("--images-dir").arg(images);
         command.args(["--leave-stopped", "--shell-job", "--file-locks", "--ghost-limit", GHOSTS]);
         command.arg("--action-script").arg(format!("/proc/{}/exe", std::process::id())).env(WAITS, "1");
         command.stdin(Stdio::piped());
-        let log = images.join("dump.log");
-        let child = self.begin(command, &log)?;
-        Ok(Ready { criu: self.clone(), pid, log, child })
+        self.begin(command, &images.join(SAVED))
     }
 
     /// Begins to bring a process back of which nothing is here yet: CRIU finds out what the system can, and waits for the first file that
@@ -241,9 +250,21 @@ impl Ready {
 
     /// Waits until the process is saved.
     pub(crate) fn dump(mut self) -> Result<(), Stop> {
-        self.begin();
         let what = format!("process {} could not be saved", self.pid);
-        self.criu.end(&mut self.child, &self.log, &what, Some(self.pid))
+        let log = self.images.join(SAVED);
+        let mut tries = 0;
+        loop {
+            self.begin();
+            let ended = self.criu.end(&mut self.child, &log, &what, Some(self.pid));
+            // Who lists jobs, for one, has a connection to it for a moment.
+            if ended.is_ok() || tries == ASKED || !has_company(&std::fs::read_to_string(&log).unwrap_or_default()) {
+                return ended;
+            }
+            tries += 1;
+            std::thread::sleep(ASKING);
+            std::fs::remove_dir_all(&self.images).map_err(|error| io_trouble(&self.images, "emptying it", &error))?;
+            self.child = self.criu.begin_to_save(self.pid, &self.images)?;
+        }
     }
 }
 
@@ -306,6 +327,14 @@ fn number_is_taken(said: &str) -> bool {
     let says = |line: &str| {
         line.contains("Unable to create a thread: -17")
             || line.contains("Can't fork for") && line.contains("File exists")
+    };
+    said.lines().any(|line| line.contains("Error (") && says(line))
+}
+
+/// Whether CRIU could not save a process because somebody had a connection to it; asks its log.
+fn has_company(said: &str) -> bool {
+    let says = |line: &str| {
+        line.contains("External socket is used") || line.contains("Can't dump half of stream unix connection")
     };
     said.lines().any(|line| line.contains("Error (") && says(line))
 }
@@ -403,7 +432,8 @@ mod tests {
         let log = "(00.01) Error (criu/util.c:1534): rlimit: Can't setup\n(00.02) Error (criu/sk-unix.c:9): sk unix: no peer\n";
         assert_eq!(errors(log).as_deref(), Some("sk unix: no peer"));
         assert_eq!(errors("(00.01) Warn (a): b\n"), None);
-        assert!(!number_is_taken(log));
+        assert!(!number_is_taken(log) && !has_company(log));
+        assert!(has_company("(00.01) Error (criu/sk-unix.c:1): unix: External socket is used. Consider using it\n"));
         assert!(number_is_taken("pie: 36: Error (criu/pie/restorer.c:2185): Unable to create a thread: -17\n"));
         assert!(number_is_taken("(00.01) Error (criu/cr-restore.c:1): Can't fork for 36: File exists\n"));
     }

@@ -146,6 +146,7 @@ fn save(
         "name": SNAPSHOT,
         "base": base,
         "let_go": criu.is_some() || !leaves,
+        "process": criu.is_some(),
         "copy": true,
         // What outlives the process is made to last when it goes on.
         "fleeting": whole,
@@ -260,10 +261,18 @@ fn tells_changes(pid: u32, before: &Value) -> bool {
 
 /// Lets a job go on whose devices were saved, after something else failed.
 pub(super) fn put_back(pid: u32, let_go: bool) {
-    if let_go {
-        let _ = control::ask(pid, &json!({ "request": "load" }), LONG_PATIENCE, &|_| {});
-        let _ = control::ask(pid, &json!({ "request": "resume" }), PATIENCE, &|_| {});
+    /// Somebody may have it give up, once.
+    const TRIES: u32 = 2;
+    if !let_go {
+        return;
     }
+    for _ in 0..TRIES {
+        let loaded = control::ask(pid, &json!({ "request": "load" }), LONG_PATIENCE, &|_| {});
+        if loaded.is_ok_and(|answer| answer["ok"] == json!(true)) {
+            break;
+        }
+    }
+    let _ = control::ask(pid, &json!({ "request": "resume" }), PATIENCE, &|_| {});
 }
 
 /// Puts the contents of a folder onto devices.

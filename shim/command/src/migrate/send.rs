@@ -97,7 +97,7 @@ impl Outgoing<'_> {
         let base = self.now.0.as_ref().map(|now| now.name());
         let request = json!({
             "request": "save", "folder": self.folder.path(), "name": name, "base": base, "running": !last, "let_go": last,
-            "fleeting": true,
+            "process": last, "fleeting": true,
         });
         let quiet = |stop| self.failed(stop);
         ask_shown(self.show, self.pid, &request, LONG_PATIENCE).map(drop).map_err(quiet)
