@@ -217,6 +217,7 @@ install_older_toolkits
 install_older_runtimes
 tests/criu/setup.sh
 tests/slurm/setup.sh
+tests/podman/setup.sh
 cat >.build/env <<EOF
 export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:\$PATH"
 export HETGPU_CUDA_TOOLKIT="$PWD/.build/cuda/toolkit"

@@ -216,6 +216,11 @@ impl Memory {
         self.shown().presence = None;
     }
 
+    /// Whether what tools are told of this process is of another one, as which it came back.
+    pub(crate) fn is_told_wrong(&self) -> bool {
+        self.shown().presence.as_ref().is_some_and(|presence| !presence.is_right())
+    }
+
     /// Held for a moment only, also where a call in front of a gate holds everything else.
     fn shown(&self) -> MutexGuard<'_, Shown> {
         self.shown.lock().unwrap_or_else(|e| e.into_inner())

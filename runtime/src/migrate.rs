@@ -498,7 +498,13 @@ impl Runtime {
             return self.load(None, &[], &|_, _| {}).map(drop);
         }
         let fresh = |device: &DeviceState| self.make_target(&entries[device.index].name);
-        self.change_all(&devices, Stage::Released, Stage::Paused, fresh)
+        self.change_all(&devices, Stage::Released, Stage::Paused, fresh)?;
+        // Somebody else may have saved the process meanwhile and brought it back, as engines of containers do.
+        if self.memory.is_told_wrong() {
+            self.memory.hide();
+            self.announce();
+        }
+        Ok(())
     }
 
     /// Exchanges the devices of a job that stands still, all or none, with all contents.

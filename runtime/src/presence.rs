@@ -38,6 +38,8 @@ pub struct Presence {
     file: File,
     /// Where the bytes of each device stand.
     places: Vec<u64>,
+    /// When this process began.
+    start: u64,
 }
 
 /// `$XDG_RUNTIME_DIR/hetgpu`, else a folder of the user's in /tmp.
@@ -149,7 +151,8 @@ impl Presence {
     pub fn announce(folder: &Path, uuids: &[[u8; 16]]) -> io::Result<Self> {
         make_folder(folder)?;
         let pid = std::process::id();
-        let mut text = format!("{FORMAT}\nstart {}\nnumbers {}\n", start_of(pid).unwrap_or(0), numbers());
+        let start = start_of(pid).unwrap_or(0);
+        let mut text = format!("{FORMAT}\nstart {start}\nnumbers {}\n", numbers());
         let mut places = Vec::new();
         for uuid in uuids {
             text.extend(uuid.iter().map(|byte| format!("{byte:02x}")));
@@ -164,7 +167,12 @@ impl Presence {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
         file.write_all(text.as_bytes())?;
         fs::rename(&unfinished, &path)?;
-        Ok(Self { path, file, places })
+        Ok(Self { path, file, places, start })
+    }
+
+    /// Whether this process is the one that said so, and not one that was brought back since.
+    pub(crate) fn is_right(&self) -> bool {
+        began(std::process::id(), self.start)
     }
 
     /// Says how many bytes of a device are in use.

@@ -50,6 +50,7 @@ const STAGES: &[Stage] = &[
         counts += jobs::faults(&[])?;
         counts += jobs::pairs(&[])?;
         counts += jobs::slurm()?;
+        counts += jobs::podman()?;
         Ok(counts)
     }),
     ("dist", dist::check),

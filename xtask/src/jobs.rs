@@ -4,12 +4,14 @@ mod apart;
 mod faults;
 mod large;
 mod pairs;
+mod podman;
 mod slurm;
 mod transfers;
 
 pub(crate) use faults::run as faults;
 pub(crate) use large::run as large;
 pub(crate) use pairs::run as pairs;
+pub(crate) use podman::run as podman;
 pub(crate) use slurm::run as slurm;
 
 use serde_json::{Value, json};

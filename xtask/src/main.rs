@@ -36,6 +36,7 @@ cargo xtask faults [COUNT [SEED [LANES]]] [--release]
                                         nothing may be lost; a long run (1000 faults, --release) is added to docs/bench/faults.md
 cargo xtask pairs [COUNT [SEED]]        two processes with the same memory are moved and saved together, and commands and processes killed
 cargo xtask slurm                       the example of a batch job in docs/jobs, with Slurm's own programs
+cargo xtask podman                      the example of a container in docs/jobs, with podman and runc
 cargo xtask dist                        an archive and a Debian package for users, in .build/dist, and tries them
 cargo xtask bench parse                 how fast a large PTX module is parsed and lifted
 cargo xtask bench load                  how long modules take on their way to a card's driver, and from what was kept of that
@@ -76,6 +77,7 @@ fn main() -> ExitCode {
         "faults" => jobs::faults(rest),
         "pairs" => jobs::pairs(rest),
         "ring" => ring::run(rest),
+        "podman" => none_left(rest).and_then(|()| jobs::podman()),
         "slurm" => none_left(rest).and_then(|()| jobs::slurm()),
         "dist" => none_left(rest).and_then(|()| dist::run()),
         "bench" => match rest {
