@@ -362,8 +362,7 @@ impl Run<'_> {
         let group = format!("-{}", child.id());
         let _ = Command::new("kill").args(["-TERM", "--", &group]).stderr(Stdio::null()).status();
         let status = child.wait().map_err(|error| error.to_string())?;
-        self.end_helpers(folder);
-        self.settle(folder, true).map_err(|why| format!("{} was interrupted: {why}", words.join(" ")))?;
+        self.settle_after(folder, true).map_err(|why| format!("{} was interrupted: {why}", words.join(" ")))?;
         Ok(status.code().is_none())
     }
 
@@ -396,11 +395,16 @@ impl Run<'_> {
 
     /// After a command was killed what it had begun goes on by itself: waits until nothing changes any more.
     pub(super) fn settle(&mut self, folder: &str, killed: bool) -> Result<(), String> {
-        if !killed {
-            return Ok(());
-        }
+        if killed { self.settle_after(folder, false) } else { Ok(()) }
+    }
+
+    /// The same; where CRIU was killed too its `helpers` are ended, which do not stop themselves before they have begun.
+    fn settle_after(&mut self, folder: &str, helpers: bool) -> Result<(), String> {
         let start = Instant::now();
         loop {
+            if helpers {
+                self.end_helpers(folder);
+            }
             // CRIU may be at work with the process, or be bringing it back.
             let busy = Bench::is_busy_with(folder);
             if !busy && self.rests() {
