@@ -2,9 +2,10 @@
 
 use super::{Answer, kind_of};
 use crate::seeds::files;
-use hetgpu_checkpoint::wire::{Blob, Range};
+use hetgpu_checkpoint::wire::{Blob, Job, Range};
 use hetgpu_checkpoint::{
-    Digest, Error, HEADER, Header, MemoryDisk, ReadOptions, SectionKind, Sink, Store, crc32c, verify,
+    CHUNK, Digest, Error, HEADER, Header, MemoryDisk, ReadOptions, SectionKind, Sink, Snapshot, Source, Store,
+    WriteOptions, crc32c, verify,
 };
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
@@ -13,8 +14,12 @@ const FOLDER: &str = "/snapshots";
 /// Much memory is described by few bytes. More than this is not asked for here.
 const MEMORY: u64 = 64 << 20;
 
-/// The one that the others are built on comes last.
-static BELOW: LazyLock<Vec<u8>> = LazyLock::new(|| seeds().pop().unwrap_or_default());
+/// The one that the others are built on, and its name.
+const BELOW: &str = "v1-full";
+static BASE: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../checkpoint/tests/data");
+    std::fs::read(path.join(format!("{BELOW}.snapshot"))).unwrap_or_default()
+});
 
 pub(super) fn seeds() -> Vec<Vec<u8>> {
     files("checkpoint/tests/data", &["snapshot"])
@@ -83,8 +88,8 @@ fn said(answer: Answer, error: &Error) -> Answer {
 
 fn attempt(bytes: &[u8], mut answer: Answer) -> Answer {
     let disk = MemoryDisk::default();
-    // Those that are built on another find the last seed, or not.
-    disk.put(&Path::new(FOLDER).join("v1-full.snapshot"), BELOW.clone());
+    // Those that are built on another find it, or not.
+    disk.put(&Path::new(FOLDER).join(format!("{BELOW}.snapshot")), BASE.clone());
     let path = Path::new(FOLDER).join("input.snapshot");
     disk.put(&path, bytes.to_vec());
     let Ok(store) = Store::open_on(Arc::new(disk.clone()), Path::new(FOLDER)) else { return answer };
@@ -107,7 +112,45 @@ fn attempt(bytes: &[u8], mut answer: Answer) -> Answer {
     if let Err(error) = snapshot.blob(Blob(0), MEMORY) {
         answer = said(answer, &error);
     }
-    answer
+    match built_upon(&store, snapshot) {
+        Ok(()) => answer.with("built upon"),
+        Err(error) => said(answer, &error),
+    }
+}
+
+/// Memory of which every other chunk is what it was, and the rest something else.
+struct Half;
+
+impl Source for Half {
+    fn read(&self, at: u64, out: &mut [u8]) -> std::io::Result<()> {
+        out.fill((at / CHUNK) as u8);
+        Ok(())
+    }
+
+    fn unchanged(&self, at: u64, bytes: u64) -> bool {
+        bytes <= CHUNK && (at / CHUNK).is_multiple_of(2)
+    }
+}
+
+/// Another one is built on a snapshot that could be opened, and is read back.
+fn built_upon(store: &Store, below: Snapshot) -> Result<(), Error> {
+    let memory = below.memory();
+    if memory.iter().map(|range| range.bytes).fold(0, u64::saturating_add) > MEMORY {
+        return Ok(());
+    }
+    let below = Arc::new(below);
+    let options = WriteOptions { threads: 1, direct: false, lasts: false, base: Some(Arc::clone(&below)) };
+    let mut writer = store.write("next", options)?;
+    writer.memory(&memory, &Half)?;
+    writer.finish(&Job::default())?;
+    let next = store.load_on("next", Some(&below))?;
+    let bounds = Bounds(memory);
+    // Neighbours are told of as one.
+    for range in next.changed_since(Some(&below)) {
+        bounds.check(range.start.0, 1);
+        bounds.check(range.start.0 + (range.bytes - 1), 1);
+    }
+    next.restore(&bounds, ReadOptions { threads: 1, direct: false })
 }
 
 pub(super) fn run(bytes: &[u8]) -> Answer {
