@@ -10,26 +10,7 @@ folder=$(cd .build && pwd -P)/podman
 give_up() { rm -rf "$folder"; printf 'podman: %s: the example for podman is not tested here\n' "$*"; exit 0; }
 
 [ -x "$folder/files/usr/bin/podman" ] && exit 0
-command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || give_up "no apt-get and dpkg-deb here"
-rm -rf "$folder"
-mkdir -p "$folder/files" "$folder"/apt/{lists,archives}/partial
-cat >"$folder/apt/conf" <<CONF
-Dir::State "$folder/apt";
-Dir::State::lists "$folder/apt/lists";
-Dir::State::status "/var/lib/dpkg/status";
-Dir::Cache "$folder/apt";
-Dir::Cache::archives "$folder/apt/archives";
-APT::Install-Recommends "false";
-APT::Sandbox::User "root";
-Debug::NoLocking "true";
-Acquire::Languages "none";
-Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";
-CONF
-export APT_CONFIG=$folder/apt/conf
-timeout 120 apt-get update -qq >/dev/null 2>&1 || give_up "the list of packages cannot be fetched"
-# With what they need and the system has not.
-timeout 120 apt-get install -qq -y --download-only podman runc iptables >/dev/null 2>&1 || give_up "its packages cannot be fetched"
-for package in "$folder"/apt/archives/*.deb; do dpkg-deb -x "$package" "$folder/files"; done
-rm -rf "$folder/apt"
+. tests/packages.sh
+unpack "$folder" podman runc iptables
 [ -x "$folder/files/usr/bin/podman" ] && [ -x "$folder/files/usr/sbin/runc" ] || give_up "it is installed as a whole already, or not to be had"
 printf 'podman: its packages are in .build/podman\n'

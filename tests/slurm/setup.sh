@@ -11,28 +11,10 @@ programs=(munged slurmctld slurmd slurmstepd sbatch scancel scontrol sinfo)
 give_up() { rm -rf "$folder"; printf 'slurm: %s: the example for Slurm is not tested here\n' "$*"; exit 0; }
 
 [ -x "$folder/bin/slurmd" ] && "$folder/bin/slurmd" -V >/dev/null 2>&1 && exit 0
-command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || give_up "no apt-get and dpkg-deb here"
-rm -rf "$folder"
-mkdir -p "$folder"/{bin,files} "$folder"/apt/{lists,archives}/partial
-cat >"$folder/apt/conf" <<CONF
-Dir::State "$folder/apt";
-Dir::State::lists "$folder/apt/lists";
-Dir::State::status "/var/lib/dpkg/status";
-Dir::Cache "$folder/apt";
-Dir::Cache::archives "$folder/apt/archives";
-APT::Install-Recommends "false";
-APT::Sandbox::User "root";
-Debug::NoLocking "true";
-Acquire::Languages "none";
-Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";
-CONF
-export APT_CONFIG=$folder/apt/conf
-timeout 120 apt-get update -qq >/dev/null 2>&1 || give_up "the list of packages cannot be fetched"
+. tests/packages.sh
 # Those that are installed as well: what is unpacked has to be whole.
-timeout 120 apt-get install -qq -y --download-only --reinstall slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge libmunge2 \
-    >/dev/null 2>&1 || give_up "its packages cannot be fetched"
-for package in "$folder"/apt/archives/*.deb; do dpkg-deb -x "$package" "$folder/files"; done
-rm -rf "$folder/apt"
+unpack "$folder" --reinstall slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge libmunge2
+mkdir "$folder/bin"
 
 # They look for libraries and plugins where they would be installed. Started by the loader they find them here, and jobs do not inherit
 # what a variable would say.

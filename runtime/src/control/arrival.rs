@@ -32,14 +32,14 @@ impl Birth {
     }
 }
 
-/// When the process began that was saved.
+/// When the process began that was saved, until it goes on.
 static SAVED: Mutex<Option<Birth>> = Mutex::new(None);
 
 fn saved() -> Option<Birth> {
     SAVED.lock().unwrap_or_else(|e| e.into_inner()).clone()
 }
 
-/// Whether this process was saved, and is one that came back.
+/// Whether this process was saved, and is one that came back and has not gone on.
 pub(super) fn came_back() -> bool {
     saved().is_some_and(|birth| birth.is_another(&Birth::of_this_process()))
 }
@@ -49,14 +49,18 @@ pub(super) fn end() {
     presence::end(std::process::id());
 }
 
-/// Takes note of a request: after one that saved the job with its process that is looked after.
+/// Takes note of a request: after one that saved the job with its process that is looked after, until one lets it go on.
 pub(super) fn note(serve: &Arc<Serve>, request: &Value, answer: &Value) {
     let whole = request["request"] == json!("save") && request["process"] == json!(true);
-    if !whole || answer["ok"] != json!(true) {
+    let goes_on = request["request"] == json!("resume");
+    if !(whole || goes_on) || answer["ok"] != json!(true) {
         return;
     }
     let birth = Birth::of_this_process();
-    *SAVED.lock().unwrap_or_else(|e| e.into_inner()) = Some(birth.clone());
+    *SAVED.lock().unwrap_or_else(|e| e.into_inner()) = whole.then(|| birth.clone());
+    if goes_on {
+        return;
+    }
     let serve = Arc::clone(serve);
     let watches = move || {
         sys::leave_signals_to_others();
