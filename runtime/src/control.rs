@@ -118,9 +118,13 @@ fn converse(stream: &UnixStream, serve: &Arc<Serve>, held: &AtomicBool, limits: 
         }
         None => return,
     }
-    let Some(line) = request(stream) else {
-        log::warn(format_args!("a request about the job of this process was too long, or came only in part"));
-        return;
+    let line = match request(stream) {
+        Heard::Line(line) => line,
+        Heard::Nothing => return,
+        Heard::Part => {
+            log::warn(format_args!("a request about the job of this process was too long, or came only in part"));
+            return;
+        }
     };
     let parsed = serde_json::from_slice::<Value>(&line).ok().filter(Value::is_object);
     let mut loads = false;
@@ -172,26 +176,38 @@ fn safely(serve: &Serve, request: &Value, tell: Tell<'_>) -> Value {
     done.unwrap_or_else(|_| refusal("failed", "internal error"))
 }
 
-/// The line of a request, without its end; none where it does not end in time, or is too long.
-fn request(stream: &UnixStream) -> Option<Vec<u8>> {
+/// What came of who connected.
+enum Heard {
+    /// A line, without its end.
+    Line(Vec<u8>),
+    /// He only looked whether anybody listens.
+    Nothing,
+    /// It did not end in time, or is too long.
+    Part,
+}
+
+fn request(stream: &UnixStream) -> Heard {
     let until = Instant::now() + PATIENCE;
     let mut line = Vec::new();
     let mut piece = [0; 1024];
     loop {
-        let left = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())?;
-        stream.set_read_timeout(Some(left)).ok()?;
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() || stream.set_read_timeout(Some(left)).is_err() {
+            return Heard::Part;
+        }
         match (&mut &*stream).read(&mut piece) {
-            Ok(0) => return None,
+            Ok(0) if line.is_empty() => return Heard::Nothing,
+            Ok(0) => return Heard::Part,
             Ok(count) => line.extend_from_slice(&piece[..count]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => return None,
+            Err(_) => return Heard::Part,
         }
         if let Some(end) = line.iter().position(|&byte| byte == b'\n') {
             line.truncate(end);
-            return Some(line);
+            return Heard::Line(line);
         }
         if line.len() as u64 >= REQUEST {
-            return None;
+            return Heard::Part;
         }
     }
 }

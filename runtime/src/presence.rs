@@ -201,9 +201,11 @@ pub fn processes(folder: &Path) -> Vec<Process> {
     let entry_at = |path: &Path| read(path).and_then(|text| parse(&text));
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        // Where a process listens; it is gone with it.
-        if let Some(pid) = name.strip_suffix(".sock").and_then(|pid| pid.parse().ok()) {
-            if start_of(pid).is_none() && !foreign(&entry_at(&folder.join(pid.to_string()))) {
+        // Where a process listens; it is gone with it. One that has other numbers is not known here, and listens all the same.
+        if let Some(pid) = name.strip_suffix(".sock").and_then(|pid| pid.parse::<u32>().ok()) {
+            let elsewhere =
+                || foreign(&entry_at(&folder.join(pid.to_string()))) || crate::sys::may_be_listened_at(&entry.path());
+            if start_of(pid).is_none() && !elsewhere() {
                 let _ = fs::remove_file(entry.path());
             }
             continue;
@@ -290,10 +292,19 @@ mod tests {
 
     #[test]
     fn files_of_processes_that_are_gone_are_removed() {
+        use std::os::unix::net::UnixListener;
         let folder = scratch("stale");
         drop(Presence::announce(&folder, &[]).unwrap());
         let mut child = std::process::Command::new("true").spawn().unwrap();
         child.wait().unwrap();
+        // A process of that number is not here, but somewhere else one listens.
+        let socket = folder.join(format!("{}.sock", child.id()));
+        let listener = UnixListener::bind(&socket).unwrap();
+        processes(&folder);
+        assert!(socket.exists(), "somebody listens there");
+        drop(listener);
+        processes(&folder);
+        assert!(!socket.exists(), "nobody does any more");
         let own = std::process::id();
         let wrong_start = format!("{FORMAT}\nstart 1\nnumbers {}\n", numbers());
         fs::write(folder.join(child.id().to_string()), &wrong_start).unwrap();

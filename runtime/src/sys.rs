@@ -244,6 +244,32 @@ pub(crate) fn peer(socket: i32) -> Option<(u32, u32)> {
     }
 }
 
+/// Whether somebody listens at a socket; where that cannot be found out, he may.
+pub(crate) fn may_be_listened_at(path: &std::path::Path) -> bool {
+    use std::os::unix::ffi::OsStrExt;
+    let mut address = libc::sockaddr_un { sun_family: libc::AF_UNIX as libc::sa_family_t, sun_path: [0; 108] };
+    let bytes = path.as_os_str().as_bytes();
+    if bytes.len() >= address.sun_path.len() {
+        return true;
+    }
+    for (to, byte) in address.sun_path.iter_mut().zip(bytes) {
+        *to = byte.cast_signed();
+    }
+    // SAFETY: a socket of our own, which nobody else has, and an address that is longer than the path, with zeros behind it.
+    unsafe {
+        // Nobody waits for one who listens and does not come to it.
+        let socket = libc::socket(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC, 0);
+        if socket < 0 {
+            return true;
+        }
+        let bytes = size_of_val(&address) as libc::socklen_t;
+        let connected = libc::connect(socket, (&raw const address).cast(), bytes);
+        let refused = connected != 0 && std::io::Error::last_os_error().raw_os_error() == Some(libc::ECONNREFUSED);
+        libc::close(socket);
+        !refused
+    }
+}
+
 /// Which file children close, or -1.
 static CLOSED_IN_CHILDREN: AtomicI32 = AtomicI32::new(-1);
 

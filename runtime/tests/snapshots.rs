@@ -181,8 +181,9 @@ fn a_job_goes_on_while_its_copy_is_written_and_is_rewound() {
         // What was freed meanwhile cannot come back, be there something at its place or not.
         runtime.free(at).unwrap();
         assert_eq!(rewind(&runtime, &folder.0, "a"), Err(TroubleKind::Unfit));
-        let again = runtime.allocate(3 << 20).unwrap();
-        assert_eq!((again, rewind(&runtime, &folder.0, "a")), (at, Err(TroubleKind::Unfit)));
+        // It is there, but where another test has taken it meanwhile.
+        runtime.allocate(3 << 20).unwrap();
+        assert_eq!(rewind(&runtime, &folder.0, "a"), Err(TroubleKind::Unfit));
         assert!(!device.mapped().is_empty());
     }
 }

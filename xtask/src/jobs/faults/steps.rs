@@ -75,11 +75,15 @@ impl Watch {
     fn begin(pid: u32, what: &str) -> Result<Self, String> {
         let mut command = Command::new("strace");
         command.args(["-f", "-o", "/dev/null", "-e", what, "-p", &pid.to_string()]);
-        let child =
-            command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().map_err(|error| format!("strace: {error}"))?;
-        let watch = Self(child);
+        command.stdin(Stdio::null()).stderr(Stdio::null());
+        let mut begin = || command.spawn().map_err(|error| format!("strace: {error}"));
+        let mut watch = Self(begin()?);
         let start = Instant::now();
         while !is_held(pid) {
+            // It gives up where a thread has ended that it was about to get hold of.
+            if matches!(watch.0.try_wait(), Ok(Some(_))) {
+                watch = Self(begin()?);
+            }
             if start.elapsed() > PATIENCE {
                 return Err(format!("strace does not get hold of process {pid}"));
             }
