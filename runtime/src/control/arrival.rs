@@ -44,6 +44,11 @@ pub(super) fn came_back() -> bool {
     saved().is_some_and(|birth| birth.is_another(&Birth::of_this_process()))
 }
 
+/// The job goes on, whoever this process is.
+pub(super) fn forget() {
+    *SAVED.lock().unwrap_or_else(|e| e.into_inner()) = None;
+}
+
 /// Ends the process, which has done nothing yet. It says nothing: what it writes to has to be as it was when it is brought back again.
 pub(super) fn end() {
     presence::end(std::process::id());
@@ -56,11 +61,11 @@ pub(super) fn note(serve: &Arc<Serve>, request: &Value, answer: &Value) {
     if !(whole || goes_on) || answer["ok"] != json!(true) {
         return;
     }
-    let birth = Birth::of_this_process();
-    *SAVED.lock().unwrap_or_else(|e| e.into_inner()) = whole.then(|| birth.clone());
     if goes_on {
-        return;
+        return forget();
     }
+    let birth = Birth::of_this_process();
+    *SAVED.lock().unwrap_or_else(|e| e.into_inner()) = Some(birth.clone());
     let serve = Arc::clone(serve);
     let watches = move || {
         sys::leave_signals_to_others();

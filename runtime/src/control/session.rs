@@ -145,6 +145,7 @@ impl Session<'_> {
             }
         };
         if goes {
+            super::arrival::forget();
             let gone_on = guarded(self.stream, self.serve, &json!({ "request": "resume" }));
             if last["ok"] == json!(true) {
                 last = gone_on;
