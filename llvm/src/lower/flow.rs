@@ -144,8 +144,13 @@ impl<'c> Lowering<'_, '_, 'c> {
         let targets = self.body.targets(inst).to_vec();
         match self.plan.flows[self.block.index()].clone() {
             Flow::Fold(next) => {
-                let mut moves = Moves::default();
                 let conditions = self.conditions(data.op, &args, targets.len());
+                if let Some(out) = self.way_out_of_a_strip(data.op, &args, inst)
+                    && let Some(leaves) = conditions[out]
+                {
+                    self.unless_any(leaves, inst, 1 - out, next);
+                }
+                let mut moves = Moves::default();
                 for (n, condition) in conditions.into_iter().enumerate() {
                     self.edge(inst, n, condition, &mut moves);
                 }
@@ -193,6 +198,45 @@ impl<'c> Lowering<'_, '_, 'c> {
         Ok(())
     }
 
+    /// The way by which lanes leave a loop of a kernel that can be suspended, where they do so in the same turn for the most: they compare
+    /// what is alike for them, or a constant distance apart.
+    fn way_out_of_a_strip(&self, op: Op, args: &[Value], inst: Inst) -> Option<usize> {
+        if op != Op::BrIf || self.lanes == 1 || self.facts.leaving.is_empty() {
+            return None;
+        }
+        let insts = &self.body.blocks[self.block.index()].insts;
+        let compares = insts.iter().find(|other| self.body.results(**other).contains(&args[0]))?;
+        let alike = |value: &Value| self.shapes.get(*value) != Shape::Varying;
+        if self.body.inst(*compares).op != Op::ICmp || !self.body.args(*compares).iter().all(alike) {
+            return None;
+        }
+        let l = self.facts.loops.innermost(self.block).filter(|l| self.plan.divergent[l.index()])?;
+        let stays = self.body.targets(inst).iter().map(|target| self.facts.loops.contains(l, target.block));
+        match stays.collect::<Vec<_>>()[..] {
+            [false, true] => Some(0),
+            [true, false] => Some(1),
+            _ => None,
+        }
+    }
+
+    /// Where none of these lanes is there, all active ones take the other edge, and nothing has to be kept for those that did not.
+    fn unless_any(&mut self, leave: Val<'c>, inst: Inst, other: usize, next: Next) {
+        let e = self.e;
+        let (stay, go) = (e.block(self.code, "stay"), e.block(self.code, "go"));
+        let none = e.icmp(Int::LLVMIntEQ, e.cast(Code::LLVMBitCast, leave, self.i(32)), self.c32(0));
+        e.cond_br_likely(none, stay, go);
+        e.at(stay);
+        let (held, vectors, strict) = (self.held.clone(), self.vectors.clone(), self.strict.clone());
+        let mut moves = Moves::default();
+        self.edge(inst, other, None, &mut moves);
+        self.make(moves);
+        let to = self.body.targets(inst)[other].block;
+        // There are active lanes, so that nobody has to look whether there are.
+        e.br(if next == Next::Block(to) { self.blocks[to.index()].1 } else { self.to(next) });
+        (self.held, self.vectors, self.strict) = (held, vectors, strict);
+        e.at(go);
+    }
+
     /// Whether control comes to a block seldom: out of a loop that leaves it now and then to look whether it is asked to stop.
     pub(super) fn ends_strip(&self, to: Block) -> bool {
         let asks = self.body.terminator(to).is_some_and(|t| {
@@ -217,8 +261,18 @@ impl<'c> Lowering<'_, '_, 'c> {
         match left.filter(|l| self.facts.nobody_stays(self.block, *l)).map(|l| (l, self.plan.after[l.index()])) {
             Some((_, Next::Block(behind))) if behind == target => self.e.br(self.blocks[target.index()].1),
             Some((l, behind)) if way == Next::Check(l) => self.e.br(self.to(behind)),
+            // Who goes round a loop in strips is there.
+            _ if self.lanes > 1 && !self.facts.leaving.is_empty() && self.goes_round(target, way) => {
+                self.e.br(self.blocks[target.index()].1);
+            }
             _ => self.e.br(self.to(way)),
         }
+    }
+
+    /// Whether an edge leads back to the header of the loop whose check comes next.
+    fn goes_round(&self, target: Block, way: Next) -> bool {
+        let l = self.facts.loops.headed_by(target).filter(|l| way == Next::Check(*l));
+        l.is_some_and(|l| self.facts.loops.contains(l, self.block) && !self.in_turns.contains(&l))
     }
 
     /// An edge that these lanes have taken.
