@@ -2,18 +2,19 @@
 # The example of docs/jobs/podman.md: an n-body program in a container stands still, is saved with its container, removed, brought back and
 # goes on. Run by `cargo xtask podman`, as root and in a namespace of mounts of its own:
 #     test.sh PACKAGES FOLDER CRIU BODIES STEPS REST
-# FOLDER has nbody, libcuda.so.1 and hetgpu-migrate. Its last line is what the program printed last.
+# FOLDER has nbody, libcuda.so.1 and hetgpu-migrate. Its last line is what the program printed last. Where the system does not let packages be
+# laid over its folders it ends with 77.
 set -euo pipefail
 packages=$1 folder=$2 criu=$3 bodies=$4 steps=$5 rest=$6
 work=$folder/podman
-mount --make-rprivate /
+mount --make-rprivate / || exit 77
 
 # What the packages hold is laid over what the system has.
 mkdir -p "$work/over"
-mount -t tmpfs none "$work/over"
+mount -t tmpfs none "$work/over" || exit 77
 for place in usr etc; do
     mkdir "$work/over/$place" "$work/over/$place-work"
-    mount -t overlay none -o "lowerdir=$packages/$place:/$place,upperdir=$work/over/$place,workdir=$work/over/$place-work" "/$place"
+    mount -t overlay none -o "lowerdir=$packages/$place:/$place,upperdir=$work/over/$place,workdir=$work/over/$place-work" "/$place" || exit 77
 done
 for name in iptables ip6tables; do
     for what in "" -save -restore; do ln -sf xtables-nft-multi "/usr/sbin/$name$what"; done
