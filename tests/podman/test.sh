@@ -19,6 +19,8 @@ done
 for name in iptables ip6tables; do
     for what in "" -save -restore; do ln -sf xtables-nft-multi "/usr/sbin/$name$what"; done
 done
+# It keeps notes beside the system's own.
+mount -t tmpfs none /var/cache/ldconfig 2>/dev/null || true
 ldconfig
 printf '#!/bin/sh\nexec "%s" "$@"\n' "$criu" >/usr/local/bin/criu
 chmod +x /usr/local/bin/criu

@@ -16,6 +16,8 @@ struct Limit {
     until: Instant,
     /// What is asked then.
     request: Value,
+    /// Somebody was told that it did not come about.
+    told: bool,
 }
 
 #[derive(Default)]
@@ -44,7 +46,7 @@ impl Limits {
         let Some(until) = Instant::now().checked_add(Duration::from_millis(limit)) else { return };
         let request = json!({ "request": "go-on", "turn": turn, "device": request["device"] });
         let mut state = self.lock();
-        state.limit = Some(Limit { until, request });
+        state.limit = Some(Limit { until, request, told: false });
         self.changed.notify_all();
         if !state.watched {
             let (limits, serve) = (Arc::clone(self), Arc::clone(serve));
@@ -72,14 +74,20 @@ impl Limits {
                 state = self.changed.wait_timeout(state, left).unwrap_or_else(|e| e.into_inner()).0;
                 continue;
             }
-            let Some(Limit { request, .. }) = state.limit.take() else { continue };
+            let Some(Limit { request, mut told, .. }) = state.limit.take() else { continue };
             // Others ask meanwhile.
             drop(state);
             let answer = super::safely(serve, &request, &|_| {});
             state = self.lock();
             if answer["ok"] != json!(true) && state.limit.is_none() {
-                log::info(format_args!("the job does not go on after its limit: {}", answer["error"]));
-                state.limit = Some(Limit { until: Instant::now() + AGAIN, request });
+                // Another command may be at work with the job, and will be done.
+                if answer["kind"] != json!("stage") && !std::mem::replace(&mut told, true) {
+                    let (why, pid) = (answer["error"].as_str().unwrap_or("?"), std::process::id());
+                    log::warn(format_args!(
+                        "the job does not go on after its limit: {why}; it is tried again, also by `hetgpu-migrate resume {pid}`"
+                    ));
+                }
+                state.limit = Some(Limit { until: Instant::now() + AGAIN, request, told });
             }
         }
     }
