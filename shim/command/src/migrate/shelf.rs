@@ -305,4 +305,47 @@ mod tests {
         }
         fs::remove_dir_all(&folder).unwrap();
     }
+
+    #[test]
+    fn a_job_gets_back_what_it_cannot_be_lent_from_a_snapshot_of_that_alone() {
+        let folder = std::env::temp_dir().join(format!("hetgpu-ahead-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&folder);
+        let store = Store::open(&folder).unwrap();
+        let large = LARGE as usize;
+        let mut memory: Vec<u8> = (0..2 * large).map(|at| (at / 1000) as u8).collect();
+        let ranges = [(0, 100), (LARGE, LARGE)].map(|(start, bytes)| Range { start: Address(start), bytes });
+        let save = |name: &str, memory: &[u8]| {
+            let mut writer = store.write(name, WriteOptions { lasts: false, ..WriteOptions::default() }).unwrap();
+            writer.blob(b"a text").unwrap();
+            writer.memory(&ranges, &Bytes(memory)).unwrap();
+            writer.finish(&Default::default()).unwrap();
+        };
+        save("first", &memory);
+        let Some(mut ahead) = Ahead::of(&folder, "first") else { panic!("there is room for {large} bytes") };
+        (memory[7], memory[large + 7]) = (201, 202);
+        save("last", &memory);
+        let back = ahead.lend(&folder, "last").unwrap();
+        assert_eq!((back.snapshot, &back.lent.words["alone"]), (REST, &json!(true)), "no snapshot has the rest");
+        let rest = store.load(REST).unwrap();
+        assert_eq!((rest.memory(), rest.depth()), (vec![ranges[0].clone()], 0));
+        assert_eq!(rest.blob(Blob(0), 100).unwrap(), b"a text");
+        let mut small = [0; 100];
+        rest.read(0, &mut small).unwrap();
+        assert_eq!(small, memory[..100]);
+        let mut lent = vec![0; large];
+        ahead.shelf.read(LARGE, &mut lent).unwrap();
+        assert!(lent == memory[large..], "what is lent is what it had last");
+        drop(rest);
+        Ahead::over(&folder);
+        assert!(store.load(REST).is_err());
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    struct Bytes<'b>(&'b [u8]);
+
+    impl Source for Bytes<'_> {
+        fn read(&self, at: u64, out: &mut [u8]) -> io::Result<()> {
+            self.0.read(at, out)
+        }
+    }
 }
