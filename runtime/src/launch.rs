@@ -42,7 +42,7 @@ pub struct LaunchRequest {
     pub dynamic_shared: u32,
     pub cooperative: bool,
     /// The kernel's parameters, packed.
-    pub params: Vec<u8>,
+    pub params: Arc<[u8]>,
     /// What else the program said of it, which a node of a graph keeps.
     pub attributes: Attributes,
 }
@@ -83,6 +83,11 @@ impl QueuedLaunch {
     pub(crate) fn measured(&self) -> Measured {
         Measured { function: Arc::clone(&self.prepared.function), blocks: self.prepared.blocks() }
     }
+
+    /// The kernel and how many blocks of it: launches of which this is equal take the same time.
+    pub(crate) fn kind(&self) -> (usize, u64) {
+        (Arc::as_ptr(&self.prepared.function).addr(), self.prepared.blocks())
+    }
 }
 
 /// A launch whose time is found out by the way.
@@ -92,7 +97,7 @@ pub(crate) struct Measured {
 }
 
 impl Measured {
-    /// From when it was handed over until it was seen to be done it took so long.
+    /// It took no longer than that.
     pub(crate) fn at_most(&self, time: Duration) {
         self.function.pace.at_most(time.as_nanos() as u64, self.blocks);
     }
@@ -191,39 +196,47 @@ pub fn check(
     request: &LaunchRequest,
     multiprocessors: u32,
 ) -> Result<()> {
-    let name = info.name.to_string_lossy();
+    let name = || info.name.to_string_lossy();
     for (what, given, most) in [("grid", request.grid, caps.grid), ("block", request.block, caps.block)] {
         if given.iter().zip(most).any(|(&given, most)| given == 0 || given > most) {
-            return Err(Error::invalid(format!("{name}: a {what} of {given:?}; each must be 1 to {most:?}")));
+            return Err(Error::invalid(format!("{}: a {what} of {given:?}; each must be 1 to {most:?}", name())));
         }
     }
     let threads: u32 = request.block.iter().product();
     if threads > caps.threads_per_block {
-        return Err(Error::invalid(format!("{name}: {threads} threads a block, at most {}", caps.threads_per_block)));
+        return Err(Error::invalid(format!(
+            "{}: {threads} threads a block, at most {}",
+            name(),
+            caps.threads_per_block
+        )));
     }
     if threads > threads_limit(caps, info) {
         return Err(Error::invalid(format!(
-            "{name}: {threads} threads a block, but the kernel was compiled for at most {}",
+            "{}: {threads} threads a block, but the kernel was compiled for at most {}",
+            name(),
             info.max_threads
         )));
     }
     let required = info.required_threads;
     if required != [0; 3] && request.block != required.map(|threads| threads.max(1)) {
         return Err(Error::invalid(format!(
-            "{name}: blocks of {:?}, but the kernel wants {required:?}",
+            "{}: blocks of {:?}, but the kernel wants {required:?}",
+            name(),
             request.block
         )));
     }
     let limit = dynamic_shared_limit(caps, info, settings);
     if request.dynamic_shared > limit {
         return Err(Error::invalid(format!(
-            "{name}: {} bytes of dynamic shared memory, at most {limit}",
+            "{}: {} bytes of dynamic shared memory, at most {limit}",
+            name(),
             request.dynamic_shared
         )));
     }
     if request.params.len() < info.param_bytes as usize {
         return Err(Error::invalid(format!(
-            "{name}: {} bytes of parameters, the kernel takes {}",
+            "{}: {} bytes of parameters, the kernel takes {}",
+            name(),
             request.params.len(),
             info.param_bytes
         )));
@@ -231,15 +244,20 @@ pub fn check(
     check_cluster(caps, info, settings, request.cluster)?;
     if request.grid.iter().zip(request.cluster).any(|(blocks, cluster)| cluster == 0 || blocks % cluster != 0) {
         return Err(Error::invalid(format!(
-            "{name}: a grid of {:?} blocks cannot be cut into clusters of {:?}",
-            request.grid, request.cluster
+            "{}: a grid of {:?} blocks cannot be cut into clusters of {:?}",
+            name(),
+            request.grid,
+            request.cluster
         )));
     }
     if request.cooperative {
         let blocks: u64 = request.grid.iter().map(|&blocks| u64::from(blocks)).product();
         let room = resident_blocks(caps, info, threads, request.dynamic_shared) * multiprocessors;
         if blocks > u64::from(room) {
-            return Err(Error::CooperativeTooLarge(format!("{name}: {blocks} blocks, at most {room} are resident")));
+            return Err(Error::CooperativeTooLarge(format!(
+                "{}: {blocks} blocks, at most {room} are resident",
+                name()
+            )));
         }
     }
     Ok(())
@@ -247,15 +265,19 @@ pub fn check(
 
 /// Whether a kernel may be launched in such clusters.
 pub fn check_cluster(caps: &Caps, info: &KernelInfo, settings: FunctionSettings, cluster: [u32; 3]) -> Result<()> {
-    let name = info.name.to_string_lossy();
+    let name = || info.name.to_string_lossy();
     let blocks = cluster.iter().fold(1u32, |product, &blocks| product.saturating_mul(blocks));
     let limit = cluster_limit(caps, info, settings).max(1);
     if blocks == 0 || blocks > limit {
-        return Err(Error::InvalidCluster(format!("{name}: clusters of {cluster:?} blocks, at most {limit} in all")));
+        return Err(Error::InvalidCluster(format!(
+            "{}: clusters of {cluster:?} blocks, at most {limit} in all",
+            name()
+        )));
     }
     if info.required_cluster != [0; 3] && cluster != cluster_of(info, settings, [1; 3]) {
         return Err(Error::InvalidCluster(format!(
-            "{name}: clusters of {cluster:?} blocks, but the kernel requires {:?}",
+            "{}: clusters of {cluster:?} blocks, but the kernel requires {:?}",
+            name(),
             info.required_cluster
         )));
     }
@@ -382,7 +404,7 @@ pub(crate) fn run(queue: &dyn Queue, session: &Arc<Session>, queued: QueuedLaunc
 pub(crate) fn submit(queue: &dyn Queue, queued: QueuedLaunch) -> Result<()> {
     let QueuedLaunch { prepared, workspace, grid_id, .. } = queued;
     let launch = prepared.as_it_is(workspace, grid_id);
-    queue.submit(Work::Launch(Box::new(launch))).map_err(|error| named(error, &prepared.module).into())
+    queue.submit(Work::Launch(launch)).map_err(|error| named(error, &prepared.module).into())
 }
 
 impl Prepared {
@@ -393,24 +415,35 @@ impl Prepared {
     }
 
     /// The launch of the kernel's plain form, whole.
-    pub(crate) fn as_it_is(&self, workspace: u64, grid_id: u64) -> hetgpu_device::Launch {
-        let Self { session, module, kernel, request, processors, heap, .. } = self;
-        let (session, module) = (session.clone(), module.clone());
-        hetgpu_device::Launch {
+    pub(crate) fn as_it_is(&self, workspace: u64, grid_id: u64) -> Box<hetgpu_device::Launch> {
+        let Self { kernel, request, processors, heap, .. } = self;
+        Box::new(hetgpu_device::Launch {
+            module: self.module.loaded,
+            kernel: *kernel,
             grid: request.grid,
             block: request.block,
             cluster: request.cluster,
             dynamic_shared: request.dynamic_shared,
-            params: request.params.as_slice().into(),
+            params: Arc::clone(&request.params),
             cooperative: request.cooperative,
             workspace,
             clears_workspace: workspace != 0,
             grid_id,
             heap: *heap,
             multiprocessors: processors.clone(),
-            listener: Arc::new(Ears { session, module, outcome: OnceLock::new() }),
-            ..hetgpu_device::Launch::new(self.module.loaded, *kernel)
-        }
+            blocks: Blocks::default(),
+            stop: 0,
+            listener: self.listener(),
+        })
+    }
+
+    /// Hears what launches say whose outcome nobody asks for.
+    fn listener(&self) -> Arc<dyn Listener> {
+        let ears = || {
+            let (session, module) = (self.session.clone(), self.module.clone());
+            Arc::new(Ears { session, module, outcome: OnceLock::new() })
+        };
+        self.function.ears.get_or_init(|| ears()).clone()
     }
 
     pub(crate) fn blocks(&self) -> u64 {
@@ -439,7 +472,6 @@ impl Prepared {
         let mut sitting = self.sit(session, memory)?;
         let word = sitting.as_ref().map(Sitting::stop);
         let mut flight = session.device.take_off(memory, function, request, self.guess(), word)?;
-        let params: Arc<[u8]> = request.params.as_slice().into();
         let prepare = |module, extent| {
             let _ = aside(|| session.device.device.prepare(module, *kernel, request.block, extent));
         };
@@ -463,7 +495,7 @@ impl Prepared {
                 block: request.block,
                 cluster: request.cluster,
                 dynamic_shared: request.dynamic_shared,
-                params: sitting.as_ref().map_or(&params, |sitting| &sitting.params).clone(),
+                params: sitting.as_ref().map_or(&request.params, |sitting| &sitting.params).clone(),
                 cooperative: request.cooperative,
                 workspace,
                 // Who goes on goes on with what is there.
@@ -580,7 +612,7 @@ mod tests {
             cluster: [1; 3],
             dynamic_shared: 0,
             cooperative: false,
-            params: vec![0; 8],
+            params: [0; 8].into(),
             attributes: Attributes::new(),
         }
     }
@@ -625,7 +657,7 @@ mod tests {
 
     #[test]
     fn too_few_parameters_are_refused() {
-        let short = LaunchRequest { params: vec![0; 7], ..request([1, 1, 1], [1, 1, 1]) };
+        let short = LaunchRequest { params: [0; 7].into(), ..request([1, 1, 1], [1, 1, 1]) };
         assert!(is_invalid(verdict(&info(), short)));
     }
 

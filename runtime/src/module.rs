@@ -8,7 +8,7 @@ use crate::memory::Owner;
 use crate::session::Session;
 use crate::twin::Twins;
 use crate::{Error, Result, Runtime, sys};
-use hetgpu_device::LoadedModule;
+use hetgpu_device::{Listener, LoadedModule};
 use hetir::attr::Space;
 use hetir::ir::Global;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
@@ -64,6 +64,8 @@ pub struct Function {
     pub(crate) draft: Mutex<Draft>,
     pub(crate) pace: Pace,
     pub(crate) twins: Twins,
+    /// Hears what launches of it say whose outcome nobody asks for.
+    pub(crate) ears: OnceLock<Arc<dyn Listener>>,
 }
 
 /// A kernel of a library.
@@ -210,7 +212,17 @@ impl Runtime {
         let function = |index| {
             let kernel = kernels.get(index).and_then(|&kernel| self.kernels.get(kernel).ok());
             let (code, settings, draft, pace) = (code.clone(), Mutex::default(), Mutex::default(), Pace::default());
-            Function { module: handle, code, index, kernel, settings, draft, pace, twins: Twins::default() }
+            Function {
+                module: handle,
+                code,
+                index,
+                kernel,
+                settings,
+                draft,
+                pace,
+                twins: Twins::default(),
+                ears: OnceLock::new(),
+            }
         };
         let functions = (0..code.kernels.len()).map(|index| self.functions.insert(Arc::new(function(index))));
         let _ = module.functions.set(functions.collect());

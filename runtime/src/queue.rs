@@ -22,12 +22,12 @@ use crate::session::Session;
 use crate::word::Condition;
 use crate::{Error, Result, log, sys};
 use handed::Handed;
-use hetgpu_device::{Device, DeviceError, ErrorKind, Fill, Shape, Work as DeviceWork};
+use hetgpu_device::{Device, DeviceError, ErrorKind, Fill, NumberMap, Shape, Work as DeviceWork};
 pub use order::Lane;
 pub(crate) use order::Point;
 use order::{Before, Order};
 use std::cell::Cell;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::Thread;
@@ -157,7 +157,7 @@ struct Running {
 struct State {
     order: Order<Work>,
     /// The device's queue of each lane that has one.
-    queues: HashMap<Lane, Arc<dyn hetgpu_device::Queue>>,
+    queues: NumberMap<Lane, Arc<dyn hetgpu_device::Queue>>,
     workers: u32,
     /// No thread can be had: who waits does everything.
     alone: bool,
@@ -173,7 +173,7 @@ struct State {
     backlog: u64,
     running: Vec<Running>,
     /// What the device was handed, by lane; lanes without any are not here.
-    handed: HashMap<Lane, Handed>,
+    handed: NumberMap<Lane, Handed>,
     /// Lanes for which somebody waits that is no thread of the program.
     draining: HashSet<Lane>,
     /// Nothing is begun.
@@ -510,6 +510,8 @@ pub(crate) struct Pushed<'q> {
     state: Guard<'q>,
     pub(crate) point: Point,
     follows: bool,
+    /// It was begun as soon as it was appended, and goes to the device behind these points.
+    begun: Option<(Work, Vec<Point>)>,
 }
 
 /// The lanes of one device and the threads that run them.
@@ -622,12 +624,13 @@ impl Queue {
         behind: &[Lane],
         operation: Operation,
     ) -> Result<Point> {
-        let pushed = self.append(lane, session, after, behind, operation)?;
+        let pushed = self.begin(lane, session, after, behind, operation)?;
         Ok(self.go_on(pushed))
     }
 
-    /// Appends an operation; nobody hears of it before [`Self::go_on`], for which no lock may be held.
-    pub(crate) fn append(
+    /// Appends an operation, and begins it where the device can be given it at once; nobody hears of it before [`Self::go_on`], for which
+    /// no lock may be held.
+    pub(crate) fn begin(
         &self,
         lane: Lane,
         session: &Arc<Session>,
@@ -635,20 +638,51 @@ impl Queue {
         behind: &[Lane],
         operation: Operation,
     ) -> Result<Pushed<'_>> {
-        let guess = operation.guess();
-        let follows = self.0.device.caps().asynchronous && operation.may_follow();
-        let work = Work { operation, session: Arc::clone(session), guess, follows };
+        let work = self.work(session, operation);
+        let follows = work.follows;
         let mut state = self.0.lock();
         after.extend(behind.iter().map(|&other| state.order.end(other)).filter(|point| !state.order.passed(*point)));
+        if self.0.goes_at_once(&state, lane, &after, &work)
+            && let Some(point) = state.order.begin(lane)
+        {
+            self.0.pushed.fetch_add(1, Ordering::Relaxed);
+            return Ok(Pushed { state, point, follows, begun: Some((work, after)) });
+        }
+        let point = self.put(&mut state, lane, after, work)?;
+        Ok(Pushed { state, point, follows, begun: None })
+    }
+
+    /// Appends an operation; nobody hears of it before [`Self::go_on_with`].
+    pub(crate) fn append(
+        &self,
+        lane: Lane,
+        session: &Arc<Session>,
+        after: Vec<Point>,
+        operation: Operation,
+    ) -> Result<Point> {
+        let work = self.work(session, operation);
+        self.put(&mut self.0.lock(), lane, after, work)
+    }
+
+    fn work(&self, session: &Arc<Session>, operation: Operation) -> Work {
+        let guess = operation.guess();
+        let follows = self.0.device.caps().asynchronous && operation.may_follow();
+        Work { operation, session: Arc::clone(session), guess, follows }
+    }
+
+    fn put(&self, state: &mut State, lane: Lane, after: Vec<Point>, work: Work) -> Result<Point> {
+        let guess = work.guess;
         let point = state.order.push(lane, after, work).ok_or(Error::InvalidHandle("stream"))?;
         state.backlog += guess;
         self.0.pushed.fetch_add(1, Ordering::Relaxed);
-        Ok(Pushed { state, point, follows })
+        Ok(point)
     }
 
     /// Sees to it that an operation which was appended is done.
-    pub(crate) fn go_on(&self, Pushed { mut state, point, follows }: Pushed<'_>) -> Point {
-        if follows {
+    pub(crate) fn go_on(&self, Pushed { mut state, point, follows, begun }: Pushed<'_>) -> Point {
+        if let Some((work, after)) = begun {
+            state = self.0.hand_over(state, point.lane, &after, work);
+        } else if follows {
             state = self.0.hand_all(state, point.lane);
         }
         let must = self.0.must_call(&mut state, false);
@@ -659,7 +693,8 @@ impl Queue {
 
     /// Sees to it that what several operations of a lane come to is done.
     pub(crate) fn go_on_with(&self, point: Point) {
-        self.go_on(Pushed { state: self.0.lock(), point, follows: self.0.device.caps().asynchronous });
+        let follows = self.0.device.caps().asynchronous;
+        self.go_on(Pushed { state: self.0.lock(), point, follows, begun: None });
     }
 
     /// The end of a lane as it is now.
@@ -674,7 +709,10 @@ impl Queue {
         if !state.order.passed(point)
             && let Before::Handed(lane) = state.order.before(point)
         {
-            state = self.0.poll_handed(state, lane);
+            state = match lane == point.lane && state.order.is_handed(point) {
+                true => self.0.poll_point(state, point),
+                false => self.0.poll_handed(state, lane),
+            };
         }
         let passed = state.order.passed(point);
         let must = !passed && self.0.must_call(&mut state, true);

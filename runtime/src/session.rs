@@ -318,7 +318,7 @@ impl Session {
         // not held while the device is told of it, which takes longer than all else.
         let lanes = self.lanes();
         let queue = &self.device.queue;
-        let pushed = queue.append(lane, self, after, lanes.behind(lane), operation)?;
+        let pushed = queue.begin(lane, self, after, lanes.behind(lane), operation)?;
         drop(lanes);
         Ok(queue.go_on(pushed))
     }

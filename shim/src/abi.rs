@@ -291,6 +291,18 @@ impl<T: Copy> In<T> {
     }
 }
 
+impl In<u8> {
+    /// As many bytes as there is room for.
+    pub(crate) fn copy_to(self, to: &mut [u8]) -> Outcome {
+        if self.0.is_null() && !to.is_empty() {
+            return Err(null("bytes"));
+        }
+        // SAFETY: a non-null pointer to so many bytes is readable by the API's rules; what is ours is nowhere the program's.
+        unsafe { std::ptr::copy_nonoverlapping(self.0, to.as_mut_ptr(), to.len()) };
+        Ok(())
+    }
+}
+
 impl<T> fmt::Debug for In<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:p}", self.0)

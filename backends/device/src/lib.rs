@@ -17,6 +17,7 @@ mod device;
 mod error;
 mod image;
 mod images;
+mod numbers;
 mod physical;
 mod sync;
 mod sys;
@@ -33,6 +34,7 @@ pub use image::{
     ImageView, LinearImage, Sampler, Texels,
 };
 pub use images::Images;
+pub use numbers::{NumberHasher, NumberMap};
 pub use physical::{Access, PHYSICAL_GRANULARITY, PhysicalId, PhysicalMemory};
 pub use sync::{Queued, SyncDevice};
 pub use sys::{HostBuffer, HostSpan, MEMORY_FILE, MemoryFile};

@@ -11,7 +11,8 @@ use crate::staging::Staging;
 use crate::{assembly, caps, find, sys};
 use hetgpu_device::{
     Access, Assembly, Caps, Device, DeviceError, ErrorKind, Extent, Fetched, HostSpan, ImageDescription, ImageId,
-    ImageObject, KernelAttributes, LoadedModule, Mark, PhysicalId, PhysicalMemory, Queue, Services, Step, Texels,
+    ImageObject, KernelAttributes, LoadedModule, Mark, NumberMap, PhysicalId, PhysicalMemory, Queue, Services, Step,
+    Texels,
 };
 use hetir::attr::Space;
 use hetir::entity::FuncId;
@@ -19,7 +20,7 @@ use hetir::ir::Module;
 use std::collections::{BTreeMap, HashMap};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 /// The newest version of PTX that is written.
@@ -91,10 +92,12 @@ pub(crate) struct Inner {
     /// Numbers launches, for the blocks that say that they have begun.
     pub(crate) launches: AtomicU32,
     /// Ends of queues that were closed before their work was done.
-    pub(crate) closing: Mutex<Vec<Point>>,
+    closing: Mutex<Vec<Point>>,
+    /// So that nobody who launches has to lock it for nothing.
+    any_closing: AtomicBool,
     begun: Arrays,
     pictures: Mutex<Pictures>,
-    modules: RwLock<HashMap<LoadedModule, Arc<Loaded>>>,
+    modules: RwLock<NumberMap<LoadedModule, Arc<Loaded>>>,
     /// Ranges of constant memory by their start.
     constants: RwLock<BTreeMap<u64, Watched>>,
     /// For copies that are done at once.
@@ -139,14 +142,19 @@ impl Inner {
 
     /// Tells what queues have done that were closed meanwhile.
     pub(crate) fn sweep(&self) {
-        let Ok(mut closing) = self.closing.try_lock() else { return };
-        if closing.is_empty() {
+        if !self.any_closing.load(Ordering::Relaxed) {
             return;
         }
-        let all = std::mem::take(&mut *closing);
-        drop(closing);
+        self.any_closing.store(false, Ordering::Relaxed);
+        let all = std::mem::take(&mut *lock(&self.closing));
         let (_, waiting): (Vec<_>, Vec<_>) = all.into_iter().partition(|point| !matches!(point.poll(), Ok(false)));
-        lock(&self.closing).extend(waiting);
+        waiting.into_iter().for_each(|point| self.close(point));
+    }
+
+    /// Looks after what is under way until a point.
+    pub(crate) fn close(&self, end: Point) {
+        lock(&self.closing).push(end);
+        self.any_closing.store(true, Ordering::Relaxed);
     }
 
     /// Memory was, or will be, written.
@@ -230,6 +238,7 @@ impl NvidiaDevice {
             slots: Slots::new(&context)?,
             launches: AtomicU32::new(1),
             closing: Mutex::default(),
+            any_closing: AtomicBool::new(false),
             begun: Arrays::default(),
             pictures: Mutex::default(),
             modules: RwLock::default(),

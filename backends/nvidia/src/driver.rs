@@ -571,10 +571,19 @@ impl Stream {
             attributes: attributes.as_mut_ptr(),
             attribute_count: count as u32,
         };
-        let places = offsets.iter().map(|&at| params.get(at as usize..).map(|rest| rest.as_ptr().cast_mut().cast()));
-        let Some(mut places) = places.collect::<Option<Vec<*mut c_void>>>() else {
-            return Err(DeviceError::new(ErrorKind::InvalidRequest, "a launch with too few bytes of parameters"));
+        let mut few = [ptr::null_mut(); 16];
+        let mut many = Vec::new();
+        let places: &mut [*mut c_void] = match few.get_mut(..offsets.len()) {
+            Some(few) => few,
+            None => {
+                many.resize(offsets.len(), ptr::null_mut());
+                &mut many
+            }
         };
+        for (place, &at) in places.iter_mut().zip(offsets) {
+            let short = || DeviceError::new(ErrorKind::InvalidRequest, "a launch with too few bytes of parameters");
+            *place = params.get(at as usize..).ok_or_else(short)?.as_ptr().cast_mut().cast();
+        }
         // SAFETY: the function belongs to a loaded module that the caller keeps, and its text declares parameters of the sizes
         // for which the offsets make room; they are read during the call alone.
         self.context.call("cuLaunchKernel", |f| unsafe {

@@ -8,6 +8,7 @@ use hetgpu_device::{DeviceError, ErrorKind, Importance, Launch, Services};
 use hetir::entity::FuncId;
 use hetir::ir;
 use hetir::op::Op;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ffi::CString;
 use std::ops::Range;
@@ -60,6 +61,8 @@ pub(crate) struct Loaded {
     pub(crate) module: Arc<ir::Module>,
     globals: Vec<u64>,
     kernels: Mutex<HashMap<(FuncId, Form), Slot>>,
+    /// By number, those that were launched whole: nobody looks for them among the others at each launch.
+    whole: Box<[OnceLock<Arc<Kernel>>]>,
     /// The driver's module, where it is machine code.
     machine: Option<Arc<driver::Module>>,
 }
@@ -76,8 +79,9 @@ impl Loaded {
     /// Machine code is loaded at once; the rest waits until its kernels are wanted.
     pub(crate) fn new(module: &Arc<ir::Module>, globals: &[u64], context: &Arc<Context>) -> Result<Self, DeviceError> {
         let machine = module.machine.as_ref().map(|machine| context.load(Image::Cubin(&machine.image)));
+        let whole = module.functions.iter().map(|_| OnceLock::new()).collect();
         let (module, globals, kernels) = (Arc::clone(module), globals.to_vec(), Mutex::default());
-        Ok(Self { module, globals, kernels, machine: machine.transpose()?.map(Arc::new) })
+        Ok(Self { module, globals, kernels, whole, machine: machine.transpose()?.map(Arc::new) })
     }
 
     /// Where a variable of machine code lies, and its bytes.
@@ -94,11 +98,17 @@ impl Loaded {
     /// A kernel in a form, compiled where it is not yet.
     pub(crate) fn kernel(&self, kernel: FuncId, form: Form, compiler: &Compiler) -> Result<Arc<Kernel>, DeviceError> {
         let form = if self.is_machine_code() { Form::WHOLE } else { form };
+        let whole = self.whole.get(kernel.index()).filter(|_| form == Form::WHOLE);
+        if let Some(known) = whole.and_then(OnceLock::get) {
+            return Ok(Arc::clone(known));
+        }
         let slot = {
             let mut kernels = self.kernels.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(kernels.entry((kernel, form)).or_default())
         };
-        slot.get_or_init(|| compiler.compile(self, kernel, form).map(Arc::new)).clone()
+        let compiled = slot.get_or_init(|| compiler.compile(self, kernel, form).map(Arc::new)).clone()?;
+        whole.map(|whole| whole.set(Arc::clone(&compiled)));
+        Ok(compiled)
     }
 }
 
@@ -236,9 +246,18 @@ impl Kernel {
     }
 
     /// The bytes of a launch's parameters, those included that the kernel does not know of.
-    pub(crate) fn params(&self, launch: &Launch, corner: [u32; 3], value: impl Fn(Hidden) -> u64) -> Vec<u8> {
+    pub(crate) fn params<'l>(
+        &self,
+        launch: &'l Launch,
+        corner: [u32; 3],
+        value: impl Fn(Hidden) -> u64,
+    ) -> Cow<'l, [u8]> {
+        let all = self.printed.param_bytes as usize;
+        if self.printed.hidden.is_empty() && launch.params.len() == all {
+            return Cow::Borrowed(&launch.params);
+        }
         let mut params = launch.params.to_vec();
-        params.resize(self.printed.param_bytes as usize, 0);
+        params.resize(all, 0);
         for &(hidden, offset) in &self.printed.hidden {
             let mut put = |offset: u32, bytes: &[u8]| {
                 if let Some(place) = params.get_mut(offset as usize..offset as usize + bytes.len()) {
@@ -254,6 +273,6 @@ impl Kernel {
                 other => put(offset, &value(other).to_le_bytes()[..other.bytes() as usize]),
             }
         }
-        params
+        params.into()
     }
 }

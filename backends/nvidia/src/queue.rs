@@ -24,9 +24,15 @@ const MOST_BLOCKS: u64 = 1 << 26;
 #[derive(Default)]
 pub(crate) struct Pending {
     serial: u64,
-    _hosts: Vec<HostSpan>,
-    _scratch: Vec<Scratch>,
     flight: Option<Flight>,
+    /// In most launches there is none of it.
+    held: Option<Box<Held>>,
+}
+
+#[derive(Default)]
+struct Held {
+    hosts: Vec<HostSpan>,
+    scratch: Vec<Scratch>,
     assembly: Option<Arc<dyn Assembly>>,
 }
 
@@ -36,9 +42,14 @@ impl Pending {
         self.flight = None;
     }
 
+    fn held(&mut self) -> &mut Held {
+        self.held.get_or_insert_default()
+    }
+
     /// What it is, where it can have a fault.
     fn name(&self) -> Option<String> {
-        let assembly: Option<&dyn Any> = self.assembly.as_ref().map(|assembly| assembly.as_ref() as &dyn Any);
+        let assembly = self.held.as_ref().and_then(|held| held.assembly.as_ref());
+        let assembly = assembly.map(|assembly| assembly.as_ref() as &dyn Any);
         let assembled = assembly.and_then(|assembly| assembly.downcast_ref::<Assembled>());
         let flight = self.flight.as_ref().map(|flight| flight.kernel.name.clone());
         flight.or_else(|| assembled.map(Assembled::name))
@@ -49,7 +60,7 @@ impl Pending {
 struct Flight {
     listener: Arc<dyn Listener>,
     kernel: Arc<Kernel>,
-    stopping: Option<Stopping>,
+    stopping: Option<Box<Stopping>>,
 }
 
 /// How it is found out which blocks a launch did not begin.
@@ -70,7 +81,6 @@ struct State {
     pending: VecDeque<Pending>,
     /// Which state of each kernel's constants this line has seen to.
     constants: HashMap<u64, u64>,
-    failed: Option<DeviceError>,
 }
 
 /// A stream, and what is to be done when the device has come to a point of it.
@@ -78,6 +88,8 @@ pub(crate) struct Line {
     inner: Arc<Inner>,
     pub(crate) stream: Stream,
     state: Mutex<State>,
+    /// The first fault of what it was given.
+    failed: OnceLock<DeviceError>,
     /// Held by who tells what has ended, so that nobody sees it as passed before that is told.
     settling: Mutex<()>,
     priority: i32,
@@ -89,7 +101,8 @@ impl Line {
     pub(crate) fn new(inner: &Arc<Inner>, priority: i32) -> Result<Arc<Self>, DeviceError> {
         let stream = inner.context.stream(priority)?;
         let (inner, state, settling) = (Arc::clone(inner), Mutex::default(), Mutex::default());
-        Ok(Arc::new(Self { inner, stream, state, settling, priority, beside: OnceLock::new() }))
+        let (failed, beside) = (OnceLock::new(), OnceLock::new());
+        Ok(Arc::new(Self { inner, stream, state, failed, settling, priority, beside }))
     }
 
     fn beside(&self) -> Result<&Arc<Self>, DeviceError> {
@@ -109,33 +122,30 @@ impl Line {
     /// The device has done everything up to a piece of work.
     fn settle(&self, serial: u64) -> Result<(), DeviceError> {
         let _settling = self.settling.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            let mut state = self.state();
-            if state.pending.front().is_none_or(|first| first.serial > serial) {
-                return state.failed.clone().map_or(Ok(()), Err);
-            }
-            let done = state.pending.pop_front();
-            drop(state);
-            let Some(flight) = done.and_then(|mut done| done.flight.take()) else { continue };
+        let mut state = self.state();
+        let done = state.pending.partition_point(|pending| pending.serial <= serial);
+        let done: Vec<Pending> = state.pending.drain(..done).collect();
+        drop(state);
+        for flight in done.iter().filter_map(|done| done.flight.as_ref()) {
             match flight.outcome(&self.inner) {
                 Ok(outcome) => flight.listener.ended(outcome),
-                Err(error) => _ = self.state().failed.get_or_insert(error),
+                Err(error) => _ = self.failed.set(error),
             }
         }
+        self.check()
     }
 
     /// What the driver says of the device's state is a fault of the kernel that was under way, if one was.
     fn blame(&self, mut error: DeviceError) -> DeviceError {
-        let mut state = self.state();
-        if let Some(failed) = &state.failed {
+        if let Some(failed) = self.failed.get() {
             return failed.clone();
         }
-        let name = state.pending.iter().find_map(Pending::name);
+        let name = self.state().pending.iter().find_map(Pending::name);
         if let Some(name) = name {
             error.message = format!("{name}: {}", error.message);
         }
         if error.kind.poisons() {
-            state.failed = Some(error.clone());
+            let _ = self.failed.set(error.clone());
         }
         error
     }
@@ -158,7 +168,7 @@ impl Line {
     }
 
     fn check(&self) -> Result<(), DeviceError> {
-        self.state().failed.clone().map_or(Ok(()), Err)
+        self.failed.get().cloned().map_or(Ok(()), Err)
     }
 
     fn launch_assembly(&self, assembled: &Assembled) -> Result<(), DeviceError> {
@@ -208,13 +218,13 @@ impl Line {
         if let Place::Device(at) = to {
             self.inner.constants_written(at + to_offset, shape.to_pitch * (rows - 1) + bytes);
         }
-        let hold = |span: &HostSpan, pending: &mut Pending| pending._hosts.push(span.clone());
+        let hold = |span: &HostSpan, pending: &mut Pending| pending.held().hosts.push(span.clone());
         if rows > 1 || matches!(to, Place::Image(_)) || matches!(from, Place::Image(_)) {
             let mut side = |place: &Place, offset: u64, pitch: u64| -> Result<Side, DeviceError> {
                 match place {
                     Place::Device(at) => Ok(Side::Device(at + offset, pitch.max(bytes))),
                     Place::Host(span) => {
-                        pending._hosts.push(span.clone());
+                        pending.held().hosts.push(span.clone());
                         Ok(Side::Host(span.clone(), offset, pitch.max(bytes)))
                     }
                     Place::Image(place) => {
@@ -240,7 +250,7 @@ impl Line {
                     let between = self.inner.context.scratch(bytes)?;
                     self.stream.copy(between.at, from, bytes)?;
                     self.stream.copy(to, between.at, bytes)?;
-                    pending._scratch.push(between);
+                    pending.held().scratch.push(between);
                     return Ok(());
                 }
                 self.stream.copy(to, from, bytes)
@@ -280,7 +290,7 @@ impl Line {
             // Longer patterns double, beginning with one.
             let first = HostBuffer::from(bytes.to_vec());
             self.stream.copy_in(at, &first.span())?;
-            pending._hosts.push(first.span());
+            pending.held().hosts.push(first.span());
             let mut done = bytes.len() as u64;
             while done < all {
                 let more = done.min(all - done);
@@ -334,7 +344,7 @@ impl Line {
         if stops {
             let begun = inner.begun(grid, &self.stream)?;
             let (slot, number) = (inner.slots.take()?, inner.launches.fetch_add(1, Ordering::Relaxed));
-            stopping = Some(Stopping { slot, begun, number, blocks: launch.blocks.clone(), grid });
+            stopping = Some(Box::new(Stopping { slot, begun, number, blocks: launch.blocks.clone(), grid }));
         }
         // Neighbours need no list.
         let list = match &ranges[..] {
@@ -344,7 +354,7 @@ impl Line {
                 let numbers = HostBuffer::from(numbers.collect::<Vec<u8>>());
                 let list = inner.context.scratch(count * 4)?;
                 self.stream.copy_in(list.at, &numbers.span())?;
-                pending._hosts.push(numbers.span());
+                pending.held().hosts.push(numbers.span());
                 Some(list)
             }
         };
@@ -375,7 +385,9 @@ impl Line {
         if let Some(stopping) = &stopping {
             self.stream.copy_out(&stopping.slot.span(), launch.stop)?;
         }
-        pending._scratch.extend(list);
+        if let Some(list) = list {
+            pending.held().scratch.push(list);
+        }
         pending.flight = Some(flight(stopping));
         Ok(pending)
     }
@@ -458,7 +470,7 @@ impl Drop for NvidiaQueue {
         }
         // What is under way is still done; whoever calls the device next looks after it.
         if let Ok(end) = point(&self.0, false) {
-            self.0.inner.closing.lock().unwrap_or_else(PoisonError::into_inner).push(end);
+            self.0.inner.close(end);
         }
     }
 }
@@ -526,7 +538,7 @@ impl Queue for NvidiaQueue {
         }
         run.inspect_err(|error| {
             if error.kind.poisons() {
-                line.state().failed.get_or_insert_with(|| error.clone());
+                let _ = line.failed.set(error.clone());
             }
         })
     }
@@ -540,7 +552,9 @@ impl Queue for NvidiaQueue {
         let assembled = any.downcast_ref::<Assembled>().ok_or_else(other)?;
         line.launch_assembly(assembled)
             .map_err(|error| if error.kind.poisons() { line.blame(error) } else { error })?;
-        line.note(Pending { assembly: Some(Arc::clone(assembly)), ..Pending::default() });
+        let mut pending = Pending::default();
+        pending.held().assembly = Some(Arc::clone(assembly));
+        line.note(pending);
         Ok(())
     }
 
@@ -553,9 +567,7 @@ impl Queue for NvidiaQueue {
     }
 
     fn mark(&self, timed: bool) -> Result<Arc<dyn Mark>, DeviceError> {
-        if let Some(failed) = &self.0.state().failed {
-            return Err(failed.clone());
-        }
+        self.0.check()?;
         Ok(Arc::new(point(&self.0, timed)?))
     }
 

@@ -263,11 +263,11 @@ impl Runtime {
                 before.extend(points);
                 let (part, engine, session, guess) = (part.clone(), engine.clone(), session.clone(), *guess);
                 let series = Operation::Series(Box::new(Series { part, engine, session: session.clone(), guess }));
-                let mut point = queue.append(lane, &session, std::mem::take(&mut before), &[], series)?.point;
+                let mut point = queue.append(lane, &session, std::mem::take(&mut before), series)?;
                 if let Some(event) = event {
                     let stamp = Stamp::default();
                     let stamped = Operation::Stamp(stamp.clone());
-                    point = queue.append(lane, &session, Vec::new(), &[], stamped)?.point;
+                    point = queue.append(lane, &session, Vec::new(), stamped)?;
                     event.set_last(Last::Work(Record { point, stamp, session }));
                 }
                 end = Some(point);

@@ -62,7 +62,7 @@ impl Short {
 
     fn work(&self, grid_id: u64) -> Result<Work> {
         Ok(match self {
-            Self::Kernel(kernel) => Work::Launch(Box::new(kernel.prepared.as_it_is(0, grid_id))),
+            Self::Kernel(kernel) => Work::Launch(kernel.prepared.as_it_is(0, grid_id)),
             Self::Copy(copy) => {
                 let (to, from) = copy.work.places();
                 place::work(to, from, copy.work.shape())?

@@ -19,10 +19,14 @@ const FEWEST_PIECES: usize = 2;
 /// Most pieces of work that a lane has handed over.
 const MOST_PIECES: usize = 512;
 /// So many pieces share a mark, and no more than take so many nanoseconds: who waits for room waits for a mark.
-const PIECES_A_MARK: usize = 16;
+const PIECES_A_MARK: usize = 32;
 const TIME_A_MARK: u64 = LONG / 8;
 /// So often who launches without room looks what has been done.
 const LOOK: Duration = Duration::from_micros(50);
+/// So long who launches without room waits for it himself where the next of it comes within this many nanoseconds: a thread that does it
+/// for him would be in his way.
+const PATIENCE: Duration = Duration::from_micros(200);
+const SOON: u64 = LONG / 8;
 
 /// When a point of a lane was passed: where the device told it, by its own clock.
 #[derive(Default)]
@@ -63,7 +67,9 @@ struct Piece {
     stamp: Option<super::Stamp>,
     /// A mark behind it.
     mark: Option<Arc<dyn Mark>>,
-    /// A launch, and when it was handed over, where it may take less than is known.
+    /// A launch: which kernel, and how many blocks.
+    kind: Option<(usize, u64)>,
+    /// It, and when it was handed over, where it may take less than is known or is the first behind a mark.
     measured: Option<(Measured, Instant)>,
 }
 
@@ -102,6 +108,25 @@ impl Handed {
         known.unwrap_or_else(|| (self.pieces.back().map_or(count, |last| last.count), None))
     }
 
+    /// Where to look for what has been done, the farthest first, with the marks that there are: half of what is there at once where so much
+    /// has been done.
+    fn looks(&self) -> Vec<(u64, Arc<dyn Mark>)> {
+        let marked = |piece: &Piece| piece.mark.as_ref().map(|mark| (piece.count, Arc::clone(mark)));
+        let half = self.pieces.len() / 2;
+        let mut looks = Vec::with_capacity(3);
+        looks.extend(self.pieces.iter().rev().find_map(marked));
+        looks.extend(self.pieces.iter().skip(half).find_map(marked));
+        looks.extend(self.pieces.iter().find_map(marked));
+        looks.dedup_by_key(|(count, _)| *count);
+        looks
+    }
+
+    /// Nanoseconds until there is room.
+    fn room_in(&self) -> u64 {
+        let first = self.pieces.iter().position(|piece| piece.mark.is_some());
+        first.map_or(u64::MAX, |first| self.pieces.iter().take(first + 1).map(|piece| piece.guess).sum())
+    }
+
     /// There is a mark behind a point now.
     fn note(&mut self, count: u64, mark: &Arc<dyn Mark>) {
         let Some(piece) = self.pieces.iter_mut().find(|piece| piece.count == count) else { return };
@@ -111,7 +136,40 @@ impl Handed {
     }
 }
 
+/// Takes from when pieces were handed over, and when they were seen to be done, what launches take at most: each not more than all
+/// together, and those of one kind behind each other not more than their part of it.
+fn learn(arrived: &[Piece], now: Instant) {
+    let alike = |piece: &Piece| piece.kind.is_some() && piece.kind == arrived[0].kind;
+    for (at, piece) in arrived.iter().enumerate() {
+        let Some((measured, begun)) = &piece.measured else { continue };
+        let count = if at == 0 && arrived.iter().all(alike) { arrived.len() } else { 1 };
+        measured.at_most(now.duration_since(*begun) / count as u32);
+    }
+}
+
+/// What is with the device up to a point: where a mark behind it stands, the queue, and the mark if there is one.
+pub(super) struct Behind {
+    point: Point,
+    end: u64,
+    of: Arc<dyn Queue>,
+    mark: Option<Arc<dyn Mark>>,
+}
+
+impl State {
+    /// None where it is not with the device, or passed.
+    fn behind(&self, point: Point) -> Option<Behind> {
+        let handed = self.handed.get(&point.lane).filter(|_| !self.order.passed(point))?;
+        let (end, mark) = handed.mark_behind(point.count);
+        Some(Behind { point, end, of: Arc::clone(&handed.queue), mark })
+    }
+}
+
 impl Operation {
+    /// Of a launch, which kernel and how many blocks.
+    fn kind(&self) -> Option<(usize, u64)> {
+        if let Self::Launch(queued) = self { Some(queued.kind()) } else { None }
+    }
+
     /// Whether the device may be given it without anybody waiting for what comes before it, or for itself.
     pub(super) fn may_follow(&self) -> bool {
         match self {
@@ -128,24 +186,41 @@ impl Operation {
 impl Shared {
     /// Hands over what a lane has that may follow, as far as there is room for it.
     pub(super) fn hand_all<'a>(self: &'a Arc<Self>, mut state: Guard<'a>, lane: Lane) -> Guard<'a> {
+        let mut waits_since = None;
         while !state.paused && state.order.is_ready(lane) {
             let Some(guess) = state.order.next(lane).filter(|work| work.follows).map(|work| work.guess) else { break };
-            if state.handed.get(&lane).is_some_and(|handed| handed.is_full(guess)) {
-                // Who launches faster than anybody waits sees here what has been done, if he has not looked just now.
-                let now = Instant::now();
-                let looked = |handed: &mut Handed| {
-                    let before = handed.looked.replace(now);
-                    before.is_some_and(|before| now.duration_since(before) < LOOK)
-                };
-                if state.handed.get_mut(&lane).is_none_or(looked) {
-                    break;
-                }
-                state = self.poll_handed(state, lane);
+            let full = state.handed.get(&lane).is_some_and(|handed| handed.is_full(guess));
+            if !full {
+                state = self.hand(state, lane);
                 continue;
             }
-            state = self.hand(state, lane);
+            // Who launches faster than anybody waits sees here what has been done, if he has not looked just now.
+            let now = Instant::now();
+            let began = *waits_since.get_or_insert(now);
+            let Some(handed) = state.handed.get_mut(&lane) else { continue };
+            let waits = self.spins && handed.room_in() <= SOON && now.duration_since(began) < PATIENCE;
+            let before = handed.looked.replace(now);
+            if !waits && before.is_some_and(|before| now.duration_since(before) < LOOK) {
+                break;
+            }
+            let seen;
+            (state, seen) = self.look(state, lane);
+            if !seen && waits {
+                drop(state);
+                (0..32).for_each(|_| std::hint::spin_loop());
+                state = self.lock();
+            }
         }
         state
+    }
+
+    /// Whether the device can be given an operation before anybody else looks at its lane: nothing stands before it there, and what it
+    /// waits for elsewhere is with the device.
+    pub(super) fn goes_at_once(&self, state: &State, lane: Lane, after: &[Point], work: &Work) -> bool {
+        let free = work.follows && !state.paused && state.order.is_idle(lane) && state.queues.contains_key(&lane);
+        let room = || state.handed.get(&lane).is_none_or(|handed| !handed.is_full(work.guess));
+        let with_device = |point: &Point| point.lane == lane || state.order.is_handed(*point);
+        free && room() && after.iter().all(with_device) && work.session.fault().is_none()
     }
 
     /// Hands over the next operation of a lane, once there is room for it.
@@ -155,19 +230,36 @@ impl Shared {
             let first = handed.pieces.front().map_or(0, |piece| piece.count);
             return self.drain(state, lane, Some(Point { lane, count: first }));
         }
-        let Some(Work { operation, session, guess, .. }) = state.order.take(lane) else { return state };
-        state.backlog -= guess;
+        let Some(work) = state.order.take(lane) else { return state };
+        state.backlog -= work.guess;
+        self.hand_over(state, lane, &[], work)
+    }
+
+    /// Hands over an operation that was taken, behind what is with the device in other lanes.
+    pub(super) fn hand_over<'a>(
+        self: &'a Arc<Self>,
+        mut state: Guard<'a>,
+        lane: Lane,
+        after: &[Point],
+        Work { operation, session, guess, .. }: Work,
+    ) -> Guard<'a> {
         let what = operation.what();
         state.running.push(Running { lane, guess, what });
         let known = state.queues.get(&lane).cloned();
-        let wants_mark = state.handed.get(&lane).is_some_and(|handed| handed.wants_mark(guess));
+        let of_lane = state.handed.get(&lane);
+        let wants_mark = of_lane.is_some_and(|handed| handed.wants_mark(guess));
+        let first = of_lane.is_none_or(|handed| handed.unmarked.0 == 0);
+        let behind: Vec<Behind> = after.iter().filter_map(|&point| state.behind(point)).collect();
         drop(state);
-        let measured = operation.measured().filter(|_| guess > SHORT).map(|measured| (measured, Instant::now()));
+        let kind = operation.kind();
+        let measured = if first || guess > SHORT { operation.measured() } else { None };
+        let measured = measured.map(|measured| (measured, Instant::now()));
         let stamp = if let Operation::Stamp(stamp) = &operation { Some(Arc::clone(stamp)) } else { None };
         let operation_of = InOperation::begin(&self.held);
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             let queue = known.map_or_else(|| self.open_queue(lane), Ok)?;
-            let mark = self.submit(queue.as_ref(), &session, operation, wants_mark);
+            let followed = behind.into_iter().try_for_each(|behind| self.follow(queue.as_ref(), behind));
+            let mark = followed.and_then(|()| self.submit(queue.as_ref(), &session, operation, wants_mark));
             Ok((queue, mark))
         }));
         drop(operation_of);
@@ -201,7 +293,7 @@ impl Shared {
         handed.guess += guess;
         let (pieces, time) = handed.unmarked;
         handed.unmarked = if mark.is_some() { (0, 0) } else { (pieces + 1, time + guess) };
-        handed.pieces.push_back(Piece { count, guess, what, session, stamp, mark, measured });
+        handed.pieces.push_back(Piece { count, guess, what, session, stamp, mark, kind, measured });
         if state.waiting.is_empty() {
             return state;
         }
@@ -212,6 +304,25 @@ impl Shared {
         drop(state);
         theirs.iter().for_each(|(_, thread)| thread.unpark());
         self.lock()
+    }
+
+    /// What is submitted to a queue from now on waits, on the device, for a point of another lane.
+    fn follow(&self, queue: &dyn Queue, Behind { point, end, of, mark }: Behind) -> Result<()> {
+        let mark = match mark {
+            Some(mark) => mark,
+            None => {
+                let mark = of.mark(false)?;
+                if let Some(handed) = self.lock().handed.get_mut(&point.lane) {
+                    handed.note(end, &mark);
+                }
+                mark
+            }
+        };
+        match queue.follow(mark.as_ref()) {
+            // In a pause meanwhile all arrived, and another device may have come that does not know the mark.
+            Err(_) if self.lock().order.passed(point) => Ok(()),
+            followed => Ok(followed?),
+        }
     }
 
     /// Gives the device a piece of work; with a mark behind it where one is wanted or belongs to it.
@@ -253,25 +364,61 @@ impl Shared {
     /// Looks how far a lane has got.
     pub(super) fn poll_handed<'a>(&'a self, mut state: Guard<'a>, lane: Lane) -> Guard<'a> {
         loop {
-            let Some(handed) = state.handed.get(&lane) else { return state };
-            let first = handed.pieces.front().map_or(0, |piece| piece.count);
-            let (count, known) = handed.mark_behind(first);
-            let queue = Arc::clone(&handed.queue);
-            // Others go on meanwhile.
-            drop(state);
-            let mark = known.map_or_else(|| queue.mark(false), Ok);
-            let poll = mark.as_ref().map_err(Clone::clone).and_then(|mark| mark.poll());
-            state = self.lock();
-            if let (Ok(mark), Some(handed)) = (&mark, state.handed.get_mut(&lane)) {
-                handed.note(count, mark);
+            let seen;
+            (state, seen) = self.look(state, lane);
+            if !seen {
+                return state;
             }
-            let outcome = match poll {
-                Ok(false) => return state,
-                Ok(true) => Ok(()),
-                Err(error) => Err(error),
-            };
-            state = self.arrived(state, lane, count, outcome);
         }
+    }
+
+    /// Looks whether a point that is with the device is passed.
+    pub(super) fn poll_point<'a>(&'a self, state: Guard<'a>, point: Point) -> Guard<'a> {
+        let Some(Behind { end, of, mark, .. }) = state.behind(point) else { return state };
+        self.look_at(state, point.lane, end, &of, mark).0
+    }
+
+    /// Looks whether a lane has got any farther.
+    fn look<'a>(&'a self, mut state: Guard<'a>, lane: Lane) -> (Guard<'a>, bool) {
+        let Some(handed) = state.handed.get(&lane) else { return (state, false) };
+        let (looks, of) = (handed.looks(), Arc::clone(&handed.queue));
+        let last = handed.pieces.back().map_or(0, |piece| piece.count);
+        if looks.is_empty() {
+            return self.look_at(state, lane, last, &of, None);
+        }
+        for (count, mark) in looks {
+            let seen;
+            (state, seen) = self.look_at(state, lane, count, &of, Some(mark));
+            if seen {
+                return (state, true);
+            }
+        }
+        (state, false)
+    }
+
+    /// Looks whether a lane has got as far as one of its operations, with a mark behind that or a new one.
+    fn look_at<'a>(
+        &'a self,
+        state: Guard<'a>,
+        lane: Lane,
+        count: u64,
+        of: &Arc<dyn Queue>,
+        known: Option<Arc<dyn Mark>>,
+    ) -> (Guard<'a>, bool) {
+        // Others go on meanwhile.
+        drop(state);
+        let mark = known.map_or_else(|| of.mark(false), Ok);
+        let poll = mark.as_ref().map_err(Clone::clone).and_then(|mark| mark.poll());
+        let mut state = self.lock();
+        if let (Ok(mark), Some(handed)) = (&mark, state.handed.get_mut(&lane)) {
+            handed.note(count, mark);
+        }
+        let outcome = match poll {
+            Ok(false) => return (state, false),
+            Ok(true) => Ok(()),
+            Err(error) => Err(error),
+        };
+        (self.arrived(state, lane, count, outcome), true)
     }
 
     /// Looks how far all lanes have got.
@@ -302,6 +449,9 @@ impl Shared {
             state.handed.remove(&lane);
         }
         let now = Instant::now();
+        if outcome.is_ok() {
+            learn(&arrived, now);
+        }
         let mut told = false;
         for piece in arrived {
             if let Err(error) = &outcome
@@ -313,9 +463,6 @@ impl Shared {
                 piece.session.poison(error.clone().into());
             }
             piece.stamp.iter().for_each(|stamp| stamp.pass(now));
-            if let (Ok(()), Some((measured, begun))) = (&outcome, &piece.measured) {
-                measured.at_most(now.duration_since(*begun));
-            }
             if state.order.arrive(lane) {
                 state.queues.remove(&lane);
             }

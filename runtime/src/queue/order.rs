@@ -197,6 +197,26 @@ impl<W: Item> Order<W> {
         Some(point)
     }
 
+    /// Whether nothing stands in a lane that was not begun, and something may be appended.
+    pub(super) fn is_idle(&self, lane: Lane) -> bool {
+        self.get(lane).is_some_and(|state| state.front == Front::Nothing && !state.closed)
+    }
+
+    /// Appends what is taken at once, since nothing stands before it. None where something does.
+    pub(super) fn begin(&mut self, lane: Lane) -> Option<Point> {
+        let state = self.get_mut(lane).filter(|state| state.front == Front::Nothing && !state.closed)?;
+        state.front = Front::Running;
+        state.issued += 1;
+        let count = state.issued;
+        self.next_order += 1;
+        Some(Point { lane, count })
+    }
+
+    /// Whether a point is with the device, or passed.
+    pub(super) fn is_handed(&self, point: Point) -> bool {
+        self.get(point.lane).is_none_or(|lane| lane.done + lane.handed >= point.count)
+    }
+
     /// Finds out what the front of a lane waits for.
     fn look(&mut self, lane: Lane) {
         let Some(state) = self.get(lane) else { return };

@@ -2,7 +2,7 @@
 
 use hetgpu_device::{
     Access, DeviceError, ErrorKind, HostSpan, ImageDescription, ImageId, ImageObject, ImagePlace, ImageView,
-    LoadedModule, PHYSICAL_GRANULARITY, PhysicalId, Place, Texels, Work,
+    LoadedModule, NumberMap, PHYSICAL_GRANULARITY, PhysicalId, Place, Texels, Work,
 };
 use hetir::ir::Module;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -74,7 +74,7 @@ pub(crate) struct Record {
     pub(crate) regions: BTreeMap<u64, Region>,
     pub(crate) physical: BTreeMap<PhysicalId, Bulk>,
     pub(crate) exposed: BTreeMap<u64, Exposure>,
-    pub(crate) modules: HashMap<LoadedModule, Loaded>,
+    pub(crate) modules: NumberMap<LoadedModule, Loaded>,
     pub(crate) images: HashMap<ImageId, Picture>,
     pub(crate) objects: BTreeMap<u64, ImageObject>,
     /// Of what is named here. Names are never used again, whatever device they were made on.

@@ -330,7 +330,7 @@ pub(crate) fn touch(buffer: u64, blocks: u32) -> LaunchRequest {
         cluster: [1; 3],
         dynamic_shared: 0,
         cooperative: false,
-        params: buffer.to_le_bytes().to_vec(),
+        params: buffer.to_le_bytes().into(),
         attributes: Attributes::default(),
     }
 }

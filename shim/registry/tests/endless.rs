@@ -111,7 +111,7 @@ fn moved(kernel: &str) -> Vec<(u32, u32)> {
         dynamic_shared: 0,
         cooperative: false,
         attributes: Attributes::default(),
-        params: [stop.to_le_bytes(), out.to_le_bytes()].concat(),
+        params: [stop.to_le_bytes(), out.to_le_bytes()].concat().into(),
     };
     runtime.launch(kernel, StreamRef::Default, request).unwrap();
     let _ = runtime.query_stream(StreamRef::Default);

@@ -103,7 +103,7 @@ fn kernels(runtime: &Runtime) -> Kernels {
 }
 
 fn request(grid: u32, params: &[&[u8]]) -> LaunchRequest {
-    let params = params.concat();
+    let params = params.concat().into();
     LaunchRequest {
         grid: [grid, 1, 1],
         block: [1; 3],

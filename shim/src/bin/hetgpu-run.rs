@@ -359,7 +359,7 @@ fn run(request: Request) -> Result<u8, Stop> {
         cluster: cluster_of(kernel, function_object.settings(), request.cluster),
         dynamic_shared: request.shared,
         cooperative: request.cooperative,
-        params,
+        params: params.into(),
         attributes: Default::default(),
     };
     let usual = dynamic_shared_limit(device.caps(), kernel, function_object.settings());

@@ -4,6 +4,7 @@ use super::function::function;
 use crate::abi::{Call, CuEvent, CuFunction, CuStream, In, Pointer};
 use crate::result::{Code, Failure, Outcome};
 use hetgpu_runtime::{Attributes, Event, Handle, Kernel, KernelInfo, LaunchRequest, Launchable, Runtime};
+use std::sync::Arc;
 
 /// `CUlaunchConfig`.
 #[derive(Clone, Copy, Debug)]
@@ -131,22 +132,29 @@ fn packed(extra: In<Pointer>) -> Outcome<Vec<u8>> {
 }
 
 /// The parameters of a kernel, from a list of pointers to each.
-fn gathered(info: &KernelInfo, params: In<Pointer>) -> Outcome<Vec<u8>> {
-    let mut bytes = vec![0; info.param_bytes as usize];
+fn gathered(info: &KernelInfo, params: In<Pointer>) -> Outcome<Arc<[u8]>> {
+    const FEW: usize = 256;
+    let (mut few, mut many) = ([0; FEW], Vec::new());
+    let bytes = match few.get_mut(..info.param_bytes as usize) {
+        Some(few) => few,
+        None => {
+            many.resize(info.param_bytes as usize, 0);
+            &mut many[..]
+        }
+    };
     for (index, param) in info.params.iter().enumerate() {
         let (offset, size) = (param.offset as usize, param.size as usize);
-        let value = params.at(index)?.as_in::<u8>().list(size)?;
-        bytes[offset..][..size].copy_from_slice(&value);
+        params.at(index)?.as_in::<u8>().copy_to(&mut bytes[offset..][..size])?;
     }
-    Ok(bytes)
+    Ok(Arc::from(&*bytes))
 }
 
-fn parameters(info: &KernelInfo, params: In<Pointer>, extra: In<Pointer>) -> Outcome<Vec<u8>> {
+fn parameters(info: &KernelInfo, params: In<Pointer>, extra: In<Pointer>) -> Outcome<Arc<[u8]>> {
     match (params.is_null(), extra.is_null()) {
         (false, false) => Err(Failure::new(Code::ERROR_INVALID_VALUE, "parameters given twice")),
-        (_, false) => packed(extra),
+        (_, false) => Ok(packed(extra)?.into()),
         (false, true) => gathered(info, params),
-        (true, true) if info.params.is_empty() => Ok(Vec::new()),
+        (true, true) if info.params.is_empty() => Ok(Arc::default()),
         (true, true) => Err(Failure::new(Code::ERROR_INVALID_VALUE, "the kernel's parameters are missing")),
     }
 }
@@ -157,7 +165,7 @@ pub(super) fn target(
     handle: CuFunction,
     params: In<Pointer>,
     extra: In<Pointer>,
-) -> Outcome<(Launchable, Vec<u8>)> {
+) -> Outcome<(Launchable, Arc<[u8]>)> {
     match Handle::<Kernel>::from_bits(handle.0) {
         Some(kernel) => {
             let params = parameters(runtime.kernels.get(kernel)?.info(), params, extra)?;
@@ -299,7 +307,8 @@ pub(crate) fn draft_grid_async(call: &Call, handle: CuFunction, width: i32, heig
     let blocks = |given: i32| u32::try_from(given).map_err(|_| wrong(format!("a grid of {width} x {height} blocks")));
     let (grid, cluster, cooperative) = ([blocks(width)?, blocks(height)?, 1], [1; 3], false);
     let attributes = Attributes::new();
-    let request = LaunchRequest { grid, block, cluster, dynamic_shared, cooperative, params, attributes };
+    let request =
+        LaunchRequest { grid, block, cluster, dynamic_shared, cooperative, params: params.into(), attributes };
     let what = match Handle::<Kernel>::from_bits(handle.0) {
         Some(kernel) => Launchable::Kernel(kernel),
         None => Launchable::Function(handle.get()?),
