@@ -132,7 +132,7 @@ impl Captures {
         self.inner.lock().unwrap_or_else(|e| e.into_inner())
     }
 
-    fn none(&self) -> bool {
+    pub(crate) fn none(&self) -> bool {
         self.active.load(Ordering::Acquire) == 0
     }
 

@@ -47,6 +47,35 @@ pub struct LaunchRequest {
     pub attributes: Attributes,
 }
 
+/// How many blocks a launch has and how large they are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LaunchShape {
+    pub grid: [u32; 3],
+    pub block: [u32; 3],
+    /// Blocks a cluster; all 1 where the launch asks for none.
+    pub cluster: [u32; 3],
+    pub dynamic_shared: u32,
+    pub cooperative: bool,
+}
+
+impl LaunchShape {
+    /// A launch without clusters whose blocks do not wait for each other.
+    pub fn plain(grid: [u32; 3], block: [u32; 3], dynamic_shared: u32) -> Self {
+        Self { grid, block, cluster: [1; 3], dynamic_shared, cooperative: false }
+    }
+
+    pub(crate) fn blocks(&self) -> u64 {
+        self.grid.iter().fold(1, |blocks, &n| blocks.saturating_mul(n.into()))
+    }
+}
+
+impl LaunchRequest {
+    fn shape(&self) -> LaunchShape {
+        let Self { grid, block, cluster, dynamic_shared, cooperative, .. } = *self;
+        LaunchShape { grid, block, cluster, dynamic_shared, cooperative }
+    }
+}
+
 /// A launch that was checked and can be made any number of times.
 #[derive(Clone)]
 pub(crate) struct Prepared {
@@ -81,7 +110,7 @@ impl QueuedLaunch {
     }
 
     pub(crate) fn measured(&self) -> Measured {
-        Measured { function: Arc::clone(&self.prepared.function), blocks: self.prepared.blocks() }
+        Measured::new(&self.prepared.function, self.prepared.blocks())
     }
 
     /// The kernel and how many blocks of it: launches of which this is equal take the same time.
@@ -97,6 +126,10 @@ pub(crate) struct Measured {
 }
 
 impl Measured {
+    pub(crate) fn new(function: &Arc<Function>, blocks: u64) -> Self {
+        Self { function: Arc::clone(function), blocks }
+    }
+
     /// It took no longer than that.
     pub(crate) fn at_most(&self, time: Duration) {
         self.function.pace.at_most(time.as_nanos() as u64, self.blocks);
@@ -128,7 +161,7 @@ impl Pace {
     }
 
     /// For so many blocks; fewer than the last time may take as long.
-    fn of(&self, blocks: u64) -> Option<u64> {
+    pub(crate) fn of(&self, blocks: u64) -> Option<u64> {
         let last = self.last.load(Ordering::Relaxed);
         let (nanoseconds, before) = (last >> 32, last & Self::MOST);
         (last != 0).then(|| nanoseconds.saturating_mul(blocks.div_ceil(before)))
@@ -196,6 +229,25 @@ pub fn check(
     request: &LaunchRequest,
     multiprocessors: u32,
 ) -> Result<()> {
+    if request.params.len() < info.param_bytes as usize {
+        return Err(Error::invalid(format!(
+            "{}: {} bytes of parameters, the kernel takes {}",
+            info.name.to_string_lossy(),
+            request.params.len(),
+            info.param_bytes
+        )));
+    }
+    check_shape(caps, info, settings, &request.shape(), multiprocessors)
+}
+
+/// The same, but for its parameters.
+pub(crate) fn check_shape(
+    caps: &Caps,
+    info: &KernelInfo,
+    settings: FunctionSettings,
+    request: &LaunchShape,
+    multiprocessors: u32,
+) -> Result<()> {
     let name = || info.name.to_string_lossy();
     for (what, given, most) in [("grid", request.grid, caps.grid), ("block", request.block, caps.block)] {
         if given.iter().zip(most).any(|(&given, most)| given == 0 || given > most) {
@@ -231,14 +283,6 @@ pub fn check(
             "{}: {} bytes of dynamic shared memory, at most {limit}",
             name(),
             request.dynamic_shared
-        )));
-    }
-    if request.params.len() < info.param_bytes as usize {
-        return Err(Error::invalid(format!(
-            "{}: {} bytes of parameters, the kernel takes {}",
-            name(),
-            request.params.len(),
-            info.param_bytes
         )));
     }
     check_cluster(caps, info, settings, request.cluster)?;
@@ -288,7 +332,7 @@ impl Runtime {
     /// Puts a launch into a stream.
     pub fn launch(&self, what: Launchable, stream: StreamRef, request: LaunchRequest) -> Result<()> {
         match self.target(stream)? {
-            Target::Lane(session, lane) => self.launch_in(&session, lane, what, request),
+            Target::Lane(session, lane) => self.launch_in(&session, lane, what, Some(stream), request),
             Target::Capture(capture) => self.capture_launch(&capture, what, request),
         }
     }
@@ -296,18 +340,32 @@ impl Runtime {
     /// Puts a launch into a stream's lane, whether the stream is captured or not.
     pub fn launch_uncaptured(&self, what: Launchable, stream: StreamRef, request: LaunchRequest) -> Result<()> {
         let (session, lane) = self.lane_beside_capture(stream)?;
-        self.launch_in(&session, lane, what, request)
+        self.launch_in(&session, lane, what, None, request)
     }
 
-    fn launch_in(&self, session: &Arc<Session>, lane: Lane, what: Launchable, request: LaunchRequest) -> Result<()> {
+    /// The stream is one whose next launch may go the short way.
+    fn launch_in(
+        &self,
+        session: &Arc<Session>,
+        lane: Lane,
+        what: Launchable,
+        stream: Option<StreamRef>,
+        request: LaunchRequest,
+    ) -> Result<()> {
         let (_, processors) = session.part_of(lane);
         let prepared = self.prepare(what, session, request, processors)?;
         let workspace = match prepared.request.cooperative {
             true => session.workspace(lane, || self.memory.workspace(session))?,
             false => 0,
         };
+        let short = stream.filter(|_| prepared.is_plain());
+        let Prepared { module, function, kernel, .. } = &prepared;
+        let candidate = short.and_then(|stream| self.candidate(what, stream, function, module.loaded, *kernel));
         let queued = QueuedLaunch { prepared, workspace, grid_id: self.next_id(), memory: self.memory.clone() };
         session.push(lane, Vec::new(), Operation::Launch(Box::new(queued)))?;
+        if let Some(candidate) = candidate {
+            self.remember(session, lane, candidate);
+        }
         Ok(())
     }
 
@@ -414,6 +472,13 @@ impl Prepared {
         heap.is_none() && *suspending != Suspending::Always && !cfg!(feature = "idle")
     }
 
+    /// Whether a device that works on its own needs no more for it than the kernel, the shape and the parameters.
+    fn is_plain(&self) -> bool {
+        let Self { session, request, processors, .. } = self;
+        let simple = !request.cooperative && request.cluster == [1; 3] && processors.is_none();
+        simple && self.may_follow() && session.device.device.caps().asynchronous
+    }
+
     /// The launch of the kernel's plain form, whole.
     pub(crate) fn as_it_is(&self, workspace: u64, grid_id: u64) -> Box<hetgpu_device::Launch> {
         let Self { kernel, request, processors, heap, .. } = self;
@@ -447,7 +512,7 @@ impl Prepared {
     }
 
     pub(crate) fn blocks(&self) -> u64 {
-        self.request.grid.iter().fold(1, |blocks, &n| blocks.saturating_mul(n.into()))
+        self.request.shape().blocks()
     }
 
     /// Nanoseconds that it will take by what earlier launches of the kernel took.

@@ -18,6 +18,7 @@ mod draft;
 mod dump;
 mod error;
 mod event;
+mod express;
 mod external;
 mod flight;
 mod forecast;
@@ -68,7 +69,9 @@ pub use graph::{
     NodeType, UpdateProblem, UpdateReport, UserObject,
 };
 pub use handle::{Handle, Kind, Table};
-pub use hetgpu_device::{Access, AddressMode, Channel, Dimensions, Filter, Format, LinearImage, Sampler, Shape};
+pub use hetgpu_device::{
+    Access, AddressMode, Channel, Dimensions, Filter, Format, LinearImage, ParamPointers, Sampler, Shape,
+};
 pub use hetir::tensor_map::{
     ALIGN as TENSOR_MAP_ALIGN, BYTES as TENSOR_MAP_BYTES, Columns as TensorColumns, Form as TensorForm,
     MAX_RANK as MAX_TENSOR_RANK, MapElement, TensorMap,
@@ -80,8 +83,8 @@ pub use image::{
 };
 pub use ipc::EventTicket;
 pub use launch::{
-    LaunchRequest, Launchable, check, check_cluster, cluster_limit, cluster_of, dynamic_shared_limit, resident_blocks,
-    threads_limit,
+    LaunchRequest, LaunchShape, Launchable, check, check_cluster, cluster_limit, cluster_of, dynamic_shared_limit,
+    resident_blocks, threads_limit,
 };
 pub use lifted::keep_modules;
 pub use link::Linker;

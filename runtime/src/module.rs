@@ -2,6 +2,7 @@
 
 use crate::code::{Code, KernelInfo};
 use crate::draft::Draft;
+use crate::express::begin_epoch;
 use crate::handle::{Handle, Kind};
 use crate::launch::Pace;
 use crate::memory::Owner;
@@ -105,6 +106,7 @@ impl Function {
 
     pub fn change_settings(&self, change: impl FnOnce(&mut FunctionSettings)) {
         change(lock(&self.settings).get_or_insert_with(|| self.inherited()));
+        begin_epoch();
     }
 
     fn inherited(&self) -> FunctionSettings {
@@ -123,6 +125,7 @@ impl Kernel {
 
     pub fn change_settings(&self, change: impl FnOnce(&mut FunctionSettings)) {
         change(&mut lock(&self.settings));
+        begin_epoch();
     }
 }
 
@@ -274,6 +277,7 @@ impl Runtime {
     /// Unloads a module after the work of its context.
     pub fn unload_module(&self, handle: Handle<Module>) -> Result<()> {
         let module = self.modules.remove(handle)?;
+        module.session.device.queue.forget_tickets(handle);
         module.session.drain();
         self.dismantle(&module);
         Ok(())
@@ -285,6 +289,7 @@ impl Runtime {
         for &function in module.functions.get().into_iter().flatten() {
             let _ = self.functions.remove(function);
         }
+        begin_epoch();
         self.release_globals(&module.machine.iter().map(|&(_, address, _)| address).collect::<Vec<_>>());
         module.session.device.device.unload(module.loaded);
         match module.library.map(|library| self.libraries.get(library)) {
@@ -332,6 +337,7 @@ impl Runtime {
         for &kernel in library.kernels.get().into_iter().flatten() {
             let _ = self.kernels.remove(kernel);
         }
+        begin_epoch();
         let instances = std::mem::take(&mut *lock(&library.instances));
         for (_, module) in instances {
             // Gone already where its context is.

@@ -11,18 +11,25 @@
 //! A device that works on its own (`Caps::asynchronous`) is handed what is short and known (`handed`), by the thread that asks
 //! for it, and nobody waits in between. What may take long is not: a pause could not stop what stands behind it.
 
+mod express;
 mod handed;
 mod order;
 
 use crate::graph::Series;
+use crate::handle::Handle;
 use crate::launch::{self, Measured, QueuedLaunch};
+use crate::module::Module;
 use crate::place::{self, Place};
 use crate::seat::{Held, InOperation};
 use crate::session::Session;
 use crate::word::Condition;
 use crate::{Error, Result, log, sys};
+pub(crate) use express::{Express, Ticket};
 use handed::Handed;
-use hetgpu_device::{Device, DeviceError, ErrorKind, Fill, NumberMap, Shape, Work as DeviceWork};
+use hetgpu_device::{
+    Device, DeviceError, ErrorKind, Fill, KnownLaunch, LoadedModule, NumberMap, Shape, Work as DeviceWork,
+};
+use hetir::entity::FuncId;
 pub use order::Lane;
 pub(crate) use order::Point;
 use order::{Before, Order};
@@ -174,6 +181,10 @@ struct State {
     running: Vec<Running>,
     /// What the device was handed, by lane; lanes without any are not here.
     handed: NumberMap<Lane, Handed>,
+    /// Lanes that are lent at times.
+    loans: NumberMap<Lane, express::Loan>,
+    /// Counts of lanes that are not lent any more, with somebody on his way to the device.
+    leaving: Vec<Arc<Express>>,
     /// Lanes for which somebody waits that is no thread of the program.
     draining: HashSet<Lane>,
     /// Nothing is begun.
@@ -510,8 +521,8 @@ pub(crate) struct Pushed<'q> {
     state: Guard<'q>,
     pub(crate) point: Point,
     follows: bool,
-    /// It was begun as soon as it was appended, and goes to the device behind these points.
-    begun: Option<(Work, Vec<Point>)>,
+    /// It was begun as soon as it was appended, and goes to the device behind these points; whether the lane is lent then.
+    begun: Option<(Work, Vec<Point>, bool)>,
 }
 
 /// The lanes of one device and the threads that run them.
@@ -528,7 +539,9 @@ impl Queue {
 
     /// Nothing is begun from now on; what has been begun goes on.
     pub(crate) fn pause(&self) {
-        self.0.lock().paused = true;
+        let mut state = self.0.lock();
+        state.paused = true;
+        state.end_loans();
     }
 
     /// Work goes on, and who waits for it looks again.
@@ -550,7 +563,10 @@ impl Queue {
 
     /// What has been begun and neither has ended nor stays where it is; nothing once a pause is complete.
     pub(crate) fn busy(&self) -> Vec<&'static str> {
-        let state = self.0.poll_all(self.0.lock());
+        let mut state = self.0.poll_all(self.0.lock());
+        if state.any_on_their_way() {
+            return vec!["a kernel"];
+        }
         let handed = state.handed.values().map(Handed::what);
         match state.running.len() as u32 <= self.0.held.count() {
             true => handed.collect(),
@@ -575,9 +591,14 @@ impl Queue {
         const PAUSE: Duration = Duration::from_micros(50);
         loop {
             queues.iter().for_each(|queue| drop(queue.0.poll_all(queue.0.lock())));
-            let states: Vec<Guard<'_>> = queues.iter().map(|queue| queue.0.lock()).collect();
+            let mut states: Vec<Guard<'_>> = queues.iter().map(|queue| queue.0.lock()).collect();
+            // Nobody launches past the lock meanwhile.
+            states.iter_mut().for_each(|state| state.end_loans());
+            let idle = |state: &mut Guard<'_>| {
+                state.running.is_empty() && state.handed.is_empty() && !state.any_on_their_way() && !state.paused
+            };
             // In a pause the device is out of reach, and who ends it wants these locks.
-            if states.iter().all(|state| state.running.is_empty() && state.handed.is_empty() && !state.paused) {
+            if states.iter_mut().all(idle) {
                 return act();
             }
             // What runs may wait for what has not begun.
@@ -593,6 +614,7 @@ impl Queue {
     /// No more operations for this lane. What it holds still runs.
     pub(crate) fn close(&self, lane: Lane) {
         let mut state = self.0.lock();
+        state.end_loan(lane);
         if state.order.close(lane) {
             state.queues.remove(&lane);
         }
@@ -641,14 +663,20 @@ impl Queue {
         let work = self.work(session, operation);
         let follows = work.follows;
         let mut state = self.0.lock();
+        let lends = state.take_back(lane);
+        for &other in behind {
+            state.take_back(other);
+        }
         after.extend(behind.iter().map(|&other| state.order.end(other)).filter(|point| !state.order.passed(*point)));
         if self.0.goes_at_once(&state, lane, &after, &work)
             && let Some(point) = state.order.begin(lane)
         {
             self.0.pushed.fetch_add(1, Ordering::Relaxed);
-            return Ok(Pushed { state, point, follows, begun: Some((work, after)) });
+            behind.iter().for_each(|&other| state.bar(other, point));
+            return Ok(Pushed { state, point, follows, begun: Some((work, after, lends)) });
         }
         let point = self.put(&mut state, lane, after, work)?;
+        behind.iter().for_each(|&other| state.bar(other, point));
         Ok(Pushed { state, point, follows, begun: None })
     }
 
@@ -661,7 +689,9 @@ impl Queue {
         operation: Operation,
     ) -> Result<Point> {
         let work = self.work(session, operation);
-        self.put(&mut self.0.lock(), lane, after, work)
+        let mut state = self.0.lock();
+        state.take_back(lane);
+        self.put(&mut state, lane, after, work)
     }
 
     fn work(&self, session: &Arc<Session>, operation: Operation) -> Work {
@@ -680,8 +710,8 @@ impl Queue {
 
     /// Sees to it that an operation which was appended is done.
     pub(crate) fn go_on(&self, Pushed { mut state, point, follows, begun }: Pushed<'_>) -> Point {
-        if let Some((work, after)) = begun {
-            state = self.0.hand_over(state, point.lane, &after, work);
+        if let Some((work, after, lends)) = begun {
+            state = self.0.hand_over(state, point.lane, &after, work, lends);
         } else if follows {
             state = self.0.hand_all(state, point.lane);
         }
@@ -699,7 +729,34 @@ impl Queue {
 
     /// The end of a lane as it is now.
     pub(crate) fn end(&self, lane: Lane) -> Point {
-        self.0.lock().order.end(lane)
+        let mut state = self.0.lock();
+        state.book(lane);
+        state.order.end(lane)
+    }
+
+    /// Lanes are not lent before the present end of another is passed.
+    pub(crate) fn bar(&self, lanes: &[Lane], until: Lane) {
+        if !lanes.is_empty() {
+            let mut state = self.0.lock();
+            let end = state.order.end(until);
+            lanes.iter().for_each(|&lane| state.bar(lane, end));
+        }
+    }
+
+    /// What is counted of a lane, for launches past its order.
+    pub(crate) fn express(&self, lane: Lane, session: &Arc<Session>) -> Option<Arc<Express>> {
+        self.0.lock().express(lane, session)
+    }
+
+    /// A kernel that was launched in a lane, for such launches.
+    pub(crate) fn known(&self, lane: Lane, module: LoadedModule, kernel: FuncId) -> Option<Arc<dyn KnownLaunch>> {
+        let queue = self.0.lock().queues.get(&lane).cloned();
+        queue?.known(module, kernel)
+    }
+
+    /// A module goes.
+    pub(crate) fn forget_tickets(&self, module: Handle<Module>) {
+        self.0.lock().forget_tickets(module);
     }
 
     /// Whether a point is passed. Who asks may go on asking until it is, so that a worker is called for what stands before

@@ -173,6 +173,11 @@ impl Session {
         let _ = self.fault.set(error);
     }
 
+    /// Neither poisoned nor over.
+    pub(crate) fn is_well(&self) -> bool {
+        self.fault.get().is_none() && !self.ended.load(Ordering::Acquire)
+    }
+
     /// Fails in a session that is poisoned or over.
     pub fn check(&self) -> Result<()> {
         if self.ended.load(Ordering::Acquire) {
@@ -332,8 +337,11 @@ impl Session {
     ) -> R {
         let lanes = self.lanes();
         let queue = &self.device.queue;
-        after.extend(lanes.behind(lane).iter().map(|&other| queue.end(other)));
-        push(queue, after)
+        let behind = lanes.behind(lane);
+        after.extend(behind.iter().map(|&other| queue.end(other)));
+        let pushed = push(queue, after);
+        queue.bar(behind, lane);
+        pushed
     }
 
     /// Appends what runs when everything is done that a part of the session has been given so far.

@@ -10,7 +10,7 @@ use crate::journal;
 use crate::result::{Code, Failure, Outcome};
 use crate::state;
 use hetgpu_runtime::log::{self, Level, Topic};
-use hetgpu_runtime::{Handle, Kind, Runtime, StreamRef};
+use hetgpu_runtime::{Handle, Kind, ParamPointers, Runtime, StreamRef};
 use std::ffi::{CStr, c_char};
 use std::fmt;
 use std::marker::PhantomData;
@@ -288,6 +288,18 @@ impl<T: Copy> In<T> {
 
     pub(crate) fn list(self, count: usize) -> Outcome<Vec<T>> {
         (0..count).map(|index| self.at(index)).collect()
+    }
+}
+
+impl In<Pointer> {
+    /// Pointers to a kernel's parameters, if the first so many of them are there.
+    pub(crate) fn params(self, count: usize) -> Option<ParamPointers> {
+        if count > 0 && (self.is_null() || (0..count).any(|index| !self.at(index).is_ok_and(|pointer| pointer.0 != 0)))
+        {
+            return None;
+        }
+        // SAFETY: the API wants a pointer to each parameter of the kernel, readable during the call.
+        Some(unsafe { ParamPointers::new(self.0.cast()) })
     }
 }
 

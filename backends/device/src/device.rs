@@ -1,6 +1,6 @@
 use crate::{
     Caps, DeviceError, ErrorKind, Extent, Fetched, Heap, HostBuffer, HostSpan, ImageDescription, ImageId, ImageObject,
-    Launch, LoadedModule, PhysicalMemory, Place, Shape, Step, Transfer, Work,
+    KnownLaunch, Launch, LoadedModule, PhysicalMemory, Place, Shape, Step, Transfer, Work,
 };
 use hetir::entity::FuncId;
 use hetir::ir::Module;
@@ -241,6 +241,13 @@ pub trait Queue: Send + Sync {
     fn submit_assembly(&self, assembly: &Arc<dyn Assembly>) -> Result<(), DeviceError> {
         let _ = assembly;
         Err(DeviceError::new(ErrorKind::InvalidRequest, "an assembly of another device"))
+    }
+
+    /// A kernel for launches that are handed over without being looked at, once it was launched here; none where its launches want more than
+    /// that.
+    fn known(&self, module: LoadedModule, kernel: FuncId) -> Option<Arc<dyn KnownLaunch>> {
+        let _ = (module, kernel);
+        None
     }
 
     /// Waits until all work so far is done.

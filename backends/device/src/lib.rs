@@ -17,6 +17,7 @@ mod device;
 mod error;
 mod image;
 mod images;
+mod known;
 mod numbers;
 mod physical;
 mod sync;
@@ -34,10 +35,11 @@ pub use image::{
     ImageView, LinearImage, Sampler, Texels,
 };
 pub use images::Images;
+pub use known::KnownLaunch;
 pub use numbers::{NumberHasher, NumberMap};
 pub use physical::{Access, PHYSICAL_GRANULARITY, PhysicalId, PhysicalMemory};
 pub use sync::{Queued, SyncDevice};
-pub use sys::{HostBuffer, HostSpan, MEMORY_FILE, MemoryFile};
+pub use sys::{HostBuffer, HostSpan, MEMORY_FILE, MemoryFile, ParamPointers};
 pub use work::{
     Extent, Fill, Heap, Launch, Listener, LoadedModule, Outcome, Pattern, Place, Shape, Step, Transfer,
     WORKSPACE_BYTES, Work,

@@ -2,8 +2,8 @@
 
 use crate::{
     Caps, Device, DeviceError, ErrorKind, Extent, Fetched, Fill, HeapState, HostSpan, ImageDescription, ImageId,
-    ImageObject, ImagePlace, KernelAttributes, Launch, LoadedModule, Mark, Outcome, PhysicalMemory, Place, Queue,
-    Shape, Transfer, WORKSPACE_BYTES, Work,
+    ImageObject, ImagePlace, KernelAttributes, KnownLaunch, Launch, LoadedModule, Mark, Outcome, ParamPointers,
+    PhysicalMemory, Place, Queue, Shape, Transfer, WORKSPACE_BYTES, Work,
 };
 use hetir::entity::FuncId;
 use hetir::ir::Module;
@@ -48,6 +48,12 @@ pub trait SyncDevice: Send + Sync + 'static {
 
     /// See [`Device::physical`].
     fn physical(&self) -> Option<&dyn PhysicalMemory> {
+        None
+    }
+
+    /// Offset and size of each parameter of a kernel and the bytes of all, where [`Queue::known`] is to know the kernel.
+    fn known_params(&self, module: LoadedModule, kernel: FuncId) -> Option<(Vec<(u32, u32)>, u32)> {
+        let _ = (module, kernel);
         None
     }
 
@@ -459,11 +465,11 @@ struct SyncQueue<D> {
     lane: Arc<Lane>,
 }
 
-impl<D: SyncDevice> SyncQueue<D> {
-    fn push(&self, item: Item) -> Result<Point, DeviceError> {
-        let mut state = self.lane.lock();
+impl Lane {
+    fn push<D: SyncDevice>(self: &Arc<Self>, device: &Arc<D>, item: Item) -> Result<Point, DeviceError> {
+        let mut state = self.lock();
         if !state.worker {
-            let (device, lane) = (self.shared.device.clone(), self.lane.clone());
+            let (device, lane) = (Arc::clone(device), Arc::clone(self));
             let thread = std::thread::Builder::new().name("hetgpu-queue".into());
             let started = thread.spawn(move || work_off(device.as_ref(), &lane));
             started.map_err(|e| DeviceError::new(ErrorKind::OutOfMemory, format!("no thread for a queue: {e}")))?;
@@ -473,8 +479,14 @@ impl<D: SyncDevice> SyncQueue<D> {
         state.issued += 1;
         let count = state.issued;
         drop(state);
-        self.lane.changed.notify_all();
-        Ok(Point { lane: self.lane.clone(), count })
+        self.changed.notify_all();
+        Ok(Point { lane: Arc::clone(self), count })
+    }
+}
+
+impl<D: SyncDevice> SyncQueue<D> {
+    fn push(&self, item: Item) -> Result<Point, DeviceError> {
+        self.lane.push(&self.shared.device, item)
     }
 
     fn check(&self, work: &Work) -> Result<(), DeviceError> {
@@ -502,6 +514,29 @@ impl<D: SyncDevice> SyncQueue<D> {
     }
 }
 
+struct SyncKnown<D> {
+    device: Arc<D>,
+    lane: Arc<Lane>,
+    module: LoadedModule,
+    kernel: FuncId,
+    layout: Vec<(u32, u32)>,
+    bytes: u32,
+}
+
+impl<D: SyncDevice> KnownLaunch for SyncKnown<D> {
+    fn launch(
+        &self,
+        grid: [u32; 3],
+        block: [u32; 3],
+        dynamic_shared: u32,
+        params: ParamPointers,
+    ) -> Result<(), DeviceError> {
+        let params = params.gather(self.bytes as usize, &self.layout).into();
+        let launch = Launch { grid, block, dynamic_shared, params, ..Launch::new(self.module, self.kernel) };
+        self.lane.push(&self.device, Item::Work(Work::Launch(Box::new(launch)))).map(drop)
+    }
+}
+
 impl<D: SyncDevice> Queue for SyncQueue<D> {
     fn submit(&self, work: Work) -> Result<(), DeviceError> {
         self.check(&work)?;
@@ -520,6 +555,12 @@ impl<D: SyncDevice> Queue for SyncQueue<D> {
 
     fn follow(&self, mark: &dyn Mark) -> Result<(), DeviceError> {
         self.push(Item::Follow(own(mark)?.point.clone())).map(drop)
+    }
+
+    fn known(&self, module: LoadedModule, kernel: FuncId) -> Option<Arc<dyn KnownLaunch>> {
+        let (layout, bytes) = self.shared.device.known_params(module, kernel)?;
+        let (device, lane) = (Arc::clone(&self.shared.device), Arc::clone(&self.lane));
+        Some(Arc::new(SyncKnown { device, lane, module, kernel, layout, bytes }))
     }
 
     fn run(&self, work: Work) -> Result<(), DeviceError> {

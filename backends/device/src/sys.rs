@@ -4,12 +4,44 @@ mod file;
 
 pub use file::{MEMORY_FILE, MemoryFile};
 use std::any::Any;
+use std::ffi::c_void;
 use std::fmt;
 use std::ptr;
 use std::sync::Arc;
 
 /// What must stay alive while a span is in use.
 type Owner = Arc<dyn Any + Send + Sync>;
+
+/// Where the parameters of a launch stand: a pointer to each, as programs pass them.
+#[derive(Clone, Copy, Debug)]
+pub struct ParamPointers(*const *const c_void);
+
+impl ParamPointers {
+    /// # Safety
+    /// It points to as many pointers as the kernel that is launched with them has parameters, each to as many readable bytes as that
+    /// parameter has, until the launch returns.
+    pub unsafe fn new(pointers: *const *const c_void) -> Self {
+        Self(pointers)
+    }
+
+    /// Copies the parameters to where they lie among so many bytes, each at its offset with its size; they are the kernel's.
+    pub fn gather(self, bytes: usize, layout: &[(u32, u32)]) -> Vec<u8> {
+        let mut gathered = vec![0; bytes];
+        for (index, &(offset, size)) in layout.iter().enumerate() {
+            let place = &mut gathered[offset as usize..][..size as usize];
+            // SAFETY: by the contract of `new` there are so many pointers, each to so many bytes.
+            unsafe {
+                ptr::copy_nonoverlapping(self.0.add(index).read_unaligned().cast(), place.as_mut_ptr(), place.len())
+            };
+        }
+        gathered
+    }
+
+    /// As a driver takes it.
+    pub fn as_ptr(self) -> *const *const c_void {
+        self.0
+    }
+}
 
 /// Host memory that a device may reach. Whoever uses it keeps the span, or a clone of it, as long as that lasts.
 #[derive(Clone)]

@@ -7,7 +7,7 @@ pub(crate) use graphs::{Graph, Node};
 pub(crate) use images::{Array, ArrayShape, Object, Over};
 
 use crate::sys::{self, Functions, Handle, Number, Status};
-use hetgpu_device::{Access, DeviceError, ErrorKind, HostSpan};
+use hetgpu_device::{Access, DeviceError, ErrorKind, HostSpan, ParamPointers};
 use std::cell::Cell;
 use std::ffi::{CStr, CString, c_int, c_void};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -548,6 +548,40 @@ impl Stream {
         params: &[u8],
         offsets: &[u32],
     ) -> Result<(), DeviceError> {
+        let mut few = [ptr::null_mut(); 16];
+        let mut many = Vec::new();
+        let places: &mut [*mut c_void] = match few.get_mut(..offsets.len()) {
+            Some(few) => few,
+            None => {
+                many.resize(offsets.len(), ptr::null_mut());
+                &mut many
+            }
+        };
+        for (place, &at) in places.iter_mut().zip(offsets) {
+            let short = || DeviceError::new(ErrorKind::InvalidRequest, "a launch with too few bytes of parameters");
+            *place = params.get(at as usize..).ok_or_else(short)?.as_ptr().cast_mut().cast();
+        }
+        self.launch_with(function, shape, places.as_mut_ptr())
+    }
+
+    /// Launches a kernel with the parameters that a program has.
+    pub(crate) fn launch_known(
+        &self,
+        function: &Function,
+        shape: &LaunchShape,
+        params: ParamPointers,
+    ) -> Result<(), DeviceError> {
+        // The driver reads them.
+        self.launch_with(function, shape, params.as_ptr().cast_mut().cast())
+    }
+
+    /// `params` points to a pointer to each parameter.
+    fn launch_with(
+        &self,
+        function: &Function,
+        shape: &LaunchShape,
+        params: *mut *mut c_void,
+    ) -> Result<(), DeviceError> {
         let attribute = |id, first: [u32; 3]| {
             let mut value = [0; 16];
             value[..3].copy_from_slice(&first);
@@ -571,24 +605,11 @@ impl Stream {
             attributes: attributes.as_mut_ptr(),
             attribute_count: count as u32,
         };
-        let mut few = [ptr::null_mut(); 16];
-        let mut many = Vec::new();
-        let places: &mut [*mut c_void] = match few.get_mut(..offsets.len()) {
-            Some(few) => few,
-            None => {
-                many.resize(offsets.len(), ptr::null_mut());
-                &mut many
-            }
-        };
-        for (place, &at) in places.iter_mut().zip(offsets) {
-            let short = || DeviceError::new(ErrorKind::InvalidRequest, "a launch with too few bytes of parameters");
-            *place = params.get(at as usize..).ok_or_else(short)?.as_ptr().cast_mut().cast();
-        }
-        // SAFETY: the function belongs to a loaded module that the caller keeps, and its text declares parameters of the sizes
-        // for which the offsets make room; they are read during the call alone.
-        self.context.call("cuLaunchKernel", |f| unsafe {
-            (f.launch)(&config, function.handle, places.as_mut_ptr(), ptr::null_mut())
-        })
+        // SAFETY: the function belongs to a loaded module that the caller keeps. Its text declares parameters of the sizes for which the
+        // offsets in `launch` make room, or those of the kernel for which the pointers are by their contract; they are read during
+        // the call alone.
+        self.context
+            .call("cuLaunchKernel", |f| unsafe { (f.launch)(&config, function.handle, params, ptr::null_mut()) })
     }
 }
 

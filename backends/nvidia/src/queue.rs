@@ -7,14 +7,15 @@ use crate::kernels::{Form, Kernel};
 use crate::ptx::{Hidden, Part};
 use crate::slots::{Begun, Slot};
 use hetgpu_device::{
-    Assembly, DeviceError, ErrorKind, Fill, HostBuffer, HostSpan, Launch, Listener, Mark, Outcome, Place, Queue,
-    Transfer, WORKSPACE_BYTES, Work,
+    Assembly, DeviceError, ErrorKind, Fill, HostBuffer, HostSpan, KnownLaunch, Launch, Listener, LoadedModule, Mark,
+    Outcome, ParamPointers, Place, Queue, Transfer, WORKSPACE_BYTES, Work,
 };
 use hetir::blocks::{Blocks, Cuboid};
+use hetir::entity::FuncId;
 use std::any::Any;
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Grids with more blocks run to their end: the list of those that were begun would be too long.
@@ -90,6 +91,9 @@ pub(crate) struct Line {
     state: Mutex<State>,
     /// The first fault of what it was given.
     failed: OnceLock<DeviceError>,
+    /// Kernels that were launched without a note of each launch, the last ones; and the number of the last.
+    known: Mutex<VecDeque<Arc<Kernel>>>,
+    last_known: AtomicU64,
     /// Held by who tells what has ended, so that nobody sees it as passed before that is told.
     settling: Mutex<()>,
     priority: i32,
@@ -102,7 +106,8 @@ impl Line {
         let stream = inner.context.stream(priority)?;
         let (inner, state, settling) = (Arc::clone(inner), Mutex::default(), Mutex::default());
         let (failed, beside) = (OnceLock::new(), OnceLock::new());
-        Ok(Arc::new(Self { inner, stream, state, failed, settling, priority, beside }))
+        let (known, last_known) = (Mutex::default(), AtomicU64::new(0));
+        Ok(Arc::new(Self { inner, stream, state, failed, known, last_known, settling, priority, beside }))
     }
 
     fn beside(&self) -> Result<&Arc<Self>, DeviceError> {
@@ -140,7 +145,7 @@ impl Line {
         if let Some(failed) = self.failed.get() {
             return failed.clone();
         }
-        let name = self.state().pending.iter().find_map(Pending::name);
+        let name = self.state().pending.iter().find_map(Pending::name).or_else(|| self.known_names());
         if let Some(name) = name {
             error.message = format!("{name}: {}", error.message);
         }
@@ -148,6 +153,25 @@ impl Line {
             let _ = self.failed.set(error.clone());
         }
         error
+    }
+
+    /// A kernel is launched of which no other note is taken.
+    fn note_known(&self, kernel: &Arc<Kernel>) {
+        const MOST: usize = 4;
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|other| other.id != kernel.id);
+        known.push_back(Arc::clone(kernel));
+        if known.len() > MOST {
+            known.pop_front();
+        }
+        self.last_known.store(kernel.id, Ordering::Relaxed);
+    }
+
+    /// Those of which one has a fault, where nothing else can have it.
+    fn known_names(&self) -> Option<String> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let names: Vec<&str> = known.iter().map(|kernel| kernel.name.as_str()).collect();
+        (!names.is_empty()).then(|| names.join(" or "))
     }
 
     /// Gives the driver a piece of work. What comes back stays until that is done.
@@ -558,6 +582,13 @@ impl Queue for NvidiaQueue {
         Ok(())
     }
 
+    fn known(&self, module: LoadedModule, kernel: FuncId) -> Option<Arc<dyn KnownLaunch>> {
+        let inner = &self.0.inner;
+        let kernel = inner.loaded(module).ok()?.kernel(kernel, Form::WHOLE, &inner.compiler).ok()?;
+        let simple = kernel.printed.hidden.is_empty() && kernel.constants.is_empty();
+        simple.then(|| Arc::new(Known { line: Arc::clone(&self.0), kernel }) as Arc<dyn KnownLaunch>)
+    }
+
     fn finish(&self) -> Result<(), DeviceError> {
         let line = &self.0;
         line.check()?;
@@ -576,6 +607,33 @@ impl Queue for NvidiaQueue {
         let point = mark.downcast_ref::<Point>();
         let point = point.ok_or_else(|| DeviceError::new(ErrorKind::InvalidRequest, "a mark of another device"))?;
         self.0.stream.follow(&point.event).map_err(|error| self.0.blame(error))
+    }
+}
+
+/// Launches of a kernel in a line, of which the line takes no note but of the last kernel.
+struct Known {
+    line: Arc<Line>,
+    kernel: Arc<Kernel>,
+}
+
+impl KnownLaunch for Known {
+    fn launch(
+        &self,
+        grid: [u32; 3],
+        block: [u32; 3],
+        dynamic_shared: u32,
+        params: ParamPointers,
+    ) -> Result<(), DeviceError> {
+        let Self { line, kernel } = self;
+        line.check()?;
+        let shared = kernel.printed.shared_bytes(dynamic_shared);
+        kernel.allow(shared, 1)?;
+        if line.last_known.load(Ordering::Relaxed) != kernel.id {
+            line.note_known(kernel);
+        }
+        let shape = LaunchShape { grid, block, cluster: [1; 3], shared, cooperative: false };
+        let launched = line.stream.launch_known(&kernel.function, &shape, params);
+        launched.map_err(|error| if error.kind.poisons() { line.blame(error) } else { error })
     }
 }
 

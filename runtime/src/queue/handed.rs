@@ -58,19 +58,20 @@ impl Stamped {
 }
 
 /// A piece of work with the device.
-struct Piece {
-    /// Which of its lane it is.
-    count: u64,
-    guess: u64,
-    what: &'static str,
-    session: Arc<Session>,
-    stamp: Option<super::Stamp>,
+pub(super) struct Piece {
+    /// Which of its lane it is; the last, where it is several operations.
+    pub(super) count: u64,
+    pub(super) operations: u64,
+    pub(super) guess: u64,
+    pub(super) what: &'static str,
+    pub(super) session: Arc<Session>,
+    pub(super) stamp: Option<super::Stamp>,
     /// A mark behind it.
-    mark: Option<Arc<dyn Mark>>,
+    pub(super) mark: Option<Arc<dyn Mark>>,
     /// A launch: which kernel, and how many blocks.
-    kind: Option<(usize, u64)>,
+    pub(super) kind: Option<(usize, u64)>,
     /// It, and when it was handed over, where it may take less than is known or is the first behind a mark.
-    measured: Option<(Measured, Instant)>,
+    pub(super) measured: Option<(Measured, Instant)>,
 }
 
 /// What a lane has handed over, in its order.
@@ -86,12 +87,24 @@ pub(super) struct Handed {
 }
 
 impl Handed {
+    pub(super) fn new(queue: Arc<dyn Queue>) -> Self {
+        Self { queue, pieces: VecDeque::new(), guess: 0, unmarked: (0, 0), looked: None }
+    }
+
+    pub(super) fn put(&mut self, piece: Piece) {
+        self.guess += piece.guess;
+        let (pieces, time) = self.unmarked;
+        let operations = piece.operations as usize;
+        self.unmarked = if piece.mark.is_some() { (0, 0) } else { (pieces + operations, time + piece.guess) };
+        self.pieces.push_back(piece);
+    }
+
     /// For a person.
     pub(super) fn what(&self) -> &'static str {
         self.pieces.front().map_or("nothing", |piece| piece.what)
     }
 
-    fn is_full(&self, more: u64) -> bool {
+    pub(super) fn is_full(&self, more: u64) -> bool {
         let long = self.guess.saturating_add(more) > LONG && self.pieces.len() >= FEWEST_PIECES;
         long || self.pieces.len() >= MOST_PIECES
     }
@@ -132,7 +145,8 @@ impl Handed {
         let Some(piece) = self.pieces.iter_mut().find(|piece| piece.count == count) else { return };
         piece.mark.get_or_insert_with(|| Arc::clone(mark));
         let behind = self.pieces.iter().filter(|piece| piece.count > count);
-        self.unmarked = behind.fold((0, 0), |(pieces, guess), piece| (pieces + 1, guess + piece.guess));
+        self.unmarked =
+            behind.fold((0, 0), |(pieces, guess), piece| (pieces + piece.operations as usize, guess + piece.guess));
     }
 }
 
@@ -142,8 +156,9 @@ fn learn(arrived: &[Piece], now: Instant) {
     let alike = |piece: &Piece| piece.kind.is_some() && piece.kind == arrived[0].kind;
     for (at, piece) in arrived.iter().enumerate() {
         let Some((measured, begun)) = &piece.measured else { continue };
-        let count = if at == 0 && arrived.iter().all(alike) { arrived.len() } else { 1 };
-        measured.at_most(now.duration_since(*begun) / count as u32);
+        let together = if at == 0 && arrived.iter().all(alike) { arrived } else { std::slice::from_ref(piece) };
+        let count = together.iter().map(|piece| piece.operations).sum::<u64>();
+        measured.at_most(now.duration_since(*begun) / count.max(1) as u32);
     }
 }
 
@@ -232,16 +247,17 @@ impl Shared {
         }
         let Some(work) = state.order.take(lane) else { return state };
         state.backlog -= work.guess;
-        self.hand_over(state, lane, &[], work)
+        self.hand_over(state, lane, &[], work, false)
     }
 
-    /// Hands over an operation that was taken, behind what is with the device in other lanes.
+    /// Hands over an operation that was taken, behind what is with the device in other lanes. Whether the lane is lent afterwards.
     pub(super) fn hand_over<'a>(
         self: &'a Arc<Self>,
         mut state: Guard<'a>,
         lane: Lane,
         after: &[Point],
         Work { operation, session, guess, .. }: Work,
+        lends: bool,
     ) -> Guard<'a> {
         let what = operation.what();
         state.running.push(Running { lane, guess, what });
@@ -282,18 +298,11 @@ impl Shared {
             return self.tell(state);
         };
         let count = state.order.hand(lane);
-        let handed = state.handed.entry(lane);
-        let handed = handed.or_insert_with(|| Handed {
-            queue,
-            pieces: VecDeque::new(),
-            guess: 0,
-            unmarked: (0, 0),
-            looked: None,
-        });
-        handed.guess += guess;
-        let (pieces, time) = handed.unmarked;
-        handed.unmarked = if mark.is_some() { (0, 0) } else { (pieces + 1, time + guess) };
-        handed.pieces.push_back(Piece { count, guess, what, session, stamp, mark, kind, measured });
+        let handed = state.handed.entry(lane).or_insert_with(|| Handed::new(queue));
+        handed.put(Piece { count, operations: 1, guess, what, session, stamp, mark, kind, measured });
+        if lends {
+            state.lend(lane);
+        }
         if state.waiting.is_empty() {
             return state;
         }
@@ -463,10 +472,10 @@ impl Shared {
                 piece.session.poison(error.clone().into());
             }
             piece.stamp.iter().for_each(|stamp| stamp.pass(now));
-            if state.order.arrive(lane) {
+            if state.order.arrive(lane, piece.operations) {
                 state.queues.remove(&lane);
             }
-            self.finished.fetch_add(1, Ordering::Relaxed);
+            self.finished.fetch_add(piece.operations, Ordering::Relaxed);
         }
         self.tell(state)
     }

@@ -212,6 +212,15 @@ impl<W: Item> Order<W> {
         Some(Point { lane, count })
     }
 
+    /// So many operations were given to the device past a lane in which nothing stands. Which of the lane the last one is.
+    pub(super) fn pass(&mut self, lane: Lane, operations: u64) -> u64 {
+        let Some(state) = self.get_mut(lane) else { return 0 };
+        debug_assert_eq!(state.front, Front::Nothing);
+        state.issued += operations;
+        state.handed += operations;
+        state.done + state.handed
+    }
+
     /// Whether a point is with the device, or passed.
     pub(super) fn is_handed(&self, point: Point) -> bool {
         self.get(point.lane).is_none_or(|lane| lane.done + lane.handed >= point.count)
@@ -307,12 +316,12 @@ impl<W: Item> Order<W> {
 
     /// The operation that was taken is done. True where the lane is gone with it.
     pub(super) fn finish(&mut self, lane: Lane) -> bool {
-        self.done(lane, 0)
+        self.done(lane, 1, 0)
     }
 
-    /// The first of what was handed over is done. True where the lane is gone with it.
-    pub(super) fn arrive(&mut self, lane: Lane) -> bool {
-        self.done(lane, 1)
+    /// The first operations of what was handed over are done. True where the lane is gone with them.
+    pub(super) fn arrive(&mut self, lane: Lane, operations: u64) -> bool {
+        self.done(lane, operations, operations)
     }
 
     /// Whether something waits for what a lane has handed over.
@@ -322,9 +331,9 @@ impl<W: Item> Order<W> {
         })
     }
 
-    fn done(&mut self, lane: Lane, handed: u64) -> bool {
+    fn done(&mut self, lane: Lane, operations: u64, handed: u64) -> bool {
         let Some(state) = self.get_mut(lane) else { return false };
-        state.done += 1;
+        state.done += operations;
         state.handed -= handed;
         let (done, gone) = (state.done, state.closed && state.done == state.issued);
         let followers: Vec<Lane> = match state.followers.iter().any(|&(count, _)| count <= done) {

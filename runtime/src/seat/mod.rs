@@ -19,7 +19,8 @@ use assembly::SeatAssembly;
 use gate::{Gate, Inside};
 use hetgpu_device::{
     Access, Assembly, Caps, Device, DeviceError, ErrorKind, Extent, Fetched, HeapState, HostSpan, ImageDescription,
-    ImageId, ImageObject, KernelAttributes, Launch, LoadedModule, Mark, PhysicalId, PhysicalMemory, Queue, Step, Work,
+    ImageId, ImageObject, KernelAttributes, KnownLaunch, Launch, LoadedModule, Mark, PhysicalId, PhysicalMemory, Queue,
+    Step, Work,
 };
 use hetir::entity::FuncId;
 use hetir::ir::Module;
@@ -567,6 +568,12 @@ impl Queue for SeatQueue {
     fn submit_assembly(&self, assembly: &Arc<dyn Assembly>) -> Result<(), DeviceError> {
         let _inside = self.enter()?;
         self.submit_steps(assembly)
+    }
+
+    fn known(&self, module: LoadedModule, kernel: FuncId) -> Option<Arc<dyn KnownLaunch>> {
+        let _inside = self.enter().ok()?;
+        let module = self.seat.module(module).ok()?;
+        self.here().ok()?.known(module, kernel)
     }
 
     fn finish(&self) -> Result<(), DeviceError> {

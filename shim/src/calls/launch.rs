@@ -3,7 +3,7 @@
 use super::function::function;
 use crate::abi::{Call, CuEvent, CuFunction, CuStream, In, Pointer};
 use crate::result::{Code, Failure, Outcome};
-use hetgpu_runtime::{Attributes, Event, Handle, Kernel, KernelInfo, LaunchRequest, Launchable, Runtime};
+use hetgpu_runtime::{Attributes, Event, Handle, Kernel, KernelInfo, LaunchRequest, LaunchShape, Launchable, Runtime};
 use std::sync::Arc;
 
 /// `CUlaunchConfig`.
@@ -60,6 +60,12 @@ struct Wishes {
 impl Default for Wishes {
     fn default() -> Self {
         Self { cooperative: false, cluster: [1; 3], events: Vec::new(), hints: Attributes::new() }
+    }
+}
+
+impl Wishes {
+    fn are_none(&self) -> bool {
+        !self.cooperative && self.cluster == [1; 3] && self.events.is_empty() && self.hints.is_empty()
     }
 }
 
@@ -185,12 +191,19 @@ fn submit(
     block: [u32; 3],
     dynamic_shared: u32,
     stream: CuStream,
-    Wishes { cooperative, cluster, events, hints: attributes }: Wishes,
+    wishes: Wishes,
     params: In<Pointer>,
     extra: In<Pointer>,
 ) -> Outcome {
     let runtime = call.runtime()?;
     let stream = call.stream(stream)?;
+    if extra.is_null() && wishes.are_none() {
+        let shape = LaunchShape::plain(grid, block, dynamic_shared);
+        if let Some(launched) = runtime.launch_at_once(handle.0, stream, &shape, |count| params.params(count)) {
+            return Ok(launched?);
+        }
+    }
+    let Wishes { cooperative, cluster, events, hints: attributes } = wishes;
     let (what, params) = target(runtime, handle, params, extra)?;
     // An event that others see or that is timed stands for no kernel's progress.
     if let Some(unfit) = events.iter().find(|&&event| !runtime.events.get(event).is_ok_and(|event| event.is_plain())) {

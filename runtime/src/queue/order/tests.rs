@@ -214,16 +214,16 @@ fn what_may_follow_is_taken_before_what_was_handed_over_arrives() {
     assert_eq!(order.take(lane), None, "a plain operation waits for what was handed over");
     assert_eq!((order.before(points[1]), order.before(plain)), (Before::Handed(lane), Before::Handed(lane)));
     assert_eq!(order.before(behind), Before::Handed(lane));
-    order.arrive(lane);
+    order.arrive(lane, 1);
     assert!(order.passed(points[0]) && !order.passed(points[1]));
     assert_eq!((step(&mut order), order.first_ready()), (Some(other), None));
-    order.arrive(lane);
+    order.arrive(lane, 1);
     assert_eq!((step(&mut order), order.passed(plain)), (Some(lane), true));
     order.push(lane, vec![], QUICK).unwrap();
     order.take(lane).unwrap();
     order.hand(lane);
     assert!(!order.close(lane) && order.is_wanted(lane), "a lane that is closed wants to be gone");
-    assert!(order.arrive(lane) && !order.exists(lane));
+    assert!(order.arrive(lane, 1) && !order.exists(lane));
 }
 
 #[test]
@@ -236,6 +236,6 @@ fn lanes_that_wait_for_each_other_in_turn_are_followed_to_what_was_handed_over()
     let joined = order.push(two, vec![forked], QUICK).unwrap();
     let end = order.push(one, vec![joined], QUICK).unwrap();
     assert_eq!(order.before(end), Before::Handed(one));
-    order.arrive(one);
+    order.arrive(one, 1);
     assert_eq!(order.before(end), Before::Ready(two));
 }

@@ -1,0 +1,262 @@
+//! Launches past the order of a lane.
+//!
+//! Where nothing stands in a lane that the device does not have, the lane is lent to whoever launches a short kernel in it: he counts his
+//! launch in one word and gives it to the device, without any lock. Whoever looks at the lane under the queue's lock books first what was
+//! counted, as one piece that was handed over, so that the order never sees a lane that is lent and not booked.
+//!
+//! - A lane is lent only while its front is empty: it is taken back before anything is appended to it, and lent anew, under the lock,
+//!   when that was handed over.
+//! - It is taken back, too, when something is appended to a lane that it waits for by its kind, and stays so until that is passed.
+//! - A pause takes back all of them for good, and is not complete while somebody who has counted a launch has not come back from the
+//!   device. What was lent afterwards is new, and so are the tickets: they are of the device that is there then.
+//! - What is counted at once is bounded in number and time, as what is handed over is; who is beyond it goes the usual way, and looks
+//!   there what has been done.
+
+use super::handed::{Handed, Piece};
+use super::order::{Lane, Point};
+use super::{LONG, State};
+use crate::handle::Handle;
+use crate::launch::Measured;
+use crate::module::{Function, FunctionSettings, Module};
+use crate::session::Session;
+use hetgpu_device::KnownLaunch;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Instant;
+
+// The word: whether the lane is lent, how many are on their way to the device, and launches and nanoseconds that were not booked.
+const LENT: u64 = 1 << 63;
+const INSIDE: u64 = 1 << 48;
+const LAUNCH: u64 = 1 << 32;
+const TIME: u64 = LAUNCH - 1;
+const COUNTED: u64 = INSIDE - 1;
+const MOST_INSIDE: u64 = 0x3fff;
+
+/// So many launches are counted before they are booked, and no more than take so many nanoseconds: a quarter of what is handed over at
+/// once, so that the device has work while somebody looks for room.
+const MOST_LAUNCHES: u64 = 128;
+const MOST_TIME: u64 = LONG / 4;
+
+/// Launches of one kernel in one lane.
+pub(crate) struct Ticket {
+    pub(crate) known: Arc<dyn KnownLaunch>,
+    pub(crate) function: Arc<Function>,
+    pub(crate) settings: FunctionSettings,
+    pub(crate) session: Arc<Session>,
+    /// Its place among the tickets of its lane.
+    place: u64,
+}
+
+/// What is counted of a lane.
+pub(crate) struct Express {
+    word: AtomicU64,
+    /// Which kernel was launched last, by its ticket's place, and how many blocks of it; whether there was another one before.
+    last: AtomicU64,
+    mixed: AtomicBool,
+    /// At their places; none where the kernel is no longer there.
+    tickets: Mutex<Vec<Option<Arc<Ticket>>>>,
+}
+
+/// Nothing was launched.
+const NONE: u64 = u64::MAX;
+
+impl Express {
+    fn new() -> Self {
+        let (word, last) = (AtomicU64::new(0), AtomicU64::new(NONE));
+        Self { word, last, mixed: AtomicBool::new(false), tickets: Mutex::default() }
+    }
+
+    fn tickets(&self) -> MutexGuard<'_, Vec<Option<Arc<Ticket>>>> {
+        self.tickets.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// A ticket for a kernel, as it is set now.
+    pub(crate) fn ticket(
+        &self,
+        session: &Arc<Session>,
+        function: &Arc<Function>,
+        settings: FunctionSettings,
+        known: Arc<dyn KnownLaunch>,
+    ) -> Arc<Ticket> {
+        let mut tickets = self.tickets();
+        let same = |ticket: &Option<Arc<Ticket>>| ticket.as_ref().is_none_or(|t| Arc::ptr_eq(&t.function, function));
+        let place = tickets.iter().position(same).unwrap_or(tickets.len());
+        let (function, session) = (Arc::clone(function), Arc::clone(session));
+        let ticket = Arc::new(Ticket { known, function, settings, session, place: place as u64 });
+        match tickets.get_mut(place) {
+            Some(old) => *old = Some(Arc::clone(&ticket)),
+            None => tickets.push(Some(Arc::clone(&ticket))),
+        }
+        ticket
+    }
+
+    /// Lets go of tickets for kernels of a module.
+    fn forget(&self, module: Handle<Module>) {
+        let of_module = |ticket: &mut Option<Arc<Ticket>>| ticket.as_ref().is_some_and(|t| t.function.module == module);
+        self.tickets()
+            .iter_mut()
+            .filter_map(|ticket| of_module(ticket).then_some(ticket))
+            .for_each(|ticket| *ticket = None);
+    }
+
+    /// Counts a launch and does it, if the lane is lent and there is room.
+    pub(crate) fn launch<R>(&self, ticket: &Ticket, blocks: u64, guess: u64, launch: impl FnOnce() -> R) -> Option<R> {
+        struct Inside<'e>(&'e Express);
+        impl Drop for Inside<'_> {
+            fn drop(&mut self) {
+                self.0.word.fetch_sub(INSIDE, Ordering::Release);
+            }
+        }
+        let mut word = self.word.load(Ordering::Relaxed);
+        loop {
+            let (launches, time, inside) = ((word & COUNTED) / LAUNCH, word & TIME, (word & !LENT) / INSIDE);
+            let room = launches < MOST_LAUNCHES && time + guess <= MOST_TIME && inside < MOST_INSIDE;
+            if word & LENT == 0 || !room {
+                return None;
+            }
+            let counted = word + INSIDE + LAUNCH + guess;
+            match self.word.compare_exchange_weak(word, counted, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => break,
+                Err(now) => word = now,
+            }
+        }
+        let _inside = Inside(self);
+        let kind = ticket.place << 32 | blocks.min(TIME);
+        let last = self.last.load(Ordering::Relaxed);
+        if last != kind {
+            self.last.store(kind, Ordering::Relaxed);
+            if last != NONE {
+                self.mixed.store(true, Ordering::Relaxed);
+            }
+        }
+        Some(launch())
+    }
+
+    fn lend(&self) {
+        self.word.fetch_or(LENT, Ordering::AcqRel);
+    }
+
+    /// What was counted, which is forgotten here; the lane is no longer lent if it is taken back.
+    fn take(&self, back: bool) -> (u64, u64) {
+        let goes = if back { COUNTED | LENT } else { COUNTED };
+        let word = self.word.fetch_and(!goes, Ordering::AcqRel);
+        ((word & COUNTED) / LAUNCH, word & TIME)
+    }
+
+    /// Nobody who has counted a launch is on his way to the device.
+    pub(super) fn is_quiet(&self) -> bool {
+        (self.word.load(Ordering::Acquire) & !LENT) / INSIDE == 0
+    }
+
+    /// Which kernel all launches since the last time were of, and how many blocks; none where there were several.
+    fn kind(&self) -> Option<(Arc<Ticket>, u64)> {
+        let last = self.last.swap(NONE, Ordering::Relaxed);
+        let mixed = self.mixed.swap(false, Ordering::Relaxed);
+        let ticket = self.tickets().get((last >> 32) as usize).cloned().flatten();
+        ticket.filter(|_| !mixed && last != NONE).map(|ticket| (ticket, last & TIME))
+    }
+}
+
+/// A lane that is lent at times.
+pub(super) struct Loan {
+    pub(super) express: Arc<Express>,
+    session: Arc<Session>,
+    /// What must be passed before it is lent.
+    barred: Vec<Point>,
+    /// When it was booked last.
+    since: Instant,
+}
+
+impl State {
+    /// Books what was counted in a lane.
+    pub(super) fn book(&mut self, lane: Lane) {
+        self.settle_loan(lane, false);
+    }
+
+    /// Books what was counted in a lane, and takes it back. Whether it is one that can be lent.
+    pub(super) fn take_back(&mut self, lane: Lane) -> bool {
+        self.settle_loan(lane, true)
+    }
+
+    fn settle_loan(&mut self, lane: Lane, back: bool) -> bool {
+        if self.loans.is_empty() {
+            return false;
+        }
+        let Some(loan) = self.loans.get_mut(&lane) else { return false };
+        let (operations, guess) = loan.express.take(back);
+        if operations == 0 {
+            return true;
+        }
+        let begun = std::mem::replace(&mut loan.since, Instant::now());
+        let kind = loan.express.kind();
+        let session = Arc::clone(&loan.session);
+        // A lane that is lent has been given a queue.
+        let Some(queue) = self.queues.get(&lane).cloned() else { return true };
+        let count = self.order.pass(lane, operations);
+        let handed = self.handed.entry(lane).or_insert_with(|| Handed::new(queue));
+        let measured = kind.as_ref().map(|(ticket, blocks)| (Measured::new(&ticket.function, *blocks), begun));
+        let kind = kind.map(|(ticket, blocks)| (Arc::as_ptr(&ticket.function).addr(), blocks));
+        let (stamp, mark, what) = (None, None, "a kernel");
+        handed.put(Piece { count, operations, guess, what, session, stamp, mark, kind, measured });
+        true
+    }
+
+    /// A lane may not be lent before a point is passed.
+    pub(super) fn bar(&mut self, lane: Lane, until: Point) {
+        self.take_back(lane);
+        if let Some(loan) = self.loans.get_mut(&lane) {
+            loan.barred.push(until);
+        }
+    }
+
+    /// Lends a lane, where that may be.
+    pub(super) fn lend(&mut self, lane: Lane) {
+        let Self { order, loans, paused, handed, .. } = self;
+        let Some(loan) = loans.get_mut(&lane) else { return };
+        loan.barred.retain(|&point| !order.passed(point));
+        let room = handed.get(&lane).is_none_or(|handed| !handed.is_full(MOST_TIME));
+        if loan.barred.is_empty() && !*paused && order.is_idle(lane) && room {
+            loan.since = Instant::now();
+            loan.express.lend();
+        }
+    }
+
+    /// The count of a lane that has a queue, which begins here where there was none.
+    pub(super) fn express(&mut self, lane: Lane, session: &Arc<Session>) -> Option<Arc<Express>> {
+        if self.paused || !self.order.exists(lane) || !self.queues.contains_key(&lane) {
+            return None;
+        }
+        let loan = self.loans.entry(lane).or_insert_with(|| Loan {
+            express: Arc::new(Express::new()),
+            session: Arc::clone(session),
+            barred: Vec::new(),
+            since: Instant::now(),
+        });
+        Some(Arc::clone(&loan.express))
+    }
+
+    pub(super) fn forget_tickets(&self, module: Handle<Module>) {
+        self.loans.values().for_each(|loan| loan.express.forget(module));
+    }
+
+    /// Takes all lanes back, for good.
+    pub(super) fn end_loans(&mut self) {
+        let lanes: Vec<Lane> = self.loans.keys().copied().collect();
+        lanes.into_iter().for_each(|lane| self.end_loan(lane));
+    }
+
+    pub(super) fn end_loan(&mut self, lane: Lane) {
+        self.take_back(lane);
+        if let Some(loan) = self.loans.remove(&lane)
+            && !loan.express.is_quiet()
+        {
+            self.leaving.push(loan.express);
+        }
+    }
+
+    /// Whether somebody who counted a launch may not have given it to the device yet.
+    pub(super) fn any_on_their_way(&mut self) -> bool {
+        self.leaving.retain(|express| !express.is_quiet());
+        !self.leaving.is_empty() || self.loans.values().any(|loan| !loan.express.is_quiet())
+    }
+}
