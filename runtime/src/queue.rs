@@ -17,18 +17,16 @@ mod order;
 
 use crate::graph::Series;
 use crate::handle::Handle;
+use crate::image::CopyStep;
 use crate::launch::{self, Measured, QueuedLaunch};
 use crate::module::Module;
-use crate::place::{self, Place};
 use crate::seat::{Held, InOperation};
 use crate::session::Session;
 use crate::word::Condition;
 use crate::{Error, Result, log, sys};
 pub(crate) use express::{Express, Ticket};
 use handed::Handed;
-use hetgpu_device::{
-    Device, DeviceError, ErrorKind, Fill, KnownLaunch, LoadedModule, NumberMap, Shape, Work as DeviceWork,
-};
+use hetgpu_device::{Device, DeviceError, ErrorKind, Fill, KnownLaunch, LoadedModule, NumberMap, Work as DeviceWork};
 use hetir::entity::FuncId;
 pub use order::Lane;
 pub(crate) use order::Point;
@@ -50,11 +48,7 @@ pub(crate) type Run = Box<dyn FnOnce(&dyn hetgpu_device::Queue, &Arc<Session>) -
 pub(crate) enum Operation {
     /// Only the order that it stands for.
     Nothing,
-    Copy {
-        to: Place,
-        from: Place,
-        shape: Shape,
-    },
+    Copy(Box<CopyStep>),
     Fill(Fill),
     Launch(Box<QueuedLaunch>),
     Stamp(Stamp),
@@ -83,7 +77,7 @@ impl Operation {
     fn what(&self) -> &'static str {
         match self {
             Self::Nothing | Self::Stamp(_) | Self::Await(_) | Self::Own(_) => "an operation of the runtime",
-            Self::Copy { .. } => "a copy",
+            Self::Copy(_) => "a copy",
             Self::Fill(_) => "a fill",
             Self::Launch(_) => "a kernel",
             Self::Run(_) | Self::Series(_) => "a part of a graph",
@@ -99,7 +93,7 @@ impl Operation {
         let guess = match self {
             Self::Nothing | Self::Stamp(_) | Self::Await(_) => 100,
             Self::Own(_) => 1_000,
-            Self::Copy { shape, .. } => bytes(shape.row, shape.rows.saturating_mul(shape.slices)),
+            Self::Copy(copy) => bytes(copy.shape.row, copy.shape.rows.saturating_mul(copy.shape.slices)),
             Self::Fill(fill) => bytes(fill.count.saturating_mul(fill.pattern.bytes().len() as u64), fill.rows),
             Self::Launch(queued) => queued.guess().unwrap_or(LONG),
             Self::Series(series) => series.guess,
@@ -113,7 +107,7 @@ impl Operation {
         match self {
             Self::Launch(queued) => Some(queued.measured()),
             Self::Nothing
-            | Self::Copy { .. }
+            | Self::Copy(_)
             | Self::Fill(_)
             | Self::Stamp(_)
             | Self::Run(_)
@@ -345,7 +339,7 @@ impl Shared {
             (Operation::Nothing, _) | (_, Some(_)) => Ok(()),
             (Operation::Await(condition), None) => condition.check(),
             (Operation::Run(run), None) => run(queue()?.as_ref(), &session),
-            (Operation::Copy { to, from, shape }, None) => place::copy(queue()?.as_ref(), &to, &from, &shape),
+            (Operation::Copy(copy), None) => copy.run(queue()?.as_ref()),
             (Operation::Launch(queued), None) => launch::run(queue()?.as_ref(), &session, *queued),
             (Operation::Fill(fill), None) => Ok(queue()?.run(DeviceWork::Fill(fill))?),
             (Operation::Series(series), None) => {

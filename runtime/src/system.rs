@@ -76,6 +76,9 @@ pub struct Runtime {
     ids: Arc<AtomicU64>,
 }
 
+/// Copies of so many bytes from memory that is not pinned are read before the call returns, and waited for by nobody.
+const FEW_BYTES: u64 = 64 << 10;
+
 impl Runtime {
     pub fn new(settings: Settings, devices: Vec<Arc<dyn Device>>) -> Self {
         if let Some(folder) = &settings.dump {
@@ -266,11 +269,16 @@ impl Runtime {
         let Some(PreparedCopy { to, mut from, shape, pageable }) = self.prepare_copy(&session, &request)? else {
             return Ok(());
         };
-        let wait = wait || pageable.1;
+        let mut wait = wait || pageable.1;
+        // Who only wants to have his memory back need not wait for a device that works on its own.
+        let few = shape.from_span().is_some_and(|bytes| bytes <= FEW_BYTES);
+        if pageable.0 && few && matches!(to, Place::Device(_)) && session.device.device.caps().asynchronous {
+            wait = false;
+        }
         if pageable.0 && !wait {
             from = from.captured(&shape)?;
         }
-        let point = session.push(lane, Vec::new(), Operation::Copy { to, from, shape })?;
+        let point = session.push(lane, Vec::new(), CopyStep { to, from, shape }.operation())?;
         if wait {
             session.wait(point)?;
         }
@@ -316,7 +324,7 @@ impl Runtime {
                     None => {}
                     Some(CopyWork::Rows(PreparedCopy { to, from, shape, pageable })) => {
                         let from = if pageable.0 && *now { from.captured(&shape)? } else { from };
-                        ready.push(Operation::Copy { to, from, shape });
+                        ready.push(CopyStep { to, from, shape }.operation());
                     }
                     Some(CopyWork::Texels(texels)) => {
                         let texels = if *now { texels.captured()? } else { texels };
@@ -338,11 +346,8 @@ impl Runtime {
         let (session, lane) = self.lane(StreamRef::Default)?;
         let shape = Shape::line(data.len() as u64);
         let (to, _) = self.locate(&session, (at, shape.row), true, Access::ReadWrite)?;
-        let point = session.push(
-            lane,
-            Vec::new(),
-            Operation::Copy { to, from: Place::Bytes(HostBuffer::from(data)), shape },
-        )?;
+        let from = Place::Bytes(HostBuffer::from(data));
+        let point = session.push(lane, Vec::new(), CopyStep { to, from, shape }.operation())?;
         session.wait(point)
     }
 

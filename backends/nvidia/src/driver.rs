@@ -156,7 +156,7 @@ pub(crate) struct Context {
 }
 
 /// So many events of a kind are kept at most.
-const MOST_EVENTS: usize = 64;
+const MOST_EVENTS: usize = 1024;
 
 // SAFETY: the driver's functions may be called from any thread, with the context made current there.
 unsafe impl Send for Context {}
@@ -662,16 +662,19 @@ impl Event {
         self.context.call("cuEventSynchronize", |f| unsafe { (f.event_synchronize)(self.handle) })
     }
 
-    /// Nanoseconds since an earlier event; none where one of them is not timed.
+    /// Nanoseconds since an earlier event; none where one of them is not timed, or not passed.
     pub(crate) fn since(&self, earlier: &Self) -> Result<Option<i64>, DeviceError> {
         if !self.timed || !earlier.timed {
             return Ok(None);
         }
+        self.context.enter()?;
         let mut milliseconds = 0f32;
         // SAFETY: both handles are alive; the result is a local variable.
-        self.context.call("cuEventElapsedTime", |f| unsafe {
-            (f.event_elapsed)(&mut milliseconds, earlier.handle, self.handle)
-        })?;
+        let asked = unsafe { (self.context.functions().event_elapsed)(&mut milliseconds, earlier.handle, self.handle) };
+        if asked == NOT_READY {
+            return Ok(None);
+        }
+        self.context.card.driver.check("cuEventElapsedTime", asked)?;
         Ok(Some((f64::from(milliseconds) * 1e6).round() as i64))
     }
 }

@@ -111,9 +111,9 @@ pub(crate) struct PreparedTexels {
 
 /// One piece of a copy.
 pub(crate) struct CopyStep {
-    to: Place,
-    from: Place,
-    shape: Shape,
+    pub(crate) to: Place,
+    pub(crate) from: Place,
+    pub(crate) shape: Shape,
 }
 
 impl PreparedTexels {
@@ -174,9 +174,16 @@ impl CopyStep {
         place::copy(queue, &self.to, &self.from, &self.shape)
     }
 
+    /// Whether a device that works on its own needs nobody for it: it is told of all sides, and there is no second device.
+    pub(crate) fn may_follow(&self) -> bool {
+        let host = |place: &Place| matches!(place, Place::Host(_) | Place::Bytes(_));
+        let device = |place: &Place| matches!(place, Place::Device(_));
+        let (to, from) = (&self.to, &self.from);
+        device(to) && (device(from) || host(from)) || host(to) && device(from)
+    }
+
     pub(crate) fn operation(self) -> Operation {
-        let Self { to, from, shape } = self;
-        Operation::Copy { to, from, shape }
+        Operation::Copy(Box::new(self))
     }
 }
 

@@ -4,7 +4,6 @@ use super::order::{Before, Lane, Point};
 use super::{Guard, LONG, Operation, Running, SHORT, Shared, State, Work, settled};
 use crate::flight;
 use crate::launch::Measured;
-use crate::place::Place;
 use crate::seat::InOperation;
 use crate::session::Session;
 use crate::{Result, launch, log, place};
@@ -190,10 +189,10 @@ impl Operation {
         match self {
             Self::Nothing | Self::Stamp(_) => true,
             Self::Fill(_) => self.guess() < LONG,
-            Self::Copy { to: Place::Device(_), from: Place::Device(_), .. } => self.guess() < LONG,
+            Self::Copy(copy) => copy.may_follow() && self.guess() < LONG,
             Self::Launch(queued) => queued.may_follow() && queued.guess().is_some_and(|guess| guess <= flight::SHORT),
             Self::Series(_) => true,
-            Self::Copy { .. } | Self::Run(_) | Self::Await(_) | Self::Own(_) | Self::Call(_) => false,
+            Self::Run(_) | Self::Await(_) | Self::Own(_) | Self::Call(_) => false,
         }
     }
 }
@@ -350,7 +349,7 @@ impl Shared {
                 return Ok(Some(mark));
             }
             Operation::Fill(fill) if !fault => queue.submit(DeviceWork::Fill(fill))?,
-            Operation::Copy { to, from, shape } if !fault => place::submit(queue, &to, &from, &shape)?,
+            Operation::Copy(copy) if !fault => place::submit(queue, &copy.to, &copy.from, &copy.shape)?,
             Operation::Launch(queued) if !fault => launch::submit(queue, *queued)?,
             Operation::Series(series) if !fault => series.submit(queue)?,
             _ => {}
