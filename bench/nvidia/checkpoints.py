@@ -134,6 +134,7 @@ def arguments():
     parser.add_argument("--ours", type=pathlib.Path, required=True, help="folder with our libcuda.so.1")
     parser.add_argument("--hetgpu", type=pathlib.Path, help="our command, for moves")
     parser.add_argument("--out", type=pathlib.Path, required=True)
+    parser.add_argument("--folder", type=pathlib.Path, help="where snapshots are written, and removed again; none without it")
     parser.add_argument("--page", type=pathlib.Path, help="where tables are written")
     parser.add_argument("--device", default="nvidia", help="our library's device")
     parser.add_argument("--reference", type=pathlib.Path, help="folder with another libcuda.so.1 instead of the system's, on the CPU")
@@ -453,18 +454,37 @@ def checkpoint(pair, nvml, expected, row):
     return step
 
 
-def migrate(options, pid, to):
+def migrate(options, *arguments):
     with tempfile.TemporaryDirectory() as folder:
         command = pathlib.Path(folder) / "hetgpu-migrate"
         command.symlink_to(options.hetgpu.resolve())
         run = subprocess.run(
-            [str(command), "move", str(pid), "--to", to, "--json"],
+            [str(command), *map(str, arguments), "--json"],
             env=environment(options.ours, HETGPU_DEVICE="cpu"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=PATIENCE_S,
         )
     lines = run.stdout.decode().strip().splitlines()
     if run.returncode or not lines:
-        raise RuntimeError(f"move to {to}: {run.stderr.decode(errors='replace').strip()[-300:]}")
+        raise RuntimeError(f"{' '.join(map(str, arguments))}: {run.stderr.decode(errors='replace').strip()[-300:]}")
     return json.loads(lines[-1])
+
+
+def saves(options, pair, row):
+    """What is on the job's devices is written while it goes on: all of it, and then what changed since, a hundredth each time. The last one is
+    put back after more has changed."""
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        before = None
+        for number in range(1 + options.rounds):
+            if before:
+                pair.job.ask("touch", 100 + number)
+            expected = pair.job.ask("sum")
+            path = pathlib.Path(folder) / str(number)
+            more = ["--base", before] if before else []
+            saved = migrate(options, "checkpoint", pair.pid, "-o", path, "--gpu-only", "--leave-running", *more)
+            row.append({"built_on_another": bool(before), **saved, "right": pair.job.ask("sum") == expected})
+            before = path
+        pair.job.ask("touch", 99)
+        migrate(options, "restore", before, "--rewind")
+        row[-1]["right"] = row[-1]["right"] and pair.job.ask("sum") == expected
 
 
 def checkpoints(options, late):
@@ -475,7 +495,7 @@ def checkpoints(options, late):
         result = {"bytes": size, "variants": {}}
         results.append(result)
         for variant in variants:
-            row = result["variants"][variant] = {"checkpoints": [], "dirty": []}
+            row = result["variants"][variant] = {"checkpoints": [], "dirty": [], "saves": []}
             if late():
                 row["left_out"] = True
                 continue
@@ -497,11 +517,13 @@ def checkpoints(options, late):
                 if variant != "driver" and not late():
                     pair.job.ask("touch", 2)
                     checkpoint(pair, nvml, pair.job.ask("sum"), row["dirty"])
+                if variant != "driver" and options.hetgpu and options.folder and not late():
+                    saves(options, pair, row["saves"])
                 if variant != "driver" and options.hetgpu and not late():
                     expected = pair.job.ask("sum")
                     row["moves"] = []
                     for to in ["cpu", options.device]:
-                        moved = migrate(options, pair.pid, to)
+                        moved = migrate(options, "move", pair.pid, "--to", to)
                         # Much memory takes the CPU long, and is looked at when it is back.
                         checked = to != "cpu" or size <= 2048 * MIB
                         row["moves"].append({"to": to, **moved, "right": not checked or pair.job.ask("sum") == expected})
@@ -530,11 +552,14 @@ def summary_of_checkpoints(size, result, row):
             parts.append(f"{name} {ms:.1f} ms ({rate(size, ms):.1f} GB/s)")
         freed = [step["used_before"] - step["used_meanwhile"] for step in row["checkpoints"] if step["used_meanwhile"] is not None]
         parts += [f"{min(freed) / MIB:.0f} MiB freed"] if freed else []
+    for what, built in [("all", False), ("a hundredth", True)]:
+        freezes = [save["freeze_ms"] for save in row.get("saves", []) if save["built_on_another"] == built]
+        parts += [f"{what} saved in {statistics.median(freezes):.1f} ms"] if freezes else []
     for move in row.get("moves", []):
         parts.append(f"to {move['to']} {move['freeze_ms']:.1f} ms")
     if "peak_gb_s" in result:
         parts.append("peak {:.1f} out, {:.1f} in".format(*result["peak_gb_s"]))
-    wrong = [step for kind in ["checkpoints", "dirty", "moves"] for step in row.get(kind, []) if not step["right"]]
+    wrong = [step for kind in ["checkpoints", "dirty", "saves", "moves"] for step in row.get(kind, []) if not step["right"]]
     parts += ["WRONG CONTENTS"] if wrong else []
     parts += ["no time was left"] if "left_out" in row else []
     return "; ".join(parts + ([row["error"]] if "error" in row else []))
@@ -546,7 +571,7 @@ def is_right(raw):
     good = all("error" not in row and row["right"] for row in rows)
     for result in raw.get("checkpoints", {}).get("rows", []):
         for row in result["variants"].values():
-            steps = row["checkpoints"] + row["dirty"] + row.get("moves", [])
+            steps = row["checkpoints"] + row["dirty"] + row.get("saves", []) + row.get("moves", [])
             good = good and "error" not in row and all(step["right"] for step in steps)
     return good
 

@@ -11,8 +11,8 @@ use crate::source::Sink;
 use crate::wire::{Address, Blob, Job, Range};
 use crate::{Digest, Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// What snapshots' file names end with.
 pub const EXTENSION: &str = "snapshot";
@@ -545,6 +545,26 @@ impl Snapshot {
             }
             whole.then(|| region.runs.get(run).map_or(ZEROS, |found| found.index((number - region.firsts[run]) as u32)))
         })
+    }
+
+    /// The parts of a range that are not known to hold contents with these digests, one for each chunk.
+    pub fn differing(&self, at: u64, digests: &[[u8; 32]]) -> Vec<std::ops::Range<u64>> {
+        static ZERO: OnceLock<Digest> = OnceLock::new();
+        let zero = ZERO.get_or_init(|| Digest::of(&[0; CHUNK as usize]));
+        let bytes = digests.len() as u64 * CHUNK;
+        let known = self.numbers(at, bytes).map(|number| match number? {
+            ZEROS => Some(*zero),
+            index => self.digests.get(index as usize).copied(),
+        });
+        let mut differing: Vec<std::ops::Range<u64>> = Vec::new();
+        for (place, (known, now)) in (at..).step_by(CHUNK as usize).zip(known.zip(digests)) {
+            match differing.last_mut().filter(|last| last.end == place) {
+                _ if known == Some(Digest(*now)) => {}
+                Some(last) => last.end += CHUNK,
+                None => differing.push(place..place + CHUNK),
+            }
+        }
+        differing
     }
 
     /// Whether its list of contents has few that are nowhere in its memory: another may have the same list and more.

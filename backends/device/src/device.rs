@@ -9,6 +9,9 @@ use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+/// Bytes of which a device tells digests.
+pub const DIGEST_CHUNK: u64 = 64 << 10;
+
 /// A device: memory by logical address, kernels, images, and queues of work.
 ///
 /// Addresses are the runtime's: the same on every device, unique in the process, and valid only between `map` (or
@@ -92,6 +95,13 @@ pub trait Device: Any + Send + Sync {
         let shape = Shape::line(host.bytes() as u64);
         let transfer = Transfer { to: Place::Device(at), from: Place::Host(host), shape };
         self.open_queue(0)?.run(Work::Copy(transfer))
+    }
+
+    /// Digests (BLAKE3) of each [`DIGEST_CHUNK`] bytes of a range that `map` made, as they are at some time of the call. None where the device is
+    /// no faster at that than who reads it, or where the range is not made of whole chunks.
+    fn digests(&self, at: u64, bytes: u64) -> Result<Option<Vec<[u8; 32]>>, DeviceError> {
+        let _ = (at, bytes);
+        Ok(None)
     }
 
     /// Takes a verified module. `globals` has the address of each module variable, by its id; those in shared memory

@@ -27,7 +27,8 @@ mod work;
 pub use arena::{Arena, Fetched, PIECE, arena_memory};
 pub use caps::{Caps, ImageCaps, Pci, SurfaceCaps};
 pub use device::{
-    Assembly, Cache, Device, HeapState, Importance, KernelAttributes, Log, Mark, Queue, Services, refuse_machine_code,
+    Assembly, Cache, DIGEST_CHUNK, Device, HeapState, Importance, KernelAttributes, Log, Mark, Queue, Services,
+    refuse_machine_code,
 };
 pub use error::{DeviceError, ErrorKind};
 pub use image::{

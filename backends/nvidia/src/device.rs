@@ -1,5 +1,6 @@
 //! The card as a device.
 
+use crate::digest::Digests;
 use crate::driver::{Array, ArrayShape, Context, Driver, Object, Over, Stream};
 use crate::kept::Kept;
 use crate::kernels::{Compiler, Form, Kernel, Loaded, threads_move};
@@ -10,9 +11,9 @@ use crate::slots::{Arrays, Begun, Slots};
 use crate::staging::Staging;
 use crate::{assembly, caps, find, sys};
 use hetgpu_device::{
-    Access, Assembly, Caps, Device, DeviceError, ErrorKind, Extent, Fetched, HostSpan, ImageDescription, ImageId,
-    ImageObject, KernelAttributes, LoadedModule, Mark, NumberMap, PhysicalId, PhysicalMemory, Queue, Services, Step,
-    Texels,
+    Access, Assembly, Caps, DIGEST_CHUNK, Device, DeviceError, ErrorKind, Extent, Fetched, HostSpan, ImageDescription,
+    ImageId, ImageObject, KernelAttributes, LoadedModule, Mark, NumberMap, PhysicalId, PhysicalMemory, Queue, Services,
+    Step, Texels,
 };
 use hetir::attr::Space;
 use hetir::entity::FuncId;
@@ -21,7 +22,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 /// The newest version of PTX that is written.
 const NEWEST_PTX: (u32, u32) = (9, 0);
@@ -190,6 +191,8 @@ pub struct NvidiaDevice {
     inner: Arc<Inner>,
     memory: Memory,
     staging: Staging,
+    /// Made when somebody asks for the first ones.
+    digests: OnceLock<Digests>,
     next_module: AtomicU64,
 }
 
@@ -247,7 +250,8 @@ impl NvidiaDevice {
             compiler,
             context,
         };
-        Ok(Self { caps, inner: Arc::new(inner), memory, staging, next_module: AtomicU64::new(1) })
+        let (inner, digests) = (Arc::new(inner), OnceLock::new());
+        Ok(Self { caps, inner, memory, staging, digests, next_module: AtomicU64::new(1) })
     }
 
     fn compiled(&self, module: LoadedModule, kernel: FuncId) -> Result<Arc<Kernel>, DeviceError> {
@@ -321,6 +325,21 @@ impl Device for NvidiaDevice {
     fn put(&self, at: u64, fetched: &Fetched) -> Result<(), DeviceError> {
         self.inner.constants_written(at, fetched.span().bytes() as u64);
         self.staging.put(at, fetched.span())
+    }
+
+    fn digests(&self, at: u64, bytes: u64) -> Result<Option<Vec<[u8; 32]>>, DeviceError> {
+        if bytes % DIGEST_CHUNK != 0 {
+            return Ok(None);
+        }
+        let context = &self.inner.context;
+        let digests = match self.digests.get() {
+            Some(known) => known,
+            None => {
+                let made = Digests::new(context)?;
+                self.digests.get_or_init(|| made)
+            }
+        };
+        digests.of(context, &lock(&self.inner.service), at, bytes).map(Some)
     }
 
     fn load(&self, module: &Arc<Module>, globals: &[u64]) -> Result<LoadedModule, DeviceError> {

@@ -8,6 +8,7 @@
 mod assembly;
 mod caps;
 mod device;
+mod digest;
 mod driver;
 mod find;
 mod kept;
@@ -20,6 +21,7 @@ mod staging;
 mod sys;
 
 pub use device::{NvidiaDevice, Options};
+pub use digest::digest_kernel;
 pub use kept::Kept;
 
 /// Whether a driver's file is where it would be looked for. Nothing is loaded.

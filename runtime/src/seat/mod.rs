@@ -252,6 +252,11 @@ impl Device for Seat {
         self.present().put(at, fetched)
     }
 
+    fn digests(&self, at: u64, bytes: u64) -> Result<Option<Vec<[u8; 32]>>, DeviceError> {
+        let _inside = self.gate.enter();
+        self.present().digests(at, bytes)
+    }
+
     fn load(&self, module: &Arc<Module>, globals: &[u64]) -> Result<LoadedModule, DeviceError> {
         let _inside = self.gate.enter();
         let here = self.present().load(module, globals)?;

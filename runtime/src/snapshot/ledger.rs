@@ -32,10 +32,21 @@ impl Spans {
         Self(joined)
     }
 
+    pub(crate) fn all() -> Self {
+        Self(std::iter::once(0..u64::MAX).collect())
+    }
+
     fn add(&mut self, more: &Self) {
         if !more.0.is_empty() {
             *self = Self::of([&self.0[..], &more.0[..]].concat());
         }
+    }
+
+    /// The same, with others in the place of what is in a range.
+    pub(crate) fn replace(&mut self, range: Range<u64>, others: Vec<Range<u64>>) {
+        let before = self.within(0..range.start);
+        let after = self.within(range.end..u64::MAX);
+        *self = Self::of([before, others, after].concat());
     }
 
     /// Whether any of a range is in it.

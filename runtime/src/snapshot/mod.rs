@@ -20,7 +20,7 @@ use describe::{Levels, Texts};
 use hetgpu_checkpoint::{Digest, ReadOptions, Snapshot, Stats, Store, WriteOptions, wire};
 use hetgpu_device::{Device, PhysicalMemory, Queued};
 pub(crate) use ledger::Ledger;
-use ledger::Look;
+use ledger::{Look, Spans};
 use memory::{Back, Part, Parts, Watch, watched};
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
@@ -239,6 +239,27 @@ impl Runtime {
         self.ledger.begin(held.iter().map(|held| (&held.seat, &held.record)), base)
     }
 
+    /// What may differ from the snapshot below; none where all may. Devices that know nothing of what was written may know what they hold.
+    fn changed(&self, held: &[Held], look: Option<&Look<'_>>, base: Option<&Snapshot>) -> Option<Spans> {
+        let known = look.and_then(|look| look.changed.clone());
+        let Some(base) = base else { return known };
+        let mut changed = known;
+        for held in held {
+            let own = held.record.regions.iter().filter(|(_, region)| matches!(region.kind, Kind::Own));
+            for (&at, region) in own {
+                let all = at..at + region.bytes;
+                if changed.as_ref().is_some_and(|changed| !changed.meets(at, region.bytes)) {
+                    continue;
+                }
+                // Who cannot tell has all of it read.
+                let Ok(Some(digests)) = held.device.digests(at, region.bytes) else { continue };
+                let differing = base.differing(at, &digests);
+                changed.get_or_insert_with(Spans::all).replace(all, differing);
+            }
+        }
+        changed
+    }
+
     fn save_running(
         &self,
         request: &SaveRequest,
@@ -255,8 +276,8 @@ impl Runtime {
         let held: Vec<Held> = devices.iter().map(reach).collect();
         let look = self.look(&held, base);
         let saved = |file: u64| request.holds(file);
-        let parts =
-            Parts::new(held.iter().flat_map(|held| held.parts(&saved)), &watch, true).since(look.changed.clone());
+        let changed = self.changed(&held, Some(&look), base);
+        let parts = Parts::new(held.iter().flat_map(|held| held.parts(&saved)), &watch, true).since(changed);
         watched(&watch, parts.bytes(), progress, || writer.memory(&parts.ranges(), &parts))?;
         for held in &held {
             texts.write(&held.record, &mut writer).map_err(|error| refused(&error))?;
@@ -286,7 +307,7 @@ impl Runtime {
         let goes_on = request.then == Then::GoesOn;
         // Where all of it is looked at and no other is built on it, nobody need know what changes.
         let look = (goes_on || base.is_some()).then(|| self.look(&held, base.map(Arc::as_ref)));
-        let changed = look.as_ref().and_then(|look| look.changed.clone());
+        let changed = self.changed(&held, look.as_ref(), base.map(Arc::as_ref));
         let held_here = |file: u64| request.holds(file);
         let parts = Parts::new(held.iter().flat_map(|held| held.parts(&held_here)), watch, false).since(changed);
         let levels = describe::levels(&held).map_err(|error| trouble(TroubleKind::Failed, error.to_string()))?;
