@@ -267,3 +267,39 @@ fn a_folder_that_others_may_enter_is_refused_before_anything_stops() {
     assert_eq!((trouble.kind, runtime.stage(0)), (TroubleKind::Snapshot, Stage::Running));
     assert!(trouble.text.contains("mode 755"), "{trouble}");
 }
+
+#[test]
+fn what_a_device_says_that_it_holds_as_before_is_not_read() {
+    const CHUNK: u64 = 64 << 10;
+    let (runtime, device) = runtime(1 << 30, CHUNK);
+    let folder = Scratch::new("digests");
+    let at = runtime.allocate(40 * CHUNK).unwrap();
+    let bytes = |seed: u64| (0..CHUNK).map(move |n| (n * n * 31 + seed * 7) as u8).collect::<Vec<u8>>();
+    for chunk in 0..20 {
+        runtime.write(at + chunk * CHUNK, bytes(chunk)).unwrap();
+    }
+    save(&runtime, &request(&folder, "first", Then::GoesOn)).unwrap();
+    assert_eq!(device.digests_told(), 0, "nothing is built on another");
+    device.tell_digests();
+    // One is changed, one becomes zeros, one is no longer zeros, and one is changed and changed back.
+    runtime.write(at + 3 * CHUNK, bytes(99)).unwrap();
+    runtime.write(at + 4 * CHUNK, vec![0; CHUNK as usize]).unwrap();
+    runtime.write(at + 30 * CHUNK + 5, vec![1]).unwrap();
+    runtime.write(at + 5 * CHUNK, bytes(98)).unwrap();
+    runtime.write(at + 5 * CHUNK, bytes(5)).unwrap();
+    let on = |name: &str, base: &str| SaveRequest { base: Some(base.into()), ..request(&folder, name, Then::GoesOn) };
+    let second = save(&runtime, &on("second", "first")).unwrap();
+    assert!(device.digests_told() >= 40 * CHUNK);
+    assert_eq!(second.stats.memory - second.stats.unread, 3 * CHUNK, "{second:?}");
+    let third = save(&runtime, &SaveRequest { running: true, ..on("third", "second") }).unwrap();
+    assert_eq!(third.stats.memory, third.stats.unread, "{third:?}");
+    let now = runtime.read(at, 40 * CHUNK).unwrap();
+    for name in ["second", "third"] {
+        let mut saved = vec![0; 40 * CHUNK as usize];
+        folder.open(name).read(at, &mut saved).unwrap();
+        assert!(saved == now, "{name}");
+    }
+    runtime.fill(StreamRef::Default, fill(at, 7, 40 * CHUNK), true).unwrap();
+    rewind(&runtime, &folder.0, "third").unwrap();
+    assert!(runtime.read(at, 40 * CHUNK).unwrap() == now);
+}

@@ -37,6 +37,12 @@ pub trait SyncDevice: Send + Sync + 'static {
         None
     }
 
+    /// See [`Device::digests`].
+    fn digests(&self, at: u64, bytes: u64) -> Result<Option<Vec<[u8; 32]>>, DeviceError> {
+        let _ = (at, bytes);
+        Ok(None)
+    }
+
     /// See [`Device::share`].
     fn share(&self, host: HostSpan) -> Result<(), DeviceError>;
 
@@ -239,6 +245,10 @@ impl<D: SyncDevice> Device for Queued<D> {
 
     fn written(&self, at: u64, bytes: u64) -> Option<Vec<Range<u64>>> {
         self.0.device.written(at, bytes)
+    }
+
+    fn digests(&self, at: u64, bytes: u64) -> Result<Option<Vec<[u8; 32]>>, DeviceError> {
+        self.0.device.digests(at, bytes)
     }
 
     fn share(&self, host: HostSpan) -> Result<(), DeviceError> {

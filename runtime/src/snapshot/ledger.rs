@@ -210,6 +210,9 @@ mod tests {
         assert!(spans.meets(25, 6) && spans.meets(39, 100) && !spans.meets(40, 100));
         assert_eq!(spans.within(12..31), [12..25, 30..31]);
         assert!(spans.within(25..30).is_empty() && spans.within(0..10).is_empty() && spans.within(40..50).is_empty());
+        let mut others = spans.clone();
+        others.replace(15..35, vec![18..19, 31..33]);
+        assert_eq!(others.0, [10..15, 18..19, 31..33, 35..40]);
         let mut more = spans;
         more.add(&Spans::of(vec![25..30, 100..101]));
         assert_eq!(more.0, [10..40, 100..101]);

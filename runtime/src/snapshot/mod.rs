@@ -202,6 +202,10 @@ impl Runtime {
             *self.latest.lock().unwrap_or_else(|e| e.into_inner()) = kept;
             return Ok(saved);
         }
+        if base.is_some() {
+            // What tells digests is made ready, too.
+            devices.iter().for_each(|state| drop(state.seat.current().digests(0, 0)));
+        }
         let paused = devices.iter().all(|device| self.stage(device.index) == Stage::Paused);
         let before = if paused { Stage::Paused } else { Stage::Running };
         self.change_stage(&devices, &[before], Stage::Saving)?;

@@ -1,9 +1,10 @@
 //! A device whose memory is a map of bytes and whose work can be held up by the test.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+use hetgpu_checkpoint::Digest;
 use hetgpu_device::{
-    Caps, DeviceError, ErrorKind, HeapState, HostSpan, ImageCaps, ImageDescription, ImageId, ImageObject, ImagePlace,
-    Images, KernelAttributes, Launch, LoadedModule, Outcome, Queued, SyncDevice,
+    Caps, DIGEST_CHUNK, DeviceError, ErrorKind, HeapState, HostSpan, ImageCaps, ImageDescription, ImageId, ImageObject,
+    ImagePlace, Images, KernelAttributes, Launch, LoadedModule, Outcome, Queued, SyncDevice,
 };
 use hetgpu_runtime::{Attributes, Code, CopyRequest, FillRequest, LaunchRequest, Launchable, Runtime, Settings, Shape};
 use hetir::entity::FuncId;
@@ -27,6 +28,9 @@ struct State {
     blocks: usize,
     /// Blocks take no time.
     quick: bool,
+    /// Digests of memory can be had, and those of so many bytes were.
+    tells_digests: bool,
+    digests_told: u64,
     /// A launch goes on with further blocks, whatever its stop word says.
     stubborn: bool,
     /// So many more mappings succeed.
@@ -130,6 +134,16 @@ impl TestDevice {
     pub(crate) fn wait_for_fills(&self, count: usize) {
         let state = self.state.lock().unwrap();
         drop(self.changed.wait_while(state, |state| state.fills < count).unwrap());
+    }
+
+    /// Digests of memory can be had from now on.
+    pub(crate) fn tell_digests(&self) {
+        self.state.lock().unwrap().tells_digests = true;
+    }
+
+    /// Of so many bytes digests were told.
+    pub(crate) fn digests_told(&self) -> u64 {
+        self.state.lock().unwrap().digests_told
     }
 
     /// Blocks take no time from now on.
@@ -296,6 +310,17 @@ impl SyncDevice for TestDevice {
         self.changed.notify_all();
         drop(self.changed.wait_while(state, |state| state.compiler_held).unwrap());
         Ok(())
+    }
+
+    fn digests(&self, at: u64, bytes: u64) -> Result<Option<Vec<[u8; 32]>>, DeviceError> {
+        let mut state = self.state.lock().unwrap();
+        if !state.tells_digests || !bytes.is_multiple_of(DIGEST_CHUNK) {
+            return Ok(None);
+        }
+        state.digests_told += bytes;
+        let chunks = (at..at + bytes).step_by(DIGEST_CHUNK as usize);
+        let told = chunks.map(|at| Ok(Digest::of(state.bytes(at, DIGEST_CHUNK)?).0));
+        told.collect::<Result<_, _>>().map(Some)
     }
 
     fn known_params(&self, _module: LoadedModule, _kernel: FuncId) -> Option<(Vec<(u32, u32)>, u32)> {
