@@ -540,6 +540,12 @@ def middle(row, key):
     return statistics.median(step[key] for step in row["checkpoints"])
 
 
+def freezes(row):
+    """How long a job stands still that is saved and goes on: all of it, and what changed since the snapshot before."""
+    by_kind = [[save["freeze_ms"] for save in row.get("saves", []) if save["built_on_another"] == built] for built in [False, True]]
+    return [statistics.median(all_of) if all_of else None for all_of in by_kind]
+
+
 def rate(size, ms):
     return size / ms / 1e6
 
@@ -552,9 +558,8 @@ def summary_of_checkpoints(size, result, row):
             parts.append(f"{name} {ms:.1f} ms ({rate(size, ms):.1f} GB/s)")
         freed = [step["used_before"] - step["used_meanwhile"] for step in row["checkpoints"] if step["used_meanwhile"] is not None]
         parts += [f"{min(freed) / MIB:.0f} MiB freed"] if freed else []
-    for what, built in [("all", False), ("a hundredth", True)]:
-        freezes = [save["freeze_ms"] for save in row.get("saves", []) if save["built_on_another"] == built]
-        parts += [f"{what} saved in {statistics.median(freezes):.1f} ms"] if freezes else []
+    for what, ms in zip(["all", "a hundredth"], freezes(row)):
+        parts += [f"{what} saved in {ms:.1f} ms"] if ms else []
     for move in row.get("moves", []):
         parts.append(f"to {move['to']} {move['freeze_ms']:.1f} ms")
     if "peak_gb_s" in result:
@@ -577,13 +582,14 @@ def is_right(raw):
 
 
 def page(raw):
-    lines = ["# Pauses and checkpoints on a card", "", "Made by `bench/nvidia/checkpoints.py`. `driver` is a job that the card's driver itself saves; the peak is that of copies to pinned memory.", ""]
+    lines = ["# Pauses and checkpoints on a card", "", "Made by `bench/nvidia/checkpoints.py`. `driver` is a job that the card's driver itself saves; the peak is that of copies to pinned memory.",
+             "Saved and left running: how long a job stands still while what is on the card is written to a file, and when another such file is built on", "that and a hundredth of its memory has changed since, 64 KiB at a time.", ""]
     if "pauses" in raw:
         lines += [f"{raw['pauses']['card']}, {raw['pauses']['date']}", ""]
         lines += [f"- {name}: {summary_of_pauses(row)}" for name, row in raw["pauses"]["rows"].items()] + [""]
     if "checkpoints" in raw:
         lines += [f"{raw['checkpoints']['card']}, {raw['checkpoints']['date']}", ""]
-        lines += ["| job | by | checkpoint | part of the peak | restore | part of the peak | freed | times the driver's | to the CPU | back |", "|---|---|---|---|---|---|---|---|---|---|"]
+        lines += ["| job | by | checkpoint | part of the peak | restore | part of the peak | freed | times the driver's | saved and left running | with 1 % changed | to the CPU | back |", "|---|---|---|---|---|---|---|---|---|---|---|---|"]
         for result in raw["checkpoints"]["rows"]:
             peak = result.get("peak_gb_s")
             native = result["variants"].get("driver", {"checkpoints": []})
@@ -601,6 +607,7 @@ def page(raw):
                     cells.append(", ".join(f"{value:.1f}" for value in times))
                 else:
                     cells += [row.get("error", "not tried")] + [""] * 5
+                cells += [f"{ms:.1f} ms" if ms else "" for ms in freezes(row)]
                 moves = row.get("moves", [])
                 cells += [f"{move['freeze_ms']:.1f} ms" for move in moves] + [""] * (2 - len(moves))
                 lines.append(f"| {' | '.join(cells)} |")

@@ -130,6 +130,11 @@ impl Measured {
         Self { function: Arc::clone(function), blocks }
     }
 
+    /// It and others took so long together, and more was thought.
+    pub(crate) fn scale(&self, took: Duration, thought: Duration) {
+        self.function.pace.scale(took.as_nanos() as u64, thought.as_nanos() as u64);
+    }
+
     /// It took no longer than that.
     pub(crate) fn at_most(&self, time: Duration) {
         self.function.pace.at_most(time.as_nanos() as u64, self.blocks);
@@ -157,6 +162,16 @@ impl Pace {
         let before = self.last.load(Ordering::Relaxed) & Self::MOST;
         if blocks >= before && self.of(blocks).is_some_and(|known| nanoseconds < known) {
             self.took(nanoseconds, blocks);
+        }
+    }
+
+    /// Of launches that took so long together, more was thought by so much.
+    fn scale(&self, took: u64, thought: u64) {
+        let last = self.last.load(Ordering::Relaxed);
+        let (nanoseconds, blocks) = (last >> 32, last & Self::MOST);
+        if last != 0 && took < thought {
+            let scaled = u128::from(nanoseconds) * u128::from(took) / u128::from(thought);
+            self.took(scaled as u64, blocks);
         }
     }
 

@@ -515,8 +515,8 @@ pub(crate) struct Pushed<'q> {
     state: Guard<'q>,
     pub(crate) point: Point,
     follows: bool,
-    /// It was begun as soon as it was appended, and goes to the device behind these points; whether the lane is lent then.
-    begun: Option<(Work, Vec<Point>, bool)>,
+    /// It was begun as soon as it was appended, and goes to the device behind these points.
+    begun: Option<(Work, Vec<Point>)>,
 }
 
 /// The lanes of one device and the threads that run them.
@@ -657,7 +657,7 @@ impl Queue {
         let work = self.work(session, operation);
         let follows = work.follows;
         let mut state = self.0.lock();
-        let lends = state.take_back(lane);
+        state.append_to(lane);
         for &other in behind {
             state.take_back(other);
         }
@@ -667,7 +667,7 @@ impl Queue {
         {
             self.0.pushed.fetch_add(1, Ordering::Relaxed);
             behind.iter().for_each(|&other| state.bar(other, point));
-            return Ok(Pushed { state, point, follows, begun: Some((work, after, lends)) });
+            return Ok(Pushed { state, point, follows, begun: Some((work, after)) });
         }
         let point = self.put(&mut state, lane, after, work)?;
         behind.iter().for_each(|&other| state.bar(other, point));
@@ -684,7 +684,7 @@ impl Queue {
     ) -> Result<Point> {
         let work = self.work(session, operation);
         let mut state = self.0.lock();
-        state.take_back(lane);
+        state.append_to(lane);
         self.put(&mut state, lane, after, work)
     }
 
@@ -704,8 +704,8 @@ impl Queue {
 
     /// Sees to it that an operation which was appended is done.
     pub(crate) fn go_on(&self, Pushed { mut state, point, follows, begun }: Pushed<'_>) -> Point {
-        if let Some((work, after, lends)) = begun {
-            state = self.0.hand_over(state, point.lane, &after, work, lends);
+        if let Some((work, after)) = begun {
+            state = self.0.hand_over(state, point.lane, &after, work);
         } else if follows {
             state = self.0.hand_all(state, point.lane);
         }

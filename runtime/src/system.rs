@@ -76,9 +76,6 @@ pub struct Runtime {
     ids: Arc<AtomicU64>,
 }
 
-/// Copies of so many bytes from memory that is not pinned are read before the call returns, and waited for by nobody.
-const FEW_BYTES: u64 = 64 << 10;
-
 impl Runtime {
     pub fn new(settings: Settings, devices: Vec<Arc<dyn Device>>) -> Self {
         if let Some(folder) = &settings.dump {
@@ -269,12 +266,7 @@ impl Runtime {
         let Some(PreparedCopy { to, mut from, shape, pageable }) = self.prepare_copy(&session, &request)? else {
             return Ok(());
         };
-        let mut wait = wait || pageable.1;
-        // Who only wants to have his memory back need not wait for a device that works on its own.
-        let few = shape.from_span().is_some_and(|bytes| bytes <= FEW_BYTES);
-        if pageable.0 && few && matches!(to, Place::Device(_)) && session.device.device.caps().asynchronous {
-            wait = false;
-        }
+        let wait = wait || pageable.1;
         if pageable.0 && !wait {
             from = from.captured(&shape)?;
         }

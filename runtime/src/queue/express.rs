@@ -53,8 +53,15 @@ pub(crate) struct Express {
     /// Which kernel was launched last, by its ticket's place, and how many blocks of it; whether there was another one before.
     last: AtomicU64,
     mixed: AtomicBool,
+    /// The places of those that were launched, each a bit; what has a later place is not among them.
+    used: AtomicU64,
     /// At their places; none where the kernel is no longer there.
     tickets: Mutex<Vec<Option<Arc<Ticket>>>>,
+}
+
+enum Launched {
+    One(Arc<Ticket>, u64),
+    Several(Vec<Arc<Ticket>>),
 }
 
 /// Nothing was launched.
@@ -62,8 +69,8 @@ const NONE: u64 = u64::MAX;
 
 impl Express {
     fn new() -> Self {
-        let (word, last) = (AtomicU64::new(0), AtomicU64::new(NONE));
-        Self { word, last, mixed: AtomicBool::new(false), tickets: Mutex::default() }
+        let (word, last, used) = (AtomicU64::new(0), AtomicU64::new(NONE), AtomicU64::new(0));
+        Self { word, last, mixed: AtomicBool::new(false), used, tickets: Mutex::default() }
     }
 
     fn tickets(&self) -> MutexGuard<'_, Vec<Option<Arc<Ticket>>>> {
@@ -128,6 +135,10 @@ impl Express {
             if last != NONE {
                 self.mixed.store(true, Ordering::Relaxed);
             }
+            let bit = 1u64.checked_shl(ticket.place as u32).unwrap_or(0);
+            if self.used.load(Ordering::Relaxed) & bit != bit {
+                self.used.fetch_or(bit, Ordering::Relaxed);
+            }
         }
         Some(launch())
     }
@@ -148,12 +159,20 @@ impl Express {
         (self.word.load(Ordering::Acquire) & !LENT) / INSIDE == 0
     }
 
-    /// Which kernel all launches since the last time were of, and how many blocks; none where there were several.
-    fn kind(&self) -> Option<(Arc<Ticket>, u64)> {
-        let last = self.last.swap(NONE, Ordering::Relaxed);
-        let mixed = self.mixed.swap(false, Ordering::Relaxed);
-        let ticket = self.tickets().get((last >> 32) as usize).cloned().flatten();
-        ticket.filter(|_| !mixed && last != NONE).map(|ticket| (ticket, last & TIME))
+    /// What was launched since the last time: one kernel, and how many blocks of it, or several.
+    fn launched(&self) -> Launched {
+        let (last, mixed) = (self.last.swap(NONE, Ordering::Relaxed), self.mixed.swap(false, Ordering::Relaxed));
+        let used = self.used.swap(0, Ordering::Relaxed);
+        let tickets = self.tickets();
+        if mixed {
+            let places = tickets.iter().take(u64::BITS as usize).enumerate();
+            let those = places.filter(|(place, _)| used >> place & 1 == 1).filter_map(|(_, ticket)| ticket.clone());
+            return Launched::Several(those.collect());
+        }
+        match tickets.get((last >> 32) as usize).cloned().flatten().filter(|_| last != NONE) {
+            Some(ticket) => Launched::One(ticket, last & TIME),
+            None => Launched::Several(Vec::new()),
+        }
     }
 }
 
@@ -165,6 +184,8 @@ pub(super) struct Loan {
     barred: Vec<Point>,
     /// When it was booked last.
     since: Instant,
+    /// Nothing was appended to the lane since it can be lent: what others appended before does not stand in `barred`.
+    young: bool,
 }
 
 impl State {
@@ -173,32 +194,45 @@ impl State {
         self.settle_loan(lane, false);
     }
 
-    /// Books what was counted in a lane, and takes it back. Whether it is one that can be lent.
-    pub(super) fn take_back(&mut self, lane: Lane) -> bool {
-        self.settle_loan(lane, true)
+    /// Books what was counted in a lane, and takes it back.
+    pub(super) fn take_back(&mut self, lane: Lane) {
+        self.settle_loan(lane, true);
     }
 
-    fn settle_loan(&mut self, lane: Lane, back: bool) -> bool {
-        if self.loans.is_empty() {
-            return false;
+    /// Something is appended to a lane.
+    pub(super) fn append_to(&mut self, lane: Lane) {
+        self.take_back(lane);
+        if let Some(loan) = self.loans.get_mut(&lane) {
+            loan.young = false;
         }
-        let Some(loan) = self.loans.get_mut(&lane) else { return false };
+    }
+
+    fn settle_loan(&mut self, lane: Lane, back: bool) {
+        let Some(loan) = self.loans.get_mut(&lane) else { return };
         let (operations, guess) = loan.express.take(back);
         if operations == 0 {
-            return true;
+            return;
         }
         let begun = std::mem::replace(&mut loan.since, Instant::now());
-        let kind = loan.express.kind();
+        let launched = loan.express.launched();
         let session = Arc::clone(&loan.session);
         // A lane that is lent has been given a queue.
-        let Some(queue) = self.queues.get(&lane).cloned() else { return true };
+        let Some(queue) = self.queues.get(&lane).cloned() else { return };
         let count = self.order.pass(lane, operations);
         let handed = self.handed.entry(lane).or_insert_with(|| Handed::new(queue));
-        let measured = kind.as_ref().map(|(ticket, blocks)| (Measured::new(&ticket.function, *blocks), begun));
-        let kind = kind.map(|(ticket, blocks)| (Arc::as_ptr(&ticket.function).addr(), blocks));
+        let (mut kind, mut measured, mut several) = (None, None, None);
+        match launched {
+            Launched::One(ticket, blocks) => {
+                kind = Some((Arc::as_ptr(&ticket.function).addr(), blocks));
+                measured = Some((Measured::new(&ticket.function, blocks), begun));
+            }
+            Launched::Several(tickets) => {
+                let one = |ticket: &Arc<Ticket>| Measured::new(&ticket.function, 1);
+                several = Some((tickets.iter().map(one).collect(), begun));
+            }
+        }
         let (stamp, mark, what) = (None, None, "a kernel");
-        handed.put(Piece { count, operations, guess, what, session, stamp, mark, kind, measured });
-        true
+        handed.put(Piece { count, operations, guess, what, session, stamp, mark, kind, measured, several });
     }
 
     /// A lane may not be lent before a point is passed.
@@ -215,7 +249,7 @@ impl State {
         let Some(loan) = loans.get_mut(&lane) else { return };
         loan.barred.retain(|&point| !order.passed(point));
         let room = handed.get(&lane).is_none_or(|handed| !handed.is_full(MOST_TIME));
-        if loan.barred.is_empty() && !*paused && order.is_idle(lane) && room {
+        if !loan.young && loan.barred.is_empty() && !*paused && order.is_idle(lane) && room {
             loan.since = Instant::now();
             loan.express.lend();
         }
@@ -231,6 +265,7 @@ impl State {
             session: Arc::clone(session),
             barred: Vec::new(),
             since: Instant::now(),
+            young: true,
         });
         Some(Arc::clone(&loan.express))
     }

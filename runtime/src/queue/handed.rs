@@ -22,10 +22,6 @@ const PIECES_A_MARK: usize = 32;
 const TIME_A_MARK: u64 = LONG / 8;
 /// So often who launches without room looks what has been done.
 const LOOK: Duration = Duration::from_micros(50);
-/// So long who launches without room waits for it himself where the next of it comes within this many nanoseconds: a thread that does it
-/// for him would be in his way.
-const PATIENCE: Duration = Duration::from_micros(200);
-const SOON: u64 = LONG / 8;
 
 /// When a point of a lane was passed: where the device told it, by its own clock.
 #[derive(Default)]
@@ -71,6 +67,8 @@ pub(super) struct Piece {
     pub(super) kind: Option<(usize, u64)>,
     /// It, and when it was handed over, where it may take less than is known or is the first behind a mark.
     pub(super) measured: Option<(Measured, Instant)>,
+    /// Launches of several kernels, and when the first was handed over.
+    pub(super) several: Option<(Vec<Measured>, Instant)>,
 }
 
 /// What a lane has handed over, in its order.
@@ -133,12 +131,6 @@ impl Handed {
         looks
     }
 
-    /// Nanoseconds until there is room.
-    fn room_in(&self) -> u64 {
-        let first = self.pieces.iter().position(|piece| piece.mark.is_some());
-        first.map_or(u64::MAX, |first| self.pieces.iter().take(first + 1).map(|piece| piece.guess).sum())
-    }
-
     /// There is a mark behind a point now.
     fn note(&mut self, count: u64, mark: &Arc<dyn Mark>) {
         let Some(piece) = self.pieces.iter_mut().find(|piece| piece.count == count) else { return };
@@ -149,16 +141,21 @@ impl Handed {
     }
 }
 
-/// Takes from when pieces were handed over, and when they were seen to be done, what launches take at most: each not more than all
-/// together, and those of one kind behind each other not more than their part of it.
+/// Takes from when pieces were handed over, and when they were seen to be done, what launches take at most: each not more than all together,
+/// those of one kind behind each other not more than their part of it, and where all together took less than was thought, each its part
+/// of that.
 fn learn(arrived: &[Piece], now: Instant) {
     let alike = |piece: &Piece| piece.kind.is_some() && piece.kind == arrived[0].kind;
+    let all_alike = arrived.iter().all(alike);
     for (at, piece) in arrived.iter().enumerate() {
         let Some((measured, begun)) = &piece.measured else { continue };
-        let together = if at == 0 && arrived.iter().all(alike) { arrived } else { std::slice::from_ref(piece) };
+        let together = if at == 0 && all_alike { arrived } else { std::slice::from_ref(piece) };
         let count = together.iter().map(|piece| piece.operations).sum::<u64>();
         measured.at_most(now.duration_since(*begun) / count.max(1) as u32);
     }
+    let Some((launches, begun)) = arrived.first().and_then(|first| first.several.as_ref()) else { return };
+    let (took, thought) = (now.duration_since(*begun), arrived.iter().map(|piece| piece.guess).sum());
+    launches.iter().for_each(|measured| measured.scale(took, Duration::from_nanos(thought)));
 }
 
 /// What is with the device up to a point: where a mark behind it stands, the queue, and the mark if there is one.
@@ -200,7 +197,6 @@ impl Operation {
 impl Shared {
     /// Hands over what a lane has that may follow, as far as there is room for it.
     pub(super) fn hand_all<'a>(self: &'a Arc<Self>, mut state: Guard<'a>, lane: Lane) -> Guard<'a> {
-        let mut waits_since = None;
         while !state.paused && state.order.is_ready(lane) {
             let Some(guess) = state.order.next(lane).filter(|work| work.follows).map(|work| work.guess) else { break };
             let full = state.handed.get(&lane).is_some_and(|handed| handed.is_full(guess));
@@ -210,20 +206,14 @@ impl Shared {
             }
             // Who launches faster than anybody waits sees here what has been done, if he has not looked just now.
             let now = Instant::now();
-            let began = *waits_since.get_or_insert(now);
-            let Some(handed) = state.handed.get_mut(&lane) else { continue };
-            let waits = self.spins && handed.room_in() <= SOON && now.duration_since(began) < PATIENCE;
-            let before = handed.looked.replace(now);
-            if !waits && before.is_some_and(|before| now.duration_since(before) < LOOK) {
+            let looked = |handed: &mut Handed| {
+                let before = handed.looked.replace(now);
+                before.is_some_and(|before| now.duration_since(before) < LOOK)
+            };
+            if state.handed.get_mut(&lane).is_none_or(looked) {
                 break;
             }
-            let seen;
-            (state, seen) = self.look(state, lane);
-            if !seen && waits {
-                drop(state);
-                (0..32).for_each(|_| std::hint::spin_loop());
-                state = self.lock();
-            }
+            (state, _) = self.look(state, lane);
         }
         state
     }
@@ -246,17 +236,16 @@ impl Shared {
         }
         let Some(work) = state.order.take(lane) else { return state };
         state.backlog -= work.guess;
-        self.hand_over(state, lane, &[], work, false)
+        self.hand_over(state, lane, &[], work)
     }
 
-    /// Hands over an operation that was taken, behind what is with the device in other lanes. Whether the lane is lent afterwards.
+    /// Hands over an operation that was taken, behind what is with the device in other lanes.
     pub(super) fn hand_over<'a>(
         self: &'a Arc<Self>,
         mut state: Guard<'a>,
         lane: Lane,
         after: &[Point],
         Work { operation, session, guess, .. }: Work,
-        lends: bool,
     ) -> Guard<'a> {
         let what = operation.what();
         state.running.push(Running { lane, guess, what });
@@ -298,10 +287,8 @@ impl Shared {
         };
         let count = state.order.hand(lane);
         let handed = state.handed.entry(lane).or_insert_with(|| Handed::new(queue));
-        handed.put(Piece { count, operations: 1, guess, what, session, stamp, mark, kind, measured });
-        if lends {
-            state.lend(lane);
-        }
+        handed.put(Piece { count, operations: 1, guess, what, session, stamp, mark, kind, measured, several: None });
+        state.lend(lane);
         if state.waiting.is_empty() {
             return state;
         }

@@ -35,6 +35,8 @@ struct State {
     stubborn: bool,
     /// So many more mappings succeed.
     mappings_left: Option<usize>,
+    /// Reads wait while this is set.
+    reads_held: bool,
     /// Nothing can be read.
     blind: bool,
     /// Kernels do not get ready while this is set.
@@ -146,6 +148,12 @@ impl TestDevice {
         self.state.lock().unwrap().digests_told
     }
 
+    /// Reads do not finish while that is so.
+    pub(crate) fn hold_reads(&self, held: bool) {
+        self.state.lock().unwrap().reads_held = held;
+        self.changed.notify_all();
+    }
+
     /// Blocks take no time from now on.
     pub(crate) fn be_quick(&self) {
         self.state.lock().unwrap().quick = true;
@@ -220,7 +228,8 @@ impl SyncDevice for TestDevice {
     }
 
     fn read(&self, at: u64, out: &mut [u8]) -> Result<(), DeviceError> {
-        let mut state = self.state.lock().unwrap();
+        let state = self.state.lock().unwrap();
+        let mut state = self.changed.wait_while(state, |state| state.reads_held).unwrap();
         if state.blind {
             return Err(DeviceError::new(ErrorKind::LaunchFailed, "it cannot be read"));
         }
