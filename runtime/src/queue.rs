@@ -127,6 +127,11 @@ struct Work {
 }
 
 impl Work {
+    /// How many nanoseconds it takes by what is known now: it may have stood in its lane for long.
+    fn guess_now(&self) -> u64 {
+        self.operation.guess().min(self.guess)
+    }
+
     /// Whether what it waits for has come. A poisoned session waits for nothing.
     fn may_begin(&self) -> bool {
         match &self.operation {

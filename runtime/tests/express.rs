@@ -2,8 +2,9 @@
 
 mod common;
 
+use common::sys::with_word;
 use common::{TestDevice, copy, fill, kernel, swift_runtime, touch};
-use hetgpu_runtime::{CaptureMode, Error, Handle, LaunchShape, Launchable, Module, ParamPointers, Runtime, StreamRef};
+use hetgpu_runtime::{CaptureMode, Error, Handle, LaunchShape, Launchable, Module, Runtime, StreamRef};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -33,10 +34,9 @@ fn bits(what: Launchable) -> u64 {
 /// Adds 1 to the first bytes of a buffer, the short way; false where that is not open.
 fn at_once(runtime: &Runtime, what: Launchable, stream: StreamRef, buffer: u64, blocks: u32) -> bool {
     let shape = LaunchShape::plain([blocks, 1, 1], [1; 3], 0);
-    let pointers = [(&raw const buffer).cast()];
-    // SAFETY: the kernel has one parameter of eight bytes, as the buffer's address has.
-    let params = unsafe { ParamPointers::new(pointers.as_ptr()) };
-    let launched = runtime.launch_at_once(bits(what), stream, &shape, |count| (count == 1).then_some(params));
+    let launched = with_word(buffer, |params| {
+        runtime.launch_at_once(bits(what), stream, &shape, |count| (count == 1).then_some(params))
+    });
     launched.is_some_and(|launched| launched.is_ok())
 }
 

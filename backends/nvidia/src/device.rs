@@ -328,7 +328,7 @@ impl Device for NvidiaDevice {
     }
 
     fn digests(&self, at: u64, bytes: u64) -> Result<Option<Vec<[u8; 32]>>, DeviceError> {
-        if bytes % DIGEST_CHUNK != 0 {
+        if !bytes.is_multiple_of(DIGEST_CHUNK) {
             return Ok(None);
         }
         let context = &self.inner.context;

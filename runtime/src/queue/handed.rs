@@ -198,7 +198,7 @@ impl Shared {
     /// Hands over what a lane has that may follow, as far as there is room for it.
     pub(super) fn hand_all<'a>(self: &'a Arc<Self>, mut state: Guard<'a>, lane: Lane) -> Guard<'a> {
         while !state.paused && state.order.is_ready(lane) {
-            let Some(guess) = state.order.next(lane).filter(|work| work.follows).map(|work| work.guess) else { break };
+            let Some(guess) = state.order.next(lane).filter(|work| work.follows).map(Work::guess_now) else { break };
             let full = state.handed.get(&lane).is_some_and(|handed| handed.is_full(guess));
             if !full {
                 state = self.hand(state, lane);
@@ -229,13 +229,14 @@ impl Shared {
 
     /// Hands over the next operation of a lane, once there is room for it.
     pub(super) fn hand<'a>(self: &'a Arc<Self>, mut state: Guard<'a>, lane: Lane) -> Guard<'a> {
-        let more = state.order.next(lane).map_or(0, |work| work.guess);
+        let more = state.order.next(lane).map_or(0, Work::guess_now);
         if let Some(handed) = state.handed.get(&lane).filter(|handed| handed.is_full(more)) {
             let first = handed.pieces.front().map_or(0, |piece| piece.count);
             return self.drain(state, lane, Some(Point { lane, count: first }));
         }
-        let Some(work) = state.order.take(lane) else { return state };
+        let Some(mut work) = state.order.take(lane) else { return state };
         state.backlog -= work.guess;
+        work.guess = more;
         self.hand_over(state, lane, &[], work)
     }
 

@@ -1,6 +1,8 @@
 //! A device whose memory is a map of bytes and whose work can be held up by the test.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub(crate) mod sys;
+
 use hetgpu_checkpoint::Digest;
 use hetgpu_device::{
     Caps, DIGEST_CHUNK, DeviceError, ErrorKind, HeapState, HostSpan, ImageCaps, ImageDescription, ImageId, ImageObject,
