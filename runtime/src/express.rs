@@ -98,8 +98,9 @@ impl Runtime {
         let guess = function.pace.of(blocks).filter(|&guess| guess <= flight::SHORT)?;
         launch::check_shape(caps, function.info(), *settings, shape, caps.multiprocessors).ok()?;
         let params = params(function.info().params.len())?;
-        let launched = express
-            .launch(&ticket, blocks, guess, || known.launch(shape.grid, shape.block, shape.dynamic_shared, params))?;
+        let launched = express.launch(ticket.place, blocks, guess, || {
+            known.launch(shape.grid, shape.block, shape.dynamic_shared, params)
+        })?;
         if let Err(error) = launched {
             log::error(format_args!("{error}"));
             session.poison(Error::from(error));

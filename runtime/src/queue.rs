@@ -182,8 +182,6 @@ struct State {
     handed: NumberMap<Lane, Handed>,
     /// Lanes that are lent at times.
     loans: NumberMap<Lane, express::Loan>,
-    /// Counts of lanes that are not lent any more, with somebody on his way to the device.
-    leaving: Vec<Arc<Express>>,
     /// Lanes for which somebody waits that is no thread of the program.
     draining: HashSet<Lane>,
     /// Nothing is begun.
@@ -562,10 +560,7 @@ impl Queue {
 
     /// What has been begun and neither has ended nor stays where it is; nothing once a pause is complete.
     pub(crate) fn busy(&self) -> Vec<&'static str> {
-        let mut state = self.0.poll_all(self.0.lock());
-        if state.any_on_their_way() {
-            return vec!["a kernel"];
-        }
+        let state = self.0.poll_all(self.0.lock());
         let handed = state.handed.values().map(Handed::what);
         match state.running.len() as u32 <= self.0.held.count() {
             true => handed.collect(),
@@ -589,15 +584,13 @@ impl Queue {
     pub(crate) fn while_idle<R>(queues: &[&Self], act: impl FnOnce() -> R) -> R {
         const PAUSE: Duration = Duration::from_micros(50);
         loop {
+            // Nobody launches past the lock meanwhile.
+            queues.iter().for_each(|queue| queue.0.lock().end_loans());
             queues.iter().for_each(|queue| drop(queue.0.poll_all(queue.0.lock())));
             let mut states: Vec<Guard<'_>> = queues.iter().map(|queue| queue.0.lock()).collect();
-            // Nobody launches past the lock meanwhile.
             states.iter_mut().for_each(|state| state.end_loans());
-            let idle = |state: &mut Guard<'_>| {
-                state.running.is_empty() && state.handed.is_empty() && !state.any_on_their_way() && !state.paused
-            };
             // In a pause the device is out of reach, and who ends it wants these locks.
-            if states.iter_mut().all(idle) {
+            if states.iter().all(|state| state.running.is_empty() && state.handed.is_empty() && !state.paused) {
                 return act();
             }
             // What runs may wait for what has not begun.

@@ -1,14 +1,15 @@
 //! Launches past the order of a lane.
 //!
-//! Where nothing stands in a lane that the device does not have, the lane is lent to whoever launches a short kernel in it: he counts his
-//! launch in one word and gives it to the device, without any lock. Whoever looks at the lane under the queue's lock books first what was
-//! counted, as one piece that was handed over, so that the order never sees a lane that is lent and not booked.
+//! Where nothing stands in a lane that the device does not have, the lane is lent to whoever launches a short kernel in it: he enters it by
+//! one word, gives his launch to the device, and counts it there when he leaves, without any lock. Whoever looks at the lane under the queue's
+//! lock books first what was counted, as one piece that was handed over, so that the order never sees a lane that is lent and not booked.
 //!
+//! - A launch counts once the device has it: what is waited for behind it is behind it there, too.
 //! - A lane is lent only while its front is empty: it is taken back before anything is appended to it, and lent anew, under the lock,
-//!   when that was handed over.
+//!   when that was handed over. Who takes it back waits for those who have entered it, which takes as long as the device is told of a launch.
 //! - It is taken back, too, when something is appended to a lane that it waits for by its kind, and stays so until that is passed.
-//! - A pause takes back all of them for good, and is not complete while somebody who has counted a launch has not come back from the
-//!   device. What was lent afterwards is new, and so are the tickets: they are of the device that is there then.
+//! - A pause takes back all of them for good. What is lent afterwards is new, and so are the tickets: they are of the device that is there
+//!   then.
 //! - What is counted at once is bounded in number and time, as what is handed over is; who is beyond it goes the usual way, and looks
 //!   there what has been done.
 
@@ -44,7 +45,7 @@ pub(crate) struct Ticket {
     pub(crate) settings: FunctionSettings,
     pub(crate) session: Arc<Session>,
     /// Its place among the tickets of its lane.
-    place: u64,
+    pub(crate) place: u64,
 }
 
 /// What is counted of a lane.
@@ -106,12 +107,13 @@ impl Express {
             .for_each(|ticket| *ticket = None);
     }
 
-    /// Counts a launch and does it, if the lane is lent and there is room.
-    pub(crate) fn launch<R>(&self, ticket: &Ticket, blocks: u64, guess: u64, launch: impl FnOnce() -> R) -> Option<R> {
-        struct Inside<'e>(&'e Express);
+    /// Does a launch and counts it, if the lane is lent and there is room. `place` is the ticket's.
+    pub(crate) fn launch<R>(&self, place: u64, blocks: u64, guess: u64, launch: impl FnOnce() -> R) -> Option<R> {
+        struct Inside<'e>(&'e Express, u64);
         impl Drop for Inside<'_> {
             fn drop(&mut self) {
-                self.0.word.fetch_sub(INSIDE, Ordering::Release);
+                // Its fields do not touch each other: counting it and leaving are one step.
+                self.0.word.fetch_add((LAUNCH + self.1).wrapping_sub(INSIDE), Ordering::Release);
             }
         }
         let mut word = self.word.load(Ordering::Relaxed);
@@ -121,21 +123,20 @@ impl Express {
             if word & LENT == 0 || !room {
                 return None;
             }
-            let counted = word + INSIDE + LAUNCH + guess;
-            match self.word.compare_exchange_weak(word, counted, Ordering::AcqRel, Ordering::Relaxed) {
+            match self.word.compare_exchange_weak(word, word + INSIDE, Ordering::Acquire, Ordering::Relaxed) {
                 Ok(_) => break,
                 Err(now) => word = now,
             }
         }
-        let _inside = Inside(self);
-        let kind = ticket.place << 32 | blocks.min(TIME);
+        let _inside = Inside(self, guess);
+        let kind = place << 32 | blocks.min(TIME);
         let last = self.last.load(Ordering::Relaxed);
         if last != kind {
             self.last.store(kind, Ordering::Relaxed);
             if last != NONE {
                 self.mixed.store(true, Ordering::Relaxed);
             }
-            let bit = 1u64.checked_shl(ticket.place as u32).unwrap_or(0);
+            let bit = 1u64.checked_shl(place as u32).unwrap_or(0);
             if self.used.load(Ordering::Relaxed) & bit != bit {
                 self.used.fetch_or(bit, Ordering::Relaxed);
             }
@@ -147,16 +148,21 @@ impl Express {
         self.word.fetch_or(LENT, Ordering::AcqRel);
     }
 
-    /// What was counted, which is forgotten here; the lane is no longer lent if it is taken back.
+    /// What was counted, which is forgotten here. If it is taken back the lane is no longer lent, and nobody is inside.
     fn take(&self, back: bool) -> (u64, u64) {
-        let goes = if back { COUNTED | LENT } else { COUNTED };
-        let word = self.word.fetch_and(!goes, Ordering::AcqRel);
+        if back && self.word.fetch_and(!LENT, Ordering::AcqRel) & !COUNTED != 0 {
+            let mut looks = 0;
+            while self.word.load(Ordering::Acquire) & !COUNTED != 0 {
+                // He may be waiting for this processor.
+                match looks {
+                    0..1000 => std::hint::spin_loop(),
+                    _ => std::thread::yield_now(),
+                }
+                looks += 1;
+            }
+        }
+        let word = self.word.fetch_and(!COUNTED, Ordering::AcqRel);
         ((word & COUNTED) / LAUNCH, word & TIME)
-    }
-
-    /// Nobody who has counted a launch is on his way to the device.
-    pub(super) fn is_quiet(&self) -> bool {
-        (self.word.load(Ordering::Acquire) & !LENT) / INSIDE == 0
     }
 
     /// What was launched since the last time: one kernel, and how many blocks of it, or several.
@@ -282,16 +288,51 @@ impl State {
 
     pub(super) fn end_loan(&mut self, lane: Lane) {
         self.take_back(lane);
-        if let Some(loan) = self.loans.remove(&lane)
-            && !loan.express.is_quiet()
-        {
-            self.leaving.push(loan.express);
-        }
+        self.loans.remove(&lane);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    #[test]
+    fn launches_are_counted_while_the_lane_is_lent_and_there_is_room() {
+        let express = Express::new();
+        assert_eq!(express.launch(0, 1, 1, || ()), None, "it is not lent");
+        express.lend();
+        let launched = (0..MOST_LAUNCHES + 5).filter(|_| express.launch(0, 1, 100, || ()).is_some()).count() as u64;
+        assert_eq!((launched, express.take(false)), (MOST_LAUNCHES, (MOST_LAUNCHES, 100 * MOST_LAUNCHES)));
+        assert_eq!(express.launch(0, 1, MOST_TIME + 1, || ()), None);
+        assert!(express.launch(0, 1, MOST_TIME, || ()).is_some(), "there is room again");
+        assert_eq!(express.launch(0, 1, 1, || ()), None);
+        assert_eq!(express.take(true), (1, MOST_TIME));
+        assert_eq!((express.launch(0, 1, 1, || ()), express.take(true)), (None, (0, 0)));
     }
 
-    /// Whether somebody who counted a launch may not have given it to the device yet.
-    pub(super) fn any_on_their_way(&mut self) -> bool {
-        self.leaving.retain(|express| !express.is_quiet());
-        !self.leaving.is_empty() || self.loans.values().any(|loan| !loan.express.is_quiet())
+    #[test]
+    fn what_the_device_does_not_have_yet_does_not_count_and_who_takes_the_lane_back_waits_for_it() {
+        let express = Arc::new(Express::new());
+        express.lend();
+        let ((entered, enters), (go, goes), (taken, takes)) = (channel(), channel(), channel());
+        let inside = Arc::clone(&express);
+        let launch = std::thread::spawn(move || {
+            inside.launch(0, 1, 7, || {
+                entered.send(()).unwrap();
+                goes.recv().unwrap();
+            })
+        });
+        enters.recv().unwrap();
+        assert_eq!(express.take(false), (0, 0));
+        let back = Arc::clone(&express);
+        let take = std::thread::spawn(move || taken.send(back.take(true)).unwrap());
+        assert!(takes.recv_timeout(Duration::from_millis(30)).is_err());
+        go.send(()).unwrap();
+        assert_eq!(takes.recv().unwrap(), (1, 7));
+        assert_eq!(launch.join().unwrap(), Some(()));
+        take.join().unwrap();
+        assert_eq!(express.launch(0, 1, 1, || ()), None);
     }
 }
