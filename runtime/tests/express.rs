@@ -181,6 +181,29 @@ fn nothing_goes_to_the_device_in_a_pause_and_nothing_is_lost() {
 }
 
 #[test]
+fn threads_that_share_a_stream_each_find_done_what_they_have_waited_for() {
+    const ROUNDS: u8 = 200;
+    let (runtime, device) = quick_runtime();
+    let (what, stream, context) = (kernel(&runtime), stream(&runtime, false), runtime.current());
+    let buffers: Vec<u64> = (0..4).map(|_| runtime.allocate(1).unwrap()).collect();
+    std::thread::scope(|scope| {
+        for &at in &buffers {
+            let (runtime, device) = (&runtime, &device);
+            scope.spawn(move || {
+                runtime.set_current(context).unwrap();
+                for round in 1..=ROUNDS {
+                    for _ in 0..5 {
+                        launch(runtime, what, stream, at);
+                    }
+                    runtime.synchronise_stream(stream).unwrap();
+                    assert_eq!(device.peek(at, 1).unwrap(), [round.wrapping_mul(5)], "round {round}");
+                }
+            });
+        }
+    });
+}
+
+#[test]
 fn what_was_set_or_unloaded_meanwhile_counts() {
     let (runtime, _) = quick_runtime();
     let (what, stream) = (kernel(&runtime), stream(&runtime, false));

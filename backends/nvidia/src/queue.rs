@@ -145,9 +145,12 @@ impl Line {
         if let Some(failed) = self.failed.get() {
             return failed.clone();
         }
-        let name = self.state().pending.iter().find_map(Pending::name).or_else(|| self.known_names());
-        if let Some(name) = name {
-            error.message = format!("{name}: {}", error.message);
+        let mut names: Vec<String> = self.state().pending.iter().find_map(Pending::name).into_iter().collect();
+        // Of these it is not known whether they are still under way.
+        let known = self.known_names();
+        names.extend(known.into_iter().filter(|name| names.first() != Some(name)).collect::<Vec<_>>());
+        if !names.is_empty() {
+            error.message = format!("{}: {}", names.join(" or "), error.message);
         }
         if error.kind.poisons() {
             let _ = self.failed.set(error.clone());
@@ -167,11 +170,10 @@ impl Line {
         self.last_known.store(kernel.id, Ordering::Relaxed);
     }
 
-    /// Those of which one has a fault, where nothing else can have it.
-    fn known_names(&self) -> Option<String> {
+    /// The last of those of which no other note was taken.
+    fn known_names(&self) -> Vec<String> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let names: Vec<&str> = known.iter().map(|kernel| kernel.name.as_str()).collect();
-        (!names.is_empty()).then(|| names.join(" or "))
+        known.iter().map(|kernel| kernel.name.clone()).collect()
     }
 
     /// Gives the driver a piece of work. What comes back stays until that is done.

@@ -244,8 +244,11 @@ impl State {
     /// A lane may not be lent before a point is passed.
     pub(super) fn bar(&mut self, lane: Lane, until: Point) {
         self.take_back(lane);
-        if let Some(loan) = self.loans.get_mut(&lane) {
-            loan.barred.push(until);
+        let Some(loan) = self.loans.get_mut(&lane) else { return };
+        // Who is past a point of a lane is past those before it.
+        match loan.barred.iter_mut().find(|point| point.lane == until.lane) {
+            Some(known) => known.count = known.count.max(until.count),
+            None => loan.barred.push(until),
         }
     }
 
