@@ -78,6 +78,11 @@ pub(crate) fn run() -> Result<Counts, String> {
         command.env(DRIVER, &driver).env("HETGPU_DEVICE", DEVICE).env("HETGPU_ARENA", arena);
         counts += counted(&mut command, Counts::test_result)?;
     }
+    // Threads that launch, copy and wait in streams of their own, in an order that comes by chance.
+    let mut command = cargo();
+    command.args(["test", "--quiet", "--package", "hetgpu-shim", "--test", "stress", "--", "--format", "terse"]);
+    command.env(DRIVER, &driver).env("HETGPU_DEVICE", DEVICE);
+    counts += counted(&mut command, Counts::test_result)?;
     let mut command = cargo();
     command.args(["test", "--quiet", "--package", "hetgpu-shim", "--test", "programs", "--", "--format", "terse"]);
     // Older compilers and libraries call the same functions of the driver.
