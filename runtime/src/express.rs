@@ -101,11 +101,14 @@ impl Runtime {
         let launched = express.launch(ticket.place, blocks, guess, || {
             known.launch(shape.grid, shape.block, shape.dynamic_shared, params)
         })?;
-        if let Err(error) = launched {
-            log::error(format_args!("{error}"));
-            session.poison(Error::from(error));
-        }
-        Some(Ok(()))
+        Some(launched.map_err(|error| {
+            // Who asks hears of it; others do where nothing can be launched any more.
+            if error.kind.poisons() {
+                log::error(format_args!("{error}"));
+                session.poison(Error::from(error.clone()));
+            }
+            Error::from(error)
+        }))
     }
 
     /// What is to be remembered of a launch that went the usual way; none where it is known whether it can go the short one.
