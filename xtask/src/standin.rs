@@ -21,8 +21,8 @@ const SETTINGS: [&[u8]; 2] = [b"HETGPU_", b"BEHIND_"];
 /// by `reprint`, which takes a tenth of the time.
 const PARTS: &[&str] = &["async/", "cluster/", "control/", "memory/", "module/", "texture/"];
 
-/// Trials of the conformance suite: those of what is put together for the driver, and of threads that share it.
-const TRIALS: &[&str] = &["assembl", "queues::threads_"];
+/// Trials of the conformance suite: those of what is put together for the driver, of threads that share it, and of what only cards have.
+const TRIALS: &[&str] = &["assembl", "queues::threads_", "memory::digests_"];
 
 /// Filetests whose kernels are suspended again and again, and go on on the other device each time.
 const RING: &str = "ring:nvidia+cpu";

@@ -72,7 +72,11 @@ fn stand_still(flags: &[String]) -> Result<Counts, String> {
     let figures = |ending: &str| root().join(format!("docs/bench/nvidia-checkpoints.{ending}"));
     let mut runner = Command::new("python3");
     runner.arg(root().join("bench/nvidia/checkpoints.py")).args(flags).arg("--ours").arg(library);
-    runner.arg("--hetgpu").arg(root().join("target/release/hetgpu"));
+    runner
+        .arg("--hetgpu")
+        .arg(root().join("target/release/hetgpu"))
+        .arg("--folder")
+        .arg(super::folder(".build/bench")?);
     succeeds(runner.arg("--out").arg(figures("json")).arg("--page").arg(figures("md"))).map(Counts::one)
 }
 
@@ -96,6 +100,7 @@ fn still_smoke(library: &Path, work: &Path) -> Result<Counts, String> {
     runner.arg("--reference").arg(library).args(["--device", "cpu"]);
     runner.args(["--sizes", "1.5,9", "--rounds", "1", "--pauses", "2", "--kernel-s", "0.5", "--blocks", "4"]);
     runner.arg("--hetgpu").arg(root().join("target/debug/hetgpu")).arg("--page").arg(raw.with_extension("md"));
+    runner.arg("--folder").arg(work);
     succeeds(runner.arg("--out").arg(raw)).map(Counts::one)
 }
 
@@ -120,6 +125,9 @@ pub(super) fn smoke() -> Result<Counts, String> {
     }
     let mut counts = report(&raw, &work)?;
     counts += still_smoke(&library, &work)?;
+    let mut pretend = Command::new("python3");
+    pretend.arg(root().join("bench/nvidia/pretend.py")).arg("--ours").arg(&library);
+    counts += succeeds(&mut pretend).map(Counts::one)?;
     Ok(counts)
 }
 

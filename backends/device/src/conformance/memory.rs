@@ -1,12 +1,13 @@
 use super::bench::{Bench, Params, host, launch, noise, refused, same, same_numbers};
 use super::{Check, Stop, Verdict, checks};
-use crate::ErrorKind;
+use crate::{DIGEST_CHUNK, ErrorKind};
 
 checks! {
     mapped_memory_is_zeroed
     mapped_memory_is_zeroed_again
     bytes_come_back_at_any_place_and_of_any_number
     mappings_do_not_touch_each_other
+    digests_tell_what_is_there
     memory_is_mapped_only_once
     more_memory_than_there_is_is_refused
     what_is_not_mapped_is_not_copied
@@ -70,6 +71,36 @@ fn mappings_do_not_touch_each_other(bench: &Bench) -> Verdict {
     all.iter().try_for_each(|(seed, mapped)| {
         same("one of many mappings", &bench.read(mapped.at, 1000)?, &noise(*seed as u32, 1000))
     })
+}
+
+fn digests_tell_what_is_there(bench: &Bench) -> Verdict {
+    let chunk = DIGEST_CHUNK as usize;
+    let bytes = (5 * DIGEST_CHUNK).next_multiple_of(bench.caps().map_granularity).next_multiple_of(DIGEST_CHUNK);
+    let mapped = bench.map(bytes)?;
+    let digests = || Ok::<_, Stop>(bench.device.digests(mapped.at, bytes)?);
+    if digests()?.is_none() {
+        return Err(Stop::Skipped("the device tells no digests".into()));
+    }
+    let write = |place: usize, data: &[u8]| bench.device.write(mapped.at + (place * chunk) as u64, data);
+    for place in [1, 3] {
+        write(place, &noise(1, chunk))?;
+    }
+    write(4, &noise(2, chunk))?;
+    let first = digests()?.unwrap_or_default();
+    same_numbers("digests", &[first.len() as u32], &[(bytes / DIGEST_CHUNK) as u32])?;
+    let alike = |all: &[[u8; 32]]| [(1, 3), (0, 2), (0, 1), (1, 4)].map(|(a, b)| u32::from(all[a] == all[b]));
+    same_numbers("which contents are alike", &alike(&first), &[1, 1, 0, 0])?;
+    // The last byte of all is one of them, too.
+    let last = first.len() - 1;
+    let end = mapped.at + bytes - 1;
+    let before = bench.read(end, 1)?;
+    bench.device.write(end, &[before[0] ^ 1])?;
+    let second = digests()?.unwrap_or_default();
+    let changed = |all: &[[u8; 32]]| (0..=last).map(|place| u32::from(all[place] != first[place])).collect::<Vec<_>>();
+    let only_last: Vec<u32> = (0..=last).map(|place| u32::from(place == last)).collect();
+    same_numbers("what has changed", &changed(&second), &only_last)?;
+    bench.device.write(end, &before)?;
+    same_numbers("what has changed back", &changed(&digests()?.unwrap_or_default()), &vec![0; last + 1])
 }
 
 fn memory_is_mapped_only_once(bench: &Bench) -> Verdict {
